@@ -1,0 +1,5 @@
+"""`python -m autophagy`."""
+
+from .common.cli import main
+
+main()

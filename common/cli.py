@@ -1,0 +1,175 @@
+"""The command line: `autophagy run | report | list | demo`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .config import Experiment, load_config
+from .errors import UserError, nearest
+from .plugins import registered
+
+app = typer.Typer(
+    help="Train generative models on what they made, generation after generation, and see what becomes of them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out_console = Console()
+err_console = Console(stderr=True)
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+DEMO = (CONFIGS / "demo" / "text.yaml", CONFIGS / "demo" / "vision.yaml")
+LISTED = {"generators": "generator", "policies": "policy", "metrics": "metric", "data": "data", "features": "features"}
+
+Store = Annotated[Path, typer.Option(help="Folder where everything that is made is kept, and found again.")]
+Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: where models live.")]
+
+
+@app.command()
+def run(
+    what: Annotated[list[str], typer.Argument(metavar="CONFIG... [KEY=VALUE...]", help="YAML files, then changes that apply to all of them.")],
+    store: Store = Path("runs/store"),
+    out: Out = Path("runs"),
+    workers: Workers = None,
+    device: Device = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and print the whole experiment; run nothing.")] = False,
+) -> None:
+    """Run experiments. The same command again goes on where it stopped, and costs seconds once all is done."""
+    with told():
+        _set_device(device)
+        changes = [word for word in what if "=" in word and not Path(word).exists()]
+        files = [word for word in what if word not in changes]
+        if not files:
+            raise UserError("no config was given; `configs/` holds some to start from")
+        experiments = [load_config(file, changes) for file in files]
+        if dry_run:
+            _plan(experiments, store)
+            return
+        _run(experiments, store=store, out=out, workers=workers)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `run` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
+) -> None:
+    """Write one self-contained HTML report about one or more runs, side by side."""
+    with told():
+        from .report import write_report
+
+        write_report(runs, output)
+        out_console.print(f"report: {output}", highlight=False, soft_wrap=True)
+
+
+@app.command(name="list")
+def list_(what: Annotated[str | None, typer.Argument(help="generators, policies, metrics, data or features; all if left out.")] = None) -> None:
+    """What there is to put into a config, built in or installed."""
+    with told():
+        if what is not None and what not in LISTED:
+            raise UserError(f"'{what}' cannot be listed{nearest(what, LISTED)}")
+        table = Table(box=None, pad_edge=False)
+        for heading in ("kind", "name", "what it is"):
+            table.add_column(heading)
+        for kind in [LISTED[what]] if what else LISTED.values():
+            for name, point in sorted(registered(kind).items()):
+                about = (point.load().__doc__ or "").strip().splitlines()
+                table.add_row(kind, name, about[0] if about else "")
+        out_console.print(table)
+
+
+@app.command()
+def demo(
+    store: Store = Path("runs/demo/store"),
+    out: Out = Path("runs/demo"),
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """A text and a vision experiment, small but real, and one report that compares them."""
+    with told():
+        from .report import write_report
+
+        _set_device(device)
+        experiments = [load_config(file) for file in DEMO]
+        _run(experiments, store=store, out=out, workers=workers)
+        write_report([out / experiment.name for experiment in experiments], out / "report.html")
+        out_console.print(f"\nreport: {(out / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+
+
+def _set_device(device: str) -> None:
+    if device != "auto":
+        import torch
+
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    os.environ["AUTOPHAGY_DEVICE"] = device
+
+
+def _plan(experiments: list[Experiment], store: Path) -> None:
+    """Print what would be run; loads the data, so that what is wrong with it shows now."""
+    from .chain import Lab
+    from .run import chains, refuse_same_names
+    from .store import Store as OpenStore
+
+    refuse_same_names(experiments)
+    for experiment in experiments:
+        splits = Lab(experiment, OpenStore(store)).splits
+        sizes = ", ".join(f"{name} {len(pool)}" for name, pool in splits.items())
+        out_console.print(experiment.yaml(), highlight=False, markup=False, soft_wrap=True)
+        out_console.print(
+            f"# {chains(experiment)} chains of {experiment.generations + 1} generations; rows: {sizes}", highlight=False, soft_wrap=True
+        )
+
+
+def _run(experiments: list[Experiment], *, store: Path, out: Path, workers: int | None) -> None:
+    from .progress import watching
+    from .report import write_report
+    from .run import chains, run
+
+    started = time.monotonic()
+    total = sum(chains(experiment) * (experiment.generations + 1) for experiment in experiments)
+    with watching(total, err_console) as watch:
+        run(*experiments, store=store, out=out, workers=workers, watch=watch)
+    for experiment in experiments:
+        folder = out / experiment.name
+        write_report([folder], folder / "report.html")
+        out_console.print(f"{experiment.name}: {folder}/rows.parquet, {folder}/report.html", highlight=False, soft_wrap=True)
+    err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What the user can put right is said in one message, exit code 2; an interrupt says what was kept, 130."""
+    warnings.showwarning = lambda message, *_, **__: err_console.print(f"warning: {message}", style="yellow", highlight=False, markup=False)
+    try:
+        yield
+    except UserError as error:
+        for line in str(error).splitlines():
+            err_console.print(f"error: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        err_console.print("interrupted; what was finished is kept, the same command goes on from there")
+        raise typer.Exit(130) from error
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

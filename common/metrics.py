@@ -1,0 +1,138 @@
+"""Metrics: what is read off a generation, and what each number means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from .features import frechet_distance, precision_recall
+from .laws import conserved
+
+Axis = Literal["fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a number means."""
+
+    axis: Axis
+    unit: str
+    higher_is_better: bool | None
+    """None where neither is better, as for the share of one class."""
+    source: str
+
+
+class Evidence:
+    """What a metric is shown: only what it says it `reads`, so that its key names only that.
+
+    made       what the generation made: `eval_size` rows of it
+    heldout    real rows that nothing was ever trained on: `eval_size` rows
+    real       the real training pool of the chain: the first `eval_size` rows
+    model      the generation's model, loaded
+    base       the model that fine-tuning starts from (generation 0's model where there is none), loaded
+    features   `features(pool)` gives the arrays of the feature model for a pool
+    """
+
+    def __init__(self, metric: str, parts: Mapping[str, Callable[[], Any]]):
+        self._metric, self._parts, self._found = metric, parts, {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._parts:
+            raise AttributeError(f"metric {self._metric} may not look at '{name}': its `reads` names {sorted(self._parts)}")
+        if name not in self._found:
+            self._found[name] = self._parts[name]()
+        return self._found[name]
+
+
+class Metric(Protocol):
+    """Numbers about one generation. A dataclass; `measures` explains every number it returns.
+
+    A name with a slash (`class_share/3`) is explained under the part before it. The loop calls the metric once more with
+    real control rows as `made` and generation 0's model as `model`: that is the *floor* of its numbers.
+    """
+
+    version: ClassVar[int]
+    reads: ClassVar[tuple[str, ...]]
+    measures: ClassVar[Mapping[str, Measure]]
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]: ...
+
+
+def measure_of(metric: Any, name: str) -> Measure:
+    """The meaning of one of a metric's numbers."""
+    return metric.measures[name.partition("/")[0]]
+
+
+@dataclass(frozen=True)
+class Frechet:
+    """Frechet distance between Gaussians fitted to the features of made and of held-out rows (Heusel et al. 2017, eq. 6).
+
+    With Inception features this is FID. It is biased upwards at small n: read it against its floor.
+    """
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "frechet_distance": Measure("fidelity", "squared feature distance", False, "Heusel et al. 2017"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        made, heldout = (evidence.features(pool)["features"] for pool in (evidence.made, evidence.heldout))
+        return {"frechet_distance": frechet_distance(made, heldout)}
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Improved precision and recall in feature space (Kynkaanniemi et al. 2019, eq. 1 and 2), k nearest neighbours.
+
+    Precision: the share of made rows inside the held-out rows' manifold. Recall: the share of held-out rows inside the
+    made rows' manifold; it falls as diversity is lost.
+    """
+
+    k: int = 3
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "precision": Measure("fidelity", "share", True, "Kynkaanniemi et al. 2019"),
+        "recall": Measure("diversity", "share", True, "Kynkaanniemi et al. 2019"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        made, heldout = (evidence.features(pool)["features"] for pool in (evidence.made, evidence.heldout))
+        precision, recall = precision_recall(made, heldout, k=self.k)
+        return {"precision": precision, "recall": recall}
+
+
+@dataclass(frozen=True)
+class GaussianMoments:
+    """Mean and variance of the fitted Gaussian, averaged over worlds, with their standard errors over worlds.
+
+    `log_variance` follows the typical chain, `variance` the expectation; they part ways as a chain gets older.
+    """
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("model",)
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "variance": Measure("diversity", "sigma^2", None, "Shumailov et al. 2024"),
+        "variance_se": Measure("diversity", "sigma^2", None, "standard error over worlds"),
+        "log_variance": Measure("diversity", "nats", None, "Alemohammad et al. 2024"),
+        "log_variance_se": Measure("diversity", "nats", None, "standard error over worlds"),
+        "mean_squared_error": Measure("fidelity", "sigma^2", False, "Shumailov et al. 2024"),
+        "mean_squared_error_se": Measure("fidelity", "sigma^2", None, "standard error over worlds"),
+        "conserved": Measure("fidelity", "sigma^2", None, "variance + squared error of the mean; see laws.conserved"),
+        "conserved_se": Measure("fidelity", "sigma^2", None, "standard error over worlds"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        mean, variance = evidence.model.mean, evidence.model.variance
+        found = {}
+        with np.errstate(divide="ignore"):
+            values = {"variance": variance, "log_variance": np.log(variance), "mean_squared_error": mean**2}
+        values["conserved"] = conserved(variance, mean**2)
+        for name, value in values.items():
+            found[name] = float(value.mean())
+            found[f"{name}_se"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
+        return found

@@ -1,0 +1,128 @@
+"""Parts by name: generators, policies, metrics, data sets, feature models and shows are found as entry points.
+
+Built-in and third-party parts are found the same way and imported only when used. A part is a dataclass; its fields are
+its settings, checked by pydantic. In a config it is written `{use: name, setting: value}`, or just `name`; `use` may also
+be `module:Class` for code that is not installed as an entry point.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from .errors import UserError, nearest
+
+KINDS = ("generator", "policy", "metric", "data", "features", "show")
+
+
+@cache
+def registered(kind: str) -> Mapping[str, EntryPoint]:
+    """The entry points of a kind, by name."""
+    return {point.name: point for point in entry_points(group=f"autophagy.{kind}")}
+
+
+def find(kind: str, use: str) -> type:
+    """The class called `use`; UserError with the nearest known name if there is none."""
+    if ":" in use:
+        module_name, _, attribute = use.partition(":")
+        try:
+            return getattr(importlib.import_module(module_name), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"'{use}' cannot be imported: {error}") from error
+    points = registered(kind)
+    if use not in points:
+        raise UserError(f"there is no {kind} called '{use}'{nearest(use, points)}")
+    return points[use].load()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as the config names it: which, and with which settings (all of them, defaults included)."""
+
+    kind: str
+    use: str
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, kind: str, written: Any) -> Part:
+        """From `name` or `{use: name, ...}`; UserError("key: what is wrong") otherwise."""
+        if isinstance(written, str):
+            written = {"use": written}
+        if not isinstance(written, Mapping):
+            raise UserError(f"a {kind} is written as a name or as {{use: name, ...}}, not as {written!r}")
+        settings = dict(written)
+        use = settings.pop("use", None)
+        if not isinstance(use, str):
+            raise UserError(f"use: says which {kind}; known: {', '.join(sorted(registered(kind)))}")
+        made = _instance(find(kind, use), settings)
+        return cls(kind, use, dataclasses.asdict(made))
+
+    def build(self) -> Any:
+        """A new instance."""
+        return _instance(find(self.kind, self.use), self.settings)
+
+    def but(self, changes: Mapping[str, Any]) -> Part:
+        """The same part with some settings changed, nested ones merged."""
+        return Part.parse(self.kind, {"use": self.use, **merged(self.settings, changes)})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What goes into a key: name, version and all settings."""
+        return {"use": self.use, "version": find(self.kind, self.use).version, **self.settings}
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """As it would be written in a config, in full."""
+        return {"use": self.use, **self.settings}
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """`old` with the values of `new`, mappings merged key by key."""
+    both = dict(old)
+    for key, value in new.items():
+        nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
+        both[key] = merged(both[key], value) if nested else value
+    return both
+
+
+def _instance(part: type, settings: Mapping[str, Any]) -> Any:
+    _refuse_unknown(part, settings, "")
+    try:
+        return TypeAdapter(part).validate_python(dict(settings))
+    except ValidationError as error:
+        raise UserError("\n".join(explain(error))) from error
+
+
+def explain(error: ValidationError, *, kind: str = "settings") -> list[str]:
+    """One line per fault: `path.to.key: what is wrong`."""
+    lines = []
+    for fault in error.errors():
+        path = ".".join(str(step) for step in fault["loc"])
+        cause = fault.get("ctx", {}).get("error")
+        message = str(cause) if isinstance(cause, ValueError) else fault["msg"]
+        if not isinstance(cause, ValueError) and fault["type"] != "missing":
+            message += f", not {fault['input']!r}"
+        # a part's own faults come as lines of "key: what is wrong" already
+        lines += [f"{path}.{line}" if isinstance(cause, UserError) and ": " in line else f"{path}: {line}" if path else line
+                  for line in message.splitlines()]
+    return lines
+
+
+def _refuse_unknown(part: type, settings: Mapping[str, Any], where: str) -> None:
+    """pydantic ignores unknown keys of dataclasses it does not own; a setting that does nothing is an error here."""
+    fields = {field.name for field in dataclasses.fields(part) if field.init}
+    hints = typing.get_type_hints(part, vars(sys.modules[part.__module__]))
+    for key, value in settings.items():
+        if key not in fields:
+            raise UserError(f"{where}{key}: unknown setting{nearest(key, fields)}")
+        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
+            _refuse_unknown(hints[key], value, f"{where}{key}.")

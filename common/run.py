@@ -1,0 +1,106 @@
+"""From experiments to a folder of results: config.yaml, rows.parquet, samples/, provenance.json and report.html."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+
+from .config import Experiment, load_config
+from .errors import UserError
+from .pool import Pool
+from .sweep import Outcome, Watch, run_all
+
+if TYPE_CHECKING:
+    import pandas
+
+SCHEMA = pa.schema(
+    {
+        "experiment": pa.string(),
+        "modality": pa.string(),
+        "data": pa.string(),
+        "generator": pa.string(),
+        "policy": pa.string(),
+        "seed": pa.int64(),
+        "generation": pa.int64(),
+        "metric": pa.string(),
+        "axis": pa.string(),
+        "value": pa.float64(),
+        "unit": pa.string(),
+        "higher_is_better": pa.bool_(),
+        "floor": pa.float64(),
+        "n": pa.int64(),
+    }
+)
+"""The columns of rows.parquet: tidy, one number a row."""
+
+
+def run(
+    *configs: str | Path | Experiment,
+    store: str | Path = "runs/store",
+    out: str | Path | None = None,
+    workers: int | None = None,
+    watch: Watch = lambda event: None,
+) -> pandas.DataFrame:
+    """Run experiments and give their rows as a pandas frame; with `out`, also write `<out>/<name>/` for each.
+
+    configs: paths of YAML files or experiments from `load_config`. Everything made is kept in `store`, so running the same
+    again takes seconds. workers: processes, as many as there are processors if left out.
+    Raises UserError for what a user can put right.
+    """
+    experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
+    refuse_same_names(experiments)
+    outcomes = run_all(experiments, store=Path(store), workers=workers or default_workers(experiments), watch=watch)
+    if out is not None:
+        for experiment in experiments:
+            write(experiment, outcomes[experiment.name], Path(out) / experiment.name)
+    return table_of([row for outcome in outcomes.values() for row in outcome.rows]).to_pandas()
+
+
+def refuse_same_names(experiments: Sequence[Experiment]) -> None:
+    names = [experiment.name for experiment in experiments]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"name: two of the experiments are called '{name}'; results are written under their names")
+
+
+def default_workers(experiments: Sequence[Experiment]) -> int:
+    """As many as there are processors this process may use, but never more than there are chains."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(processors, sum(chains(experiment) for experiment in experiments)))
+
+
+def chains(experiment: Experiment) -> int:
+    return len(experiment.policies) * len(experiment.seeds)
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows as an Arrow table of SCHEMA."""
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+
+def write(experiment: Experiment, outcome: Outcome, folder: Path) -> None:
+    """Write the results of an experiment; each file appears complete or not at all."""
+    try:
+        (folder / "samples").mkdir(parents=True, exist_ok=True)
+        _replace(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
+        _replace(folder / "samples" / "pool.arrow", lambda path: _save_pool(Pool.concat(outcome.samples), path))
+        _replace(folder / "provenance.json", lambda path: path.write_text(json.dumps(outcome.models, indent=1)))
+        _replace(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
+    except OSError as error:
+        raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error
+
+
+def _save_pool(pool: Pool, path: Path) -> None:
+    pa.feather.write_feather(pool.table, str(path), compression="uncompressed")
+
+
+def _replace(path: Path, write_to: Any) -> None:
+    draft = path.with_name(f".{path.name}.draft")
+    write_to(draft)
+    os.replace(draft, path)

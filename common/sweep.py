@@ -1,0 +1,243 @@
+"""Many chains: policies x seeds of one or more experiments, on local worker processes.
+
+    prepare (data, base model, feature model) ──► generation 0 of each seed ──► a chain per policy
+
+A task starts when what it shares with others is in the store, so workers rarely wait for each other. Each worker computes
+with one thread: that is faster for small models than one worker with many, and makes results independent of `workers`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from .chain import Lab, chain
+from .config import Experiment
+from .errors import UserError
+from .pool import Pool
+from .store import Store
+
+SHOWN_ROWS = 12
+"""Samples of each generation kept for the report."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to tell whoever watches: what a task is doing, or (`done`) that a generation is finished."""
+
+    experiment: str
+    task: str
+    what: str
+    done: bool = False
+
+
+Watch = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work for one worker. `policy` None: generation 0 of `seed`; `seed` None as well: what all seeds share."""
+
+    experiment: Experiment
+    store: Path
+    seed: int | None = None
+    policy: str | None = None
+
+    def __str__(self) -> str:
+        if self.seed is None:
+            return "prepare"
+        return f"{self.policy or 'generation 0'}, seed {self.seed}"
+
+
+@dataclass
+class Outcome:
+    """What a chain gave: tidy rows, a few samples of every generation, and where its models are."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[Pool] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, watch: Watch) -> Mapping[str, Outcome]:
+    """Run all chains of all experiments; the outcome of each by its name, rows in the order of the config.
+
+    Raises UserError for what a user can put right. Whatever was finished before stays in the store.
+    """
+    Store(store)
+    outcomes: dict[tuple[str, str, int], Outcome] = {}
+    ready = deque(Task(experiment, store) for experiment in experiments)
+    running: dict[Future[Outcome], Task] = {}
+    with _executor(workers, watch) as executor:
+        while ready or running:
+            while ready and len(running) < workers:
+                task = ready.popleft()
+                running[executor.submit(_perform, task)] = task
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                task = running.pop(future)
+                try:
+                    outcome = future.result()
+                except BrokenProcessPool as error:
+                    raise UserError(
+                        f"a worker process died while working on {task.experiment.name} ({task}); out of memory? "
+                        "What was finished is kept: the same command goes on from there"
+                    ) from error
+                if task.policy is not None:
+                    outcomes[task.experiment.name, task.policy, task.seed] = outcome
+                ready.extend(_following(task))
+    return {experiment.name: _joined(experiment, outcomes) for experiment in experiments}
+
+
+def _following(task: Task) -> list[Task]:
+    wanted = task.experiment
+    if task.seed is None:
+        return [Task(wanted, task.store, seed) for seed in wanted.seeds]
+    if task.policy is None:
+        return [Task(wanted, task.store, task.seed, policy) for policy in wanted.policies]
+    return []
+
+
+def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], Outcome]) -> Outcome:
+    joined = Outcome()
+    for policy in experiment.policies:
+        for seed in experiment.seeds:
+            one = outcomes[experiment.name, policy, seed]
+            joined.rows += one.rows
+            joined.samples += one.samples
+            joined.models += one.models
+    _refuse_unequal_steps(experiment, joined.rows)
+    return joined
+
+
+def _refuse_unequal_steps(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> None:
+    if experiment.unequal_steps:
+        return
+    steps: dict[tuple[int, float], str] = {}
+    for row in rows:
+        if row["metric"] == "steps":
+            steps.setdefault((row["generation"], row["value"]), row["policy"])
+    for generation in {generation for generation, _ in steps}:
+        found = {policy: int(count) for (at, count), policy in steps.items() if at == generation}
+        if len(found) > 1:
+            raise UserError(
+                f"{experiment.name}: at generation {generation} policies trained for different numbers of steps ({found}), so they "
+                "cannot be compared; set training.steps instead of epochs, or unequal_steps: true if that is meant"
+            )
+
+
+# ---- in the worker ------------------------------------------------------------------------------------------------
+
+_labs: dict[tuple[str, Path], Lab] = {}
+_tell: Watch = lambda event: None  # noqa: E731
+
+
+def _perform(task: Task) -> Outcome:
+    wanted, label = task.experiment, str(task)
+    where = (wanted.yaml(), task.store)
+    lab = _labs.setdefault(where, Lab(wanted, Store(task.store)))
+    outcome, number = Outcome(), 0
+    lab.say = lambda what: _tell(Event(wanted.name, label, f"generation {number}: {what}" if task.seed is not None else what))
+    with one_thread():
+        if task.seed is None:
+            _ = lab.splits, lab.base, lab.feature_model
+            return outcome
+        policy = task.policy or next(iter(wanted.policies))
+        for generation in chain(lab, policy=policy, seed=task.seed):
+            if task.policy is None:
+                return outcome
+            outcome.rows += generation.rows
+            about = {"policy": policy, "seed": task.seed, "generation": generation.number}
+            outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
+            if task.seed == wanted.seeds[0]:
+                shown = generation.made.slice(0, SHOWN_ROWS)
+                outcome.samples.append(shown.note(policy=policy, generation=generation.number))
+            _tell(Event(wanted.name, label, f"generation {generation.number}", done=True))
+            number = generation.number + 1
+    return outcome
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread inside, so that the order of sums, and with it every bit, is the same on any machine load."""
+    with threadpool_limits(1):
+        torch = sys.modules.get("torch")
+        before = torch.get_num_threads() if torch else None
+        if torch:
+            torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+@contextmanager
+def _executor(workers: int, watch: Watch) -> Iterator[Executor]:
+    global _tell
+    if workers == 1:
+        _tell = watch
+        yield _Here()
+        return
+    context = multiprocessing.get_context("spawn")
+    events = context.Queue()
+    listener = threading.Thread(target=_listen, args=(events, watch), daemon=True)
+    listener.start()
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
+    try:
+        yield executor
+        executor.shutdown()
+    except BaseException:
+        for process in list((executor._processes or {}).values()):
+            process.terminate()
+        executor.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        events.put(None)
+        listener.join(timeout=5)
+
+
+class _Here(Executor):
+    """Runs tasks in this process, one after the other."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _listen(events: Any, watch: Watch) -> None:
+    while (event := events.get()) is not None:
+        watch(event)
+
+
+def _start_worker(events: Any, parent: int) -> None:
+    """Set up a worker process: its voice, one thread, and an end when its parent has ended, however that came about."""
+    global _tell
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _tell = events.put
+
+    def follow() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()

@@ -1,0 +1,1 @@
+"""The text track: data, generators, metrics and samples made of strings."""

@@ -1,0 +1,271 @@
+"""`causal-lm`: any transformers causal language model, pretrained or built from a config, fine-tuned generation by generation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerFast
+
+from ..common.errors import UserError
+from ..common.generator import Fitted
+from ..common.pool import Pool
+from ..common.seeds import derive, stream
+from ..common.train import Training, device, seeded, train
+
+CHUNK = 256
+"""Rows sampled at once. A constant, and short chunks are filled up: a row's bits never depend on how many are asked for."""
+SCORED = 16
+"""Rows scored at once; small, because every position keeps its logits over the vocabulary."""
+
+END = "<|endoftext|>"
+IGNORED = -100
+
+SMALL_LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 128,
+    "intermediate_size": 352,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "tie_word_embeddings": True,
+}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. The defaults draw from the model's own distribution, unbiased."""
+
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+@dataclass
+class CausalLM:
+    """A causal language model over byte-level BPE tokens.
+
+    `pretrained` is a hub id or a folder in Hugging Face format (safetensors only, no remote code). Without it, a model is
+    built from `architecture`, the arguments of a transformers config, with a tokenizer of `vocabulary` entries trained on
+    the first pool it sees; with a `base:` section that is the base split, and every generation keeps that tokenizer.
+
+    A row is one sequence: start token, its tokens, an end token; it is cut at `context` tokens. With prompts, the first
+    `prompt_tokens` tokens of a real row are continued up to `context` tokens, and a made row is the continuation alone.
+    """
+
+    training: Training
+    pretrained: str | None = None
+    revision: str | None = None
+    architecture: dict[str, Any] = field(default_factory=lambda: dict(SMALL_LLAMA))
+    vocabulary: Annotated[int, Field(ge=257)] = 2048
+    context: Annotated[int, Field(ge=2)] = 64
+    prompt_tokens: Annotated[int, Field(ge=1)] = 16
+    sampling: Sampling = field(default_factory=Sampling)
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "text"
+    columns: ClassVar[tuple[str, ...]] = ("text",)
+
+    def __post_init__(self) -> None:
+        if self.prompt_tokens >= self.context:
+            raise ValueError(f"prompt_tokens: {self.prompt_tokens} leaves nothing to write within context = {self.context}")
+        self._model: Any = None
+        self._tokenizer: Any = None
+
+    # ---- learning -------------------------------------------------------------------------------------------------
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+        texts = pool.list("text")
+        with seeded(derive(seed, "weights")):
+            self._begin(texts, fresh=fresh)
+        self._model.to(device())
+        sequences = self._encode(texts)
+        lengths = np.array([len(sequence) - 1 for sequence in sequences])
+
+        def loss(rows: torch.Tensor) -> torch.Tensor:
+            tokens = _padded([sequences[row] for row in rows.tolist()], self._tokenizer.eos_token_id)
+            targets = _padded([sequences[row] for row in rows.tolist()], IGNORED)
+            logits = self._model(tokens[:, :-1]).logits  # [batch, tokens, vocabulary]
+            return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=IGNORED)
+
+        done = train(self._model, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
+        return Fitted(unit="tokens", consumed=done.seen * lengths.astype(np.float64), steps=done.steps, figures={"loss": done.loss})
+
+    def _begin(self, texts: list[str], *, fresh: bool) -> None:
+        """The weights and the tokenizer that a fit starts from."""
+        if self._model is None and self.pretrained:
+            self._read(checkpoint(self.pretrained, self.revision))
+        if self._tokenizer is None:
+            self._tokenizer = _train_tokenizer(texts, self.vocabulary)
+        if self._model is not None and fresh:
+            self._model = AutoModelForCausalLM.from_config(self._model.config)
+        if self._model is None:
+            end = self._tokenizer.eos_token_id
+            settings = {"max_position_embeddings": self.context + 1, **self.architecture}
+            config = AutoConfig.for_model(**settings, vocab_size=len(self._tokenizer), bos_token_id=end, eos_token_id=end, pad_token_id=end)
+            self._model = AutoModelForCausalLM.from_config(config)
+
+    def _encode(self, texts: list[str]) -> list[list[int]]:
+        """Start token, tokens, end token, cut at `context` tokens after the start."""
+        end = self._tokenizer.eos_token_id
+        found = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        return [[end, *tokens, end][: self.context + 1] for tokens in found]
+
+    # ---- sampling -------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
+        """n rows of text; `given` rows (at least n) are the prompts. Draws one uniform number a token and inverts the CDF."""
+        end = self._tokenizer.eos_token_id
+        prompts = [[end]] * n
+        if given is not None:
+            if len(given) < n:
+                raise ValueError(f"{n} rows are to be continued, {len(given)} were given")
+            tokens = self._tokenizer(given.slice(0, n).list("text"), add_special_tokens=False)["input_ids"]
+            prompts = [[end, *row[: self.prompt_tokens]] for row in tokens]
+        texts = [""] * n
+        for rows in _chunks_of_equal_length(prompts):
+            uniforms = np.stack([stream(seed, "row", row).random(self.context) for row in rows])
+            for row, tokens in zip(rows, self._continue([prompts[row] for row in rows], uniforms), strict=True):
+                texts[row] = self._tokenizer.decode(tokens)
+        return Pool.of(text=texts)
+
+    def _continue(self, prompts: list[list[int]], uniforms: np.ndarray) -> list[list[int]]:
+        """New tokens after prompts of one length, without the end token; never empty. uniforms [rows, context]."""
+        end, filled = self._tokenizer.eos_token_id, [*prompts, *[prompts[0]] * (CHUNK - len(prompts))]
+        tokens = torch.tensor(filled, device=device())  # [CHUNK, prompt]
+        draws = torch.from_numpy(np.resize(uniforms, (CHUNK, uniforms.shape[1]))).to(device())
+        cache = DynamicCache(config=self._model.config)
+        ended = torch.zeros(CHUNK, dtype=torch.bool, device=device())
+        made = []
+        for step in range(self.context + 1 - tokens.shape[1]):
+            logits = self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].double()
+            if step == 0:
+                logits[:, end] = -torch.inf  # an empty row could not be learned from
+            chances = distribution(logits, self.sampling).cumsum(-1)  # [CHUNK, vocabulary]
+            drawn = torch.searchsorted(chances, draws[:, step : step + 1] * chances[:, -1:], right=True)
+            tokens = drawn.clamp(max=chances.shape[1] - 1)
+            ended |= tokens[:, 0] == end
+            made.append(tokens[:, 0])
+            if ended.all():
+                break
+        rows = torch.stack(made, dim=1)[: len(prompts)].tolist()
+        return [row[: row.index(end)] if end in row else row for row in rows]
+
+    # ---- scoring --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def score(self, pool: Pool) -> np.ndarray:
+        """Nats of each row's tokens given a start token, float64 [n]; rows longer than `context` in windows of `context`."""
+        end = self._tokenizer.eos_token_id
+        windows, owners = [], []
+        for row, tokens in enumerate(self._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]):
+            for start in range(0, len(tokens), self.context):
+                windows.append([end, *tokens[start : start + self.context]])
+                owners.append(row)
+        nats = np.zeros(len(pool))
+        for start in range(0, len(windows), SCORED):
+            chunk = windows[start : start + SCORED]
+            filled = [*chunk, *[[end]] * (SCORED - len(chunk)), [end] * (self.context + 1)]  # one full row fixes the width
+            inputs, targets = _padded(filled, end), _padded(filled, IGNORED)
+            logits = self._model(inputs[:, :-1]).logits.float()
+            losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets[:, 1:], ignore_index=IGNORED, reduction="none")
+            np.add.at(nats, owners[start : start + SCORED], losses.double().sum(1)[: len(chunk)].cpu().numpy())
+        return nats
+
+    def tokens(self, pool: Pool) -> np.ndarray:
+        """Tokens that `score` counts in each row, int64 [n]."""
+        return np.array([len(row) for row in self._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]], dtype=np.int64)
+
+    # ---- keeping --------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> None:
+        """A folder that `transformers` itself can load."""
+        self._model.save_pretrained(folder)
+        self._tokenizer.save_pretrained(folder)
+
+    def load(self, folder: Path) -> None:
+        self._read(folder)
+
+    def _read(self, folder: Path) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
+        if self._tokenizer.eos_token_id is None:
+            raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
+        with seeded(0):  # transformers draws weights before it reads them
+            self._model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
+        self._model.to(device()).eval()
+        if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.context:
+            raise UserError(f"generator.context: {self.context} tokens are asked for, the model in {folder} has positions for {longest}")
+
+    def inputs(self) -> Mapping[str, str]:
+        """sha256 of the files of the pretrained checkpoint: part of every key, unlike its name."""
+        return _digests(checkpoint(self.pretrained, self.revision)) if self.pretrained else {}
+
+
+def distribution(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Probabilities [rows, vocabulary] after temperature, top-k and top-p, in this order; not renormalised."""
+    chances = torch.softmax(logits / sampling.temperature, dim=-1)
+    if sampling.top_k is not None and sampling.top_k < chances.shape[-1]:
+        least = chances.topk(sampling.top_k, dim=-1).values[:, -1:]
+        chances = torch.where(chances < least, 0.0, chances)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        chances = chances / chances.sum(-1, keepdim=True)
+        ordered, order = chances.sort(dim=-1, descending=True)
+        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p  # the mass before a token already suffices
+        chances = chances.masked_fill(beyond.scatter(-1, order, beyond), 0.0)
+    return chances
+
+
+@cache
+def checkpoint(pretrained: str, revision: str | None) -> Path:
+    """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors and tokenizer files only)."""
+    folder = Path(pretrained).expanduser()
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
+        except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
+            raise UserError(
+                f"generator.pretrained: '{pretrained}' is not a folder here, and the hub does not give it: {type(error).__name__}: {error}"
+            ) from error
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"generator.pretrained: {folder} holds no .safetensors file; pickled weights are refused")
+    return folder
+
+
+@cache
+def _digests(folder: Path) -> Mapping[str, str]:
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _train_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    from tokenizers import ByteLevelBPETokenizer
+
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(texts, vocab_size=vocabulary, special_tokens=[END], show_progress=False)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token=END, bos_token=END, pad_token=END)
+
+
+def _padded(sequences: list[list[int]], filler: int) -> torch.Tensor:
+    """int64 [rows, longest]; causal attention never looks right, so padding there needs no mask."""
+    longest = max(map(len, sequences))
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in sequences], device=device())
+
+
+def _chunks_of_equal_length(prompts: list[list[int]]) -> Iterator[list[int]]:
+    """Row numbers in chunks of at most CHUNK rows whose prompts are equally long, so that none needs padding."""
+    by_length: dict[int, list[int]] = {}
+    for row, prompt in enumerate(prompts):
+        by_length.setdefault(len(prompt), []).append(row)
+    for rows in by_length.values():
+        for start in range(0, len(rows), CHUNK):
+            yield rows[start : start + CHUNK]

@@ -1,0 +1,1 @@
+"""The vision track: data, generators, metrics and samples made of images."""

@@ -1,0 +1,114 @@
+"""Image data: scikit-learn's digits, torchvision's MNIST, FashionMNIST and CIFAR-10, and any folder of images.
+
+Every loader gives the columns `image` (uint8 [n, h, w, c]) and, where there are classes, `label` (int64 [n]).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ..common.data import deal
+from ..common.errors import UserError
+from ..common.pool import REAL, Pool
+
+
+@dataclass(frozen=True)
+class Digits:
+    """1,797 scans of handwritten digits, 8 x 8 pixels in 17 grey levels, from scikit-learn (Alpaydin & Kaynak 1998)."""
+
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "vision"
+
+    def load(self, *, eval_size: int) -> Mapping[str, Pool]:
+        from sklearn.datasets import load_digits
+
+        found = load_digits()
+        images = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
+        pool = Pool.of(image=images, label=found.target.astype(np.int64)).note(generation=REAL)
+        return deal(pool, eval_size=eval_size, where="data")
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """A data set of torchvision in the folder `root`; it is fetched only with `download: true`. Train and test rows are pooled."""
+
+    root: str
+    download: bool = False
+    rows: Annotated[int, Field(ge=1)] | None = None
+    """Use only so many rows, drawn from the start of the train split."""
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "vision"
+    name: ClassVar[Literal["MNIST", "FashionMNIST", "CIFAR10"]]
+
+    def load(self, *, eval_size: int) -> Mapping[str, Pool]:
+        import torchvision
+
+        parts = []
+        for train in (True, False):
+            try:
+                found = getattr(torchvision.datasets, self.name)(str(Path(self.root).expanduser()), train=train, download=self.download)
+            except (RuntimeError, OSError, ValueError) as error:
+                raise UserError(f"data.root: {self.name} cannot be read from {self.root}: {error}") from error
+            images = np.asarray(found.data, dtype=np.uint8)
+            images = images[..., None] if images.ndim == 3 else images
+            parts.append((images, np.asarray(found.targets, dtype=np.int64)))
+        images, labels = (np.concatenate(arrays)[: self.rows] for arrays in zip(*parts, strict=True))
+        return deal(Pool.of(image=images, label=labels).note(generation=REAL), eval_size=eval_size, where=f"data.root: {self.root}")
+
+
+class MNIST(Torchvision):
+    """MNIST: 28 x 28 grey digits (LeCun et al. 1998)."""
+
+    name = "MNIST"
+
+
+class FashionMNIST(Torchvision):
+    """Fashion-MNIST: 28 x 28 grey clothes (Xiao et al. 2017)."""
+
+    name = "FashionMNIST"
+
+
+class CIFAR10(Torchvision):
+    """CIFAR-10: 32 x 32 colour photographs (Krizhevsky 2009)."""
+
+    name = "CIFAR10"
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """Any folder of images; its subfolders, if it has any, are the classes. Each image is cropped to a square and resized."""
+
+    path: str
+    size: Annotated[int, Field(ge=4)] = 32
+    channels: Literal[1, 3] = 3
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "vision"
+
+    def load(self, *, eval_size: int) -> Mapping[str, Pool]:
+        from PIL import Image, ImageOps, UnidentifiedImageError
+
+        root = Path(self.path).expanduser()
+        known = set(Image.registered_extensions())
+        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in known)
+        if not files:
+            raise UserError(f"data.path: there is no image in {root}")
+        classes = sorted({file.parent for file in files})
+        images, labels = [], []
+        for file in files:
+            try:
+                with Image.open(file) as opened:
+                    square = ImageOps.fit(opened.convert("L" if self.channels == 1 else "RGB"), (self.size, self.size))
+            except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+                raise UserError(f"data.path: {file} cannot be read: {error}") from error
+            images.append(np.asarray(square, dtype=np.uint8).reshape(self.size, self.size, self.channels))
+            labels.append(classes.index(file.parent))
+        columns = {"image": np.stack(images)}
+        if len(classes) > 1:
+            columns["label"] = np.array(labels, dtype=np.int64)
+        return deal(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {root}")

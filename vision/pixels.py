@@ -1,0 +1,15 @@
+"""Between uint8 images and the numbers models work on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def to_unit(images: np.ndarray) -> np.ndarray:
+    """uint8 0 ... 255 to float32 -1 ... 1."""
+    return images.astype(np.float32) / 127.5 - 1
+
+
+def from_unit(x: np.ndarray) -> np.ndarray:
+    """float -1 ... 1 to uint8, the nearest grey level; what lies outside is clipped."""
+    return np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)
