@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from .chain import Lab, chain
 from .config import Experiment
 from .errors import UserError
-from .pool import Pool
+from .pool import REAL, Pool
 from .store import Store
 
 SHOWN_ROWS = 12
@@ -148,6 +148,9 @@ def _perform(task: Task) -> Outcome:
     wanted, label = task.experiment, str(task)
     where = (wanted.yaml(), task.store)
     lab = _labs.setdefault(where, Lab(wanted, Store(task.store)))
+    for part in (wanted.generator, wanted.features, *wanted.metrics):
+        if part is not None:
+            part.build()  # imports what it needs, torch above all, before threads are limited
     outcome, number = Outcome(), 0
     lab.say = lambda what: _tell(Event(wanted.name, label, f"generation {number}: {what}" if task.seed is not None else what))
     with one_thread():
@@ -155,6 +158,9 @@ def _perform(task: Task) -> Outcome:
             _ = lab.splits, lab.base, lab.feature_model
             return outcome
         policy = task.policy or next(iter(wanted.policies))
+        if task.seed == wanted.seeds[0] and policy == next(iter(wanted.policies)):
+            real = lab.splits["control"].only(lab.columns).slice(0, SHOWN_ROWS)
+            outcome.samples.append(real.note(generation=REAL, policy=""))
         for generation in chain(lab, policy=policy, seed=task.seed):
             if task.policy is None:
                 return outcome
@@ -163,7 +169,7 @@ def _perform(task: Task) -> Outcome:
             outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
             if task.seed == wanted.seeds[0]:
                 shown = generation.made.slice(0, SHOWN_ROWS)
-                outcome.samples.append(shown.note(policy=policy, generation=generation.number))
+                outcome.samples.append(shown.note(generation=generation.number, policy=policy))
             _tell(Event(wanted.name, label, f"generation {generation.number}", done=True))
             number = generation.number + 1
     return outcome

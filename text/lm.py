@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, DynamicCache, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
+from transformers.utils import logging
 
 from ..common.errors import UserError
 from ..common.generator import Fitted
@@ -20,10 +21,14 @@ from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
 
+logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
+
 CHUNK = 256
 """Rows sampled at once. A constant, and short chunks are filled up: a row's bits never depend on how many are asked for."""
 SCORED = 16
 """Rows scored at once; small, because every position keeps its logits over the vocabulary."""
+WIDTH = 16
+"""Windows to be scored are filled up to a multiple of so many tokens, so that short ones cost little."""
 
 END = "<|endoftext|>"
 IGNORED = -100
@@ -141,7 +146,7 @@ class CausalLM:
         end, filled = self._tokenizer.eos_token_id, [*prompts, *[prompts[0]] * (CHUNK - len(prompts))]
         tokens = torch.tensor(filled, device=device())  # [CHUNK, prompt]
         draws = torch.from_numpy(np.resize(uniforms, (CHUNK, uniforms.shape[1]))).to(device())
-        cache = DynamicCache(config=self._model.config)
+        cache = StaticCache(config=self._model.config, max_cache_len=self.context + 1)
         ended = torch.zeros(CHUNK, dtype=torch.bool, device=device())
         made = []
         for step in range(self.context + 1 - tokens.shape[1]):
@@ -164,19 +169,20 @@ class CausalLM:
     def score(self, pool: Pool) -> np.ndarray:
         """Nats of each row's tokens given a start token, float64 [n]; rows longer than `context` in windows of `context`."""
         end = self._tokenizer.eos_token_id
-        windows, owners = [], []
+        by_width: dict[int, list[tuple[int, list[int]]]] = {}
         for row, tokens in enumerate(self._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]):
             for start in range(0, len(tokens), self.context):
-                windows.append([end, *tokens[start : start + self.context]])
-                owners.append(row)
+                window = [end, *tokens[start : start + self.context]]
+                by_width.setdefault(-(-len(window) // WIDTH) * WIDTH, []).append((row, window))
         nats = np.zeros(len(pool))
-        for start in range(0, len(windows), SCORED):
-            chunk = windows[start : start + SCORED]
-            filled = [*chunk, *[[end]] * (SCORED - len(chunk)), [end] * (self.context + 1)]  # one full row fixes the width
-            inputs, targets = _padded(filled, end), _padded(filled, IGNORED)
-            logits = self._model(inputs[:, :-1]).logits.float()
-            losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets[:, 1:], ignore_index=IGNORED, reduction="none")
-            np.add.at(nats, owners[start : start + SCORED], losses.double().sum(1)[: len(chunk)].cpu().numpy())
+        for width, windows in sorted(by_width.items()):
+            for start in range(0, len(windows), SCORED):
+                rows, chunk = zip(*windows[start : start + SCORED], strict=True)
+                filled = [*chunk, *[[end]] * (SCORED - len(chunk))]
+                inputs, targets = _padded(filled, end, width=width), _padded(filled, IGNORED, width=width)
+                logits = self._model(inputs[:, :-1]).logits.float()
+                losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets[:, 1:], ignore_index=IGNORED, reduction="none")
+                np.add.at(nats, list(rows), losses.double().sum(1)[: len(chunk)].cpu().numpy())
         return nats
 
     def tokens(self, pool: Pool) -> np.ndarray:
@@ -255,10 +261,10 @@ def _train_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFa
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token=END, bos_token=END, pad_token=END)
 
 
-def _padded(sequences: list[list[int]], filler: int) -> torch.Tensor:
-    """int64 [rows, longest]; causal attention never looks right, so padding there needs no mask."""
-    longest = max(map(len, sequences))
-    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in sequences], device=device())
+def _padded(sequences: list[list[int]], filler: int, *, width: int = 0) -> torch.Tensor:
+    """int64 [rows, longest or width]; causal attention never looks right, so padding there needs no mask."""
+    width = max(width, *map(len, sequences))
+    return torch.tensor([[*row, *[filler] * (width - len(row))] for row in sequences], device=device())
 
 
 def _chunks_of_equal_length(prompts: list[list[int]]) -> Iterator[list[int]]:
