@@ -1,8 +1,8 @@
 """autophagy: a testbed for model collapse, what becomes of generative models that feed on what they made.
 
-    from autophagy import load_config, run
+from autophagy import load_config, run
 
-    rows = run(load_config("configs/analytic/gaussian.yaml"))   # a pandas frame, one number a row
+rows = run(load_config("configs/analytic/gaussian.yaml"))   # a pandas frame, one number a row
 """
 
 from __future__ import annotations

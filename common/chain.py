@@ -62,10 +62,14 @@ class Lab:
         wanted = self.experiment
         splits = wanted.data.build().load(eval_size=wanted.eval_size)
         if len(splits["train"]) < wanted.size:
-            raise UserError(f"size: {wanted.size} real rows are asked for, data '{wanted.data.use}' has {len(splits['train'])} for training")
+            raise UserError(
+                f"size: {wanted.size} real rows are asked for, data '{wanted.data.use}' has {len(splits['train'])} for training"
+            )
         for name in ("heldout", "control"):
             if len(splits[name]) != wanted.eval_size:
-                raise UserError(f"eval_size: {wanted.eval_size} {name} rows are asked for, data '{wanted.data.use}' has {len(splits[name])}")
+                raise UserError(
+                    f"eval_size: {wanted.eval_size} {name} rows are asked for, data '{wanted.data.use}' has {len(splits[name])}"
+                )
         if wanted.base is not None and "base" not in splits:
             raise UserError(f"base: data '{wanted.data.use}' has no base split to pretrain on")
         if missing := set(self.columns) - set(splits["train"].columns):
@@ -102,7 +106,9 @@ class Lab:
         part = self.experiment.base_generator
         if part is None:
             return None
-        return self._fit(part, self.splits["base"].only(self.columns), seed=derive(0, "base"), start=None, fresh=False, saying="train the base model")
+        return self._fit(
+            part, self.splits["base"].only(self.columns), seed=derive(0, "base"), start=None, fresh=False, saying="train the base model"
+        )
 
     @cached_property
     def feature_model(self) -> Artifact | None:
@@ -246,7 +252,7 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
         rows = [*audit(lab, train, model), *measured(lab, made=made, real=real, model=model, first=first, seed=seed, number=number)]
         labels = {
             "experiment": wanted.name,
-            "modality": find("generator", wanted.generator.use).modality,
+            "modality": wanted.modality,
             "data": wanted.data.use,
             "generator": wanted.generator.use,
             "policy": policy,
@@ -280,7 +286,9 @@ def audit(lab: Lab, train: Pool, model: Artifact) -> Iterator[dict[str, Any]]:
     born = train.array("_generation")
     yield row_of("steps", "cost", fitted.steps, "optimizer steps", None, None, n)
     yield row_of(f"trained_{fitted.unit}", "cost", fitted.consumed.sum(), fitted.unit, None, None, n)
-    yield row_of("real_share", "mixture", fitted.consumed[born == REAL].sum() / fitted.consumed.sum(), f"share of {fitted.unit}", None, None, n)
+    yield row_of(
+        "real_share", "mixture", fitted.consumed[born == REAL].sum() / fitted.consumed.sum(), f"share of {fitted.unit}", None, None, n
+    )
     for birth, count in births(train).items():
         name = "real" if birth == REAL else f"generation {birth}"
         yield row_of(f"trained_rows/{name}", "mixture", count, "rows", None, None, n)

@@ -40,7 +40,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: where m
 
 @app.command()
 def run(
-    what: Annotated[list[str], typer.Argument(metavar="CONFIG... [KEY=VALUE...]", help="YAML files, then changes that apply to all of them.")],
+    what: Annotated[
+        list[str], typer.Argument(metavar="CONFIG... [KEY=VALUE...]", help="YAML files, then changes that apply to all of them.")
+    ],
     store: Store = Path("runs/store"),
     out: Out = Path("runs"),
     workers: Workers = None,
@@ -75,7 +77,9 @@ def report(
 
 
 @app.command(name="list")
-def list_(what: Annotated[str | None, typer.Argument(help="generators, policies, metrics, data or features; all if left out.")] = None) -> None:
+def list_(
+    what: Annotated[str | None, typer.Argument(help="generators, policies, metrics, data or features; all if left out.")] = None,
+) -> None:
     """What there is to put into a config, built in or installed."""
     with told():
         if what is not None and what not in LISTED:
@@ -92,6 +96,7 @@ def list_(what: Annotated[str | None, typer.Argument(help="generators, policies,
 
 @app.command()
 def demo(
+    changes: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="Changes that apply to both experiments.")] = None,
     store: Store = Path("runs/demo/store"),
     out: Out = Path("runs/demo"),
     workers: Workers = None,
@@ -102,7 +107,7 @@ def demo(
         from .report import write_report
 
         _set_device(device)
-        experiments = [load_config(file) for file in DEMO]
+        experiments = [load_config(file, changes or ()) for file in DEMO]
         _run(experiments, store=store, out=out, workers=workers)
         write_report([out / experiment.name for experiment in experiments], out / "report.html")
         out_console.print(f"\nreport: {(out / 'report.html').resolve()}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import UserError, nearest
-from .plugins import Part, explain
+from .plugins import Part, explain, find
 
 
 def _part(kind: str) -> BeforeValidator:
@@ -22,7 +22,7 @@ def _policies(written: Any) -> Any:
     if isinstance(written, str):
         written = [written]
     if isinstance(written, Sequence):
-        written = {name: None for name in written}
+        written = dict.fromkeys(written)
     if isinstance(written, Mapping):
         return {name: part or str(name) for name, part in written.items()}
     return written
@@ -84,6 +84,10 @@ class Experiment(BaseModel):
     def start(self) -> str:
         """`init`, resolved."""
         return self.init or ("base" if self.base is not None or self.generator.settings.get("pretrained") else "scratch")
+
+    @property
+    def modality(self) -> str:
+        return find("generator", self.generator.use).modality
 
     @property
     def base_generator(self) -> Part | None:

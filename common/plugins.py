@@ -24,6 +24,10 @@ from .errors import UserError, nearest
 KINDS = ("generator", "policy", "metric", "data", "features", "show")
 
 
+class SettingError(UserError):
+    """A fault in one of a part's settings; every line of its message starts with the path of the setting."""
+
+
 @cache
 def registered(kind: str) -> Mapping[str, EntryPoint]:
     """The entry points of a kind, by name."""
@@ -54,7 +58,7 @@ class Part:
 
     @classmethod
     def parse(cls, kind: str, written: Any) -> Part:
-        """From `name` or `{use: name, ...}`; UserError("key: what is wrong") otherwise."""
+        """From `name` or `{use: name, ...}`; UserError otherwise."""
         if isinstance(written, str):
             written = {"use": written}
         if not isinstance(written, Mapping):
@@ -62,7 +66,7 @@ class Part:
         settings = dict(written)
         use = settings.pop("use", None)
         if not isinstance(use, str):
-            raise UserError(f"use: says which {kind}; known: {', '.join(sorted(registered(kind)))}")
+            raise UserError(f"`use` says which {kind}; known: {', '.join(sorted(registered(kind)))}")
         made = _instance(find(kind, use), settings)
         return cls(kind, use, dataclasses.asdict(made))
 
@@ -99,10 +103,10 @@ def _instance(part: type, settings: Mapping[str, Any]) -> Any:
     try:
         return TypeAdapter(part).validate_python(dict(settings))
     except ValidationError as error:
-        raise UserError("\n".join(explain(error))) from error
+        raise SettingError("\n".join(explain(error))) from error
 
 
-def explain(error: ValidationError, *, kind: str = "settings") -> list[str]:
+def explain(error: ValidationError) -> list[str]:
     """One line per fault: `path.to.key: what is wrong`."""
     lines = []
     for fault in error.errors():
@@ -111,9 +115,8 @@ def explain(error: ValidationError, *, kind: str = "settings") -> list[str]:
         message = str(cause) if isinstance(cause, ValueError) else fault["msg"]
         if not isinstance(cause, ValueError) and fault["type"] != "missing":
             message += f", not {fault['input']!r}"
-        # a part's own faults come as lines of "key: what is wrong" already
-        lines += [f"{path}.{line}" if isinstance(cause, UserError) and ": " in line else f"{path}: {line}" if path else line
-                  for line in message.splitlines()]
+        between = "." if isinstance(cause, SettingError) else ": "
+        lines += [f"{path}{between}{line}" if path else line for line in message.splitlines()]
     return lines
 
 
@@ -123,6 +126,6 @@ def _refuse_unknown(part: type, settings: Mapping[str, Any], where: str) -> None
     hints = typing.get_type_hints(part, vars(sys.modules[part.__module__]))
     for key, value in settings.items():
         if key not in fields:
-            raise UserError(f"{where}{key}: unknown setting{nearest(key, fields)}")
+            raise SettingError(f"{where}{key}: unknown setting{nearest(key, fields)}")
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
             _refuse_unknown(hints[key], value, f"{where}{key}.")

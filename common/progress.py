@@ -49,7 +49,9 @@ def _plain(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
         said = now - last >= PLAIN_SECONDS or done == total
         if said and event.done:
             left = (now - started) / done * (total - done)
-            console.print(f"{done}/{total} generations, about {left:.0f} s left: {event.experiment}, {event.task}, {event.what}", highlight=False)
+            console.print(
+                f"{done}/{total} generations, about {left:.0f} s left: {event.experiment}, {event.task}, {event.what}", highlight=False
+            )
             last = now
         elif said and not done:
             console.print(f"{event.experiment}, {event.task}: {event.what}", highlight=False)

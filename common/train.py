@@ -82,8 +82,15 @@ def device() -> torch.device:
 def seeded(seed: int) -> Iterator[None]:
     """Inside, torch's random state starts from `seed`; outside, nothing has happened."""
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+        _set_state(seed)
         yield
+
+
+def _set_state(seed: int) -> None:
+    """What torch.manual_seed does, without the stack trace it keeps at every call for a GPU that is not there."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
 
 
 def train(
@@ -106,11 +113,11 @@ def train(
     prepared, optimizer = accelerator.prepare(module, optimizer)
     prepared.train()
     checkpoint = scratch / "checkpoint.pt"
-    step, losses = _resume(checkpoint, module, optimizer)
+    first, losses = _resume(checkpoint, module, optimizer)
     saved = time.monotonic()
     with seeded(seed):
-        for step in range(step, steps):
-            torch.manual_seed(derive(seed, "step", step))
+        for step in range(first, steps):
+            _set_state(derive(seed, "step", step))
             batch = _batch(step, rows=rows, size=training.batch, seed=seed)
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * training.rate(step, steps)

@@ -58,8 +58,9 @@ class CausalLM:
     """A causal language model over byte-level BPE tokens.
 
     `pretrained` is a hub id or a folder in Hugging Face format (safetensors only, no remote code). Without it, a model is
-    built from `architecture`, the arguments of a transformers config, with a tokenizer of `vocabulary` entries trained on
-    the first pool it sees; with a `base:` section that is the base split, and every generation keeps that tokenizer.
+    built from `architecture`, the arguments of a transformers config with its `model_type` (left out: a Llama of 0.7
+    million weights), with a tokenizer of `vocabulary` entries (left out: 2,048) trained on the first pool it sees; with a
+    `base:` section that is the base split, and every generation keeps that tokenizer.
 
     A row is one sequence: start token, its tokens, an end token; it is cut at `context` tokens. With prompts, the first
     `prompt_tokens` tokens of a real row are continued up to `context` tokens, and a made row is the continuation alone.
@@ -68,8 +69,8 @@ class CausalLM:
     training: Training
     pretrained: str | None = None
     revision: str | None = None
-    architecture: dict[str, Any] = field(default_factory=lambda: dict(SMALL_LLAMA))
-    vocabulary: Annotated[int, Field(ge=257)] = 2048
+    architecture: dict[str, Any] | None = None
+    vocabulary: Annotated[int, Field(ge=257)] | None = None
     context: Annotated[int, Field(ge=2)] = 64
     prompt_tokens: Annotated[int, Field(ge=1)] = 16
     sampling: Sampling = field(default_factory=Sampling)
@@ -80,6 +81,8 @@ class CausalLM:
     def __post_init__(self) -> None:
         if self.prompt_tokens >= self.context:
             raise ValueError(f"prompt_tokens: {self.prompt_tokens} leaves nothing to write within context = {self.context}")
+        if self.pretrained and (self.architecture or self.vocabulary):
+            raise ValueError("pretrained: a checkpoint brings its own architecture and vocabulary; leave those out")
         self._model: Any = None
         self._tokenizer: Any = None
 
@@ -107,12 +110,12 @@ class CausalLM:
         if self._model is None and self.pretrained:
             self._read(checkpoint(self.pretrained, self.revision))
         if self._tokenizer is None:
-            self._tokenizer = _train_tokenizer(texts, self.vocabulary)
+            self._tokenizer = _train_tokenizer(texts, self.vocabulary or 2048)
         if self._model is not None and fresh:
             self._model = AutoModelForCausalLM.from_config(self._model.config)
         if self._model is None:
             end = self._tokenizer.eos_token_id
-            settings = {"max_position_embeddings": self.context + 1, **self.architecture}
+            settings = {"max_position_embeddings": self.context + 1, **(self.architecture or SMALL_LLAMA)}
             config = AutoConfig.for_model(**settings, vocab_size=len(self._tokenizer), bos_token_id=end, eos_token_id=end, pad_token_id=end)
             self._model = AutoModelForCausalLM.from_config(config)
 

@@ -73,9 +73,7 @@ class Distinct:
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        f"distinct_{n}": Measure("diversity", "share", True, "Li et al. 2016") for n in (1, 2, 3)
-    }
+    measures: ClassVar[Mapping[str, Measure]] = {f"distinct_{n}": Measure("diversity", "share", True, "Li et al. 2016") for n in (1, 2, 3)}
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
         rows = [words(text) for text in evidence.made.list("text")]

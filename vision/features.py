@@ -52,7 +52,9 @@ class Classifier:
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         if "label" not in pool:
-            raise UserError("features: 'classifier' needs labelled images, this data has no labels; try features=pixels or features=inception")
+            raise UserError(
+                "features: 'classifier' needs labelled images, this data has no labels; try features=pixels or features=inception"
+            )
         x, labels = _planes(pool), torch.from_numpy(pool.array("label").copy()).to(device())
         self._shape = (*x.shape[1:], self.features, int(labels.max()) + 1)
         with seeded(derive(seed, "weights")):

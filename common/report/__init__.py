@@ -74,20 +74,24 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
     """
     read = [Run.read(Path(folder)) for folder in runs]
     policies = list(dict.fromkeys(policy for run in read for policy in run.rows.policy.unique()))
-    page = _environment().get_template("page.html").render(
-        runs=read,
-        policies=[(policy, charts.colour(policy, policies)) for policy in policies],
-        answers=[answer(run) for run in read],
-        headlines=[charts.lines(run.rows, run.headline, policies, height=260) for run in read],
-        axes=[(axis, about, [_charts_of(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
-        mixtures=[charts.mixture(run.rows) for run in read],
-        steps=[_steps(run) for run in read],
-        samples=[_samples(run) for run in read],
-        provenance=[_provenance(run) for run in read],
-        tables=[final_table(run) for run in read],
-        bundle=Markup(_bundle()),
-        style=Markup(_file("style.css")),
-        script=Markup(_file("page.js")),
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            runs=read,
+            policies=[(policy, charts.colour(policy, policies)) for policy in policies],
+            answers=[answer(run) for run in read],
+            headlines=[charts.lines(run.rows, run.headline, policies, height=260) for run in read],
+            axes=[(axis, about, [_charts_of(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
+            mixtures=[charts.mixture(run.rows) for run in read],
+            steps=[_steps(run) for run in read],
+            samples=[_samples(run) for run in read],
+            provenance=[_provenance(run) for run in read],
+            tables=[final_table(run) for run in read],
+            bundle=Markup(_bundle()),
+            style=Markup(_file("style.css")),
+            script=Markup(_file("page.js")),
+        )
     )
     draft = Path(output).with_name(f".{Path(output).name}.draft")
     try:
@@ -102,7 +106,12 @@ def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
     """Mean, least and greatest value over seeds, with the mean floor, for each metric, policy and generation."""
     grouped = rows.groupby(["metric", "policy", "generation"], sort=False)
     return grouped.agg(
-        mean=("value", "mean"), low=("value", "min"), high=("value", "max"), floor=("floor", "mean"), seeds=("seed", "nunique"), n=("n", "first")
+        mean=("value", "mean"),
+        low=("value", "min"),
+        high=("value", "max"),
+        floor=("floor", "mean"),
+        seeds=("seed", "nunique"),
+        n=("n", "first"),
     ).reset_index()
 
 
@@ -113,8 +122,14 @@ def answer(run: Run) -> dict[str, Any]:
     sign = -1.0 if rows.higher_is_better.iloc[0] else 1.0
     wide = rows.pivot_table(index=["policy", "seed"], columns="generation", values="value", sort=False)
     worse = (sign * (wide[last] - wide[0])).groupby("policy", sort=False)  # paired: the same generation 0
-    found = pandas.DataFrame({"first": wide[0].groupby("policy", sort=False).mean(), "last": wide[last].groupby("policy", sort=False).mean(),
-                              "worse": worse.mean(), "low": worse.min(), "high": worse.max()}).sort_values("worse", ascending=False)  # fmt: skip
+    means = {
+        "first": wide[0].groupby("policy", sort=False).mean(),
+        "last": wide[last].groupby("policy", sort=False).mean(),
+        "worse": worse.mean(),
+        "low": worse.min(),
+        "high": worse.max(),
+    }
+    found = pandas.DataFrame(means).sort_values("worse", ascending=False)
     return {
         "metric": run.headline,
         "unit": rows.unit.iloc[0],

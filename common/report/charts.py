@@ -23,7 +23,9 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
     """A metric over generations: a line per policy (mean over seeds), a band from the least to the greatest seed, the floor dashed."""
     found = rows[rows.metric == metric]
     grouped = found.groupby(["policy", "generation"], sort=False)
-    data = grouped.agg(mean=("value", "mean"), low=("value", "min"), high=("value", "max"), seeds=("seed", "nunique"), n=("n", "first")).reset_index()
+    data = grouped.agg(
+        mean=("value", "mean"), low=("value", "min"), high=("value", "max"), seeds=("seed", "nunique"), n=("n", "first")
+    ).reset_index()
     shown = [policy for policy in policies if policy in set(data.policy)]
     colours = altair.Scale(domain=shown, range=[colour(policy, policies) for policy in shown])
     shapes = altair.Scale(domain=shown, range=[SHAPES[list(policies).index(policy) % len(SHAPES)] for policy in shown])
@@ -44,7 +46,9 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
     layers = [
         base.mark_area(opacity=0.18).encode(y=altair.Y("low:Q", title=None, scale=altair.Scale(zero=False)), y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_point(filled=True, size=45, opacity=1).encode(y=y, shape=altair.Shape("policy:N", scale=shapes, legend=None), tooltip=tooltip),
+        base.mark_point(filled=True, size=45, opacity=1).encode(
+            y=y, shape=altair.Shape("policy:N", scale=shapes, legend=None), tooltip=tooltip
+        ),
     ]
     if found.floor.notna().any():
         floor = altair.Chart(pandas.DataFrame({"floor": [found.floor.mean()]}))
@@ -72,7 +76,9 @@ def family(rows: pandas.DataFrame, name: str) -> dict[str, Any]:
         .encode(
             x=altair.X("generation:O", title="generation"),
             y=altair.Y("member:O", title=None),
-            color=altair.Color("value:Q", scale=altair.Scale(scheme="viridis"), title=found.unit.iloc[0], legend=altair.Legend(orient="bottom")),
+            color=altair.Color(
+                "value:Q", scale=altair.Scale(scheme="viridis"), title=found.unit.iloc[0], legend=altair.Legend(orient="bottom")
+            ),
             tooltip=["policy:N", "generation:O", "member:O", altair.Tooltip("value:Q", format=".3f")],
         )
         .properties(width=105, height=150)
@@ -95,7 +101,12 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
             y=altair.Y("value:Q", title="training rows", axis=altair.Axis(format="~s")),
             color=altair.Color("birth:N", sort=births, scale=altair.Scale(domain=births, range=_births(len(births))), legend=None),
             order=altair.Order("rank:Q"),
-            tooltip=["policy:N", "generation:O", altair.Tooltip("birth:N", title="born"), altair.Tooltip("value:Q", title="rows", format="d")],
+            tooltip=[
+                "policy:N",
+                "generation:O",
+                altair.Tooltip("birth:N", title="born"),
+                altair.Tooltip("value:Q", title="rows", format="d"),
+            ],
         )
         .transform_calculate(rank=f"indexof({births!r}, datum.birth)")
         .properties(width=105, height=120)

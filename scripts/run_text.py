@@ -1,0 +1,12 @@
+"""Run a text experiment: `python scripts/run_text.py [CONFIG] [key=value ...]`, by default a small causal language model."""
+
+import sys
+from pathlib import Path
+
+from autophagy.common.cli import app
+
+DEFAULT = Path(__file__).parent.parent / "configs" / "text" / "causal-lm.yaml"
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    app(["run", *([] if any(word.endswith(".yaml") for word in words) else [str(DEFAULT)]), *words])

@@ -1,0 +1,183 @@
+"""What users type, and what they are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pandas
+import pytest
+import yaml
+from autophagy import load_config
+from autophagy.common import cli
+from tiny import ANALYTIC, ROOT, TEXT, VISION
+from typer.testing import CliRunner
+
+runner = CliRunner()
+
+
+def autophagy(*words):
+    return runner.invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return ["--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", "1"]
+
+
+def test_run_writes_what_it_says_and_a_second_time_changes_nothing(write_config, folders, tmp_path):
+    config = write_config(ANALYTIC)
+    first = autophagy("run", config, *folders)
+    assert first.exit_code == 0, first.output
+    out = tmp_path / "out" / "tiny-gaussian"
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "rows.parquet", "samples", "provenance.json", "report.html"}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert autophagy("run", config, *folders).exit_code == 0
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_the_written_config_is_complete_and_runs_again_as_the_same(write_config, folders, tmp_path):
+    autophagy("run", write_config(ANALYTIC), "generations=2", *folders)
+    written = tmp_path / "out" / "tiny-gaussian" / "config.yaml"
+    again = load_config(written)
+    assert again.generations == 2
+    assert again.yaml() == written.read_text()
+
+
+def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_config):
+    config = write_config(VISION)
+    changed = load_config(
+        config, ["data.use=image-folder", "data.path=x", "generator.training.steps=9", "generator.training.learning_rate=1e-4"]
+    )
+    assert changed.data.settings == {"path": "x", "size": 32, "channels": 3}
+    assert changed.generator.settings["training"]["steps"] == 9
+    assert changed.generator.settings["training"]["learning_rate"] == 1e-4
+    assert changed.generator.settings["latent"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"generatons": 3}, "generatons: unknown key; did you mean 'generations'?"),
+        ({"generations": "many"}, "generations: "),
+        ({"generations": 0}, "generations: Input should be greater than or equal to 1, not 0"),
+        ({"eval_size": 11}, "eval_size: 11 rows cannot be measured when a generation makes size = 10"),
+        ({"size": 30}, "size: 30 real rows are asked for, data 'gaussian' has 20 for training"),
+        ({"policies": ["replase"]}, "policies.replase: there is no policy called 'replase'; did you mean 'replace'?"),
+        (
+            {"policies": {"m": {"use": "mix", "real_fraction": 1.5}}},
+            "policies.m.real_fraction: Input should be less than or equal to 1, not 1.5",
+        ),
+        ({"policies": {"m": {"use": "mix"}}}, "policies.m.real_fraction: Field required"),
+        (
+            {"policies": {"m": {"use": "mix", "real_fraction": 0.5, "real": "fresh"}}, "generations": 9},
+            "policies.m: needs 45 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+        ),
+        ({"generator": {"use": "gaussian", "dof": 1}}, "generator.dof: unknown setting; did you mean 'ddof'?"),
+        ({"generator": {"use": "gaussian", "sampling": {"scal": 1}}}, "generator.sampling.scal: unknown setting; did you mean 'scale'?"),
+        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: causal-lm, diffusion, gaussian, vae"),
+        ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
+        ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
+        ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),
+        ({"metrics": []}, "metrics: "),
+        ({"init": "base"}, "init: base needs a `base:` section"),
+        ({"base": {"ddoff": 1}}, "base.ddoff: unknown setting; did you mean 'ddof'?"),
+        ({"base": {}}, "base: data 'gaussian' has no base split to pretrain on"),
+        ({"seeds": [1, 1]}, "seeds: [1, 1] names a seed twice"),
+        ({"name": "../../x"}, "name: String should match pattern"),
+        ({"init": "previos"}, "init: Input should be 'base', 'previous' or 'scratch', not 'previos'"),
+    ],
+)
+def test_bad_configs_get_one_clear_message_and_exit_code_2(change, said, write_config, folders):
+    result = autophagy(
+        "run",
+        write_config({**ANALYTIC, **change} if "name" not in change else {**ANALYTIC}),
+        *folders,
+        *([f"name={change['name']}"] if "name" in change else []),
+    )
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1", "a config is a mapping"),
+        ("a: 1\na: 2", "the key 'a' is written twice"),
+        ("", "a config is a mapping"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_files_that_are_no_configs(content, said, tmp_path):
+    (tmp_path / "c.yaml").write_text(content)
+    result = autophagy("run", tmp_path / "c.yaml")
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("\n", " ")
+
+
+def test_missing_files_and_wrong_words(tmp_path, write_config):
+    config = write_config(ANALYTIC)
+    for words, said in [
+        (["run", tmp_path / "tiny-gausian.yaml"], "there is no such config; did you mean"),
+        (["run", "size=3"], "no config was given"),
+        (["run", config, config], "two of the experiments are called 'tiny-gaussian'"),
+        (["run", config, "size.x=3"], "size holds 10, which has no keys"),
+        (["run", config, "--device", "cuda:99"], "--device cuda:99"),
+        (["report", tmp_path], "is not the folder of a finished run: it has no config.yaml"),
+        (["list", "generator"], "did you mean 'generators'?"),
+    ]:
+        result = autophagy(*words)
+        assert result.exit_code == 2, words
+        assert said in result.stderr.replace("\n", " "), words
+
+
+def test_list_names_everything_with_a_line_about_it():
+    result = autophagy("list")
+    assert result.exit_code == 0
+    for name in ("replace", "causal-lm", "vae", "diffusion", "frechet", "bible", "mnist", "classifier"):
+        assert name in result.output
+
+
+def test_dry_run_prints_the_whole_experiment_and_runs_nothing(write_config, folders, tmp_path):
+    result = autophagy("run", write_config(ANALYTIC), "--dry-run", *folders)
+    assert result.exit_code == 0
+    plan = yaml.safe_load(result.output)
+    assert plan["generator"] == {"use": "gaussian", "ddof": 0, "sampling": {"scale": 1.0}}
+    assert "3 chains of 4 generations" in result.output
+    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "store" / "artifacts").iterdir())
+
+
+def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_path, monkeypatch):
+    """The demo command on the demo's own configs, made small."""
+    small = []
+    for file, tiny in zip(cli.DEMO, (TEXT, VISION), strict=True):
+        shipped = yaml.safe_load(file.read_text())
+        small.append(write_config({**shipped, **{key: tiny[key] for key in ("size", "eval_size", "generations")}, "seeds": [0],
+                                   **{key: tiny[key] for key in ("generator", "base", "features") if key in shipped}}))  # fmt: skip
+    monkeypatch.setattr(cli, "DEMO", tuple(small))
+    result = autophagy("demo", *folders)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "language model" in page
+    assert "image model" in page
+    rows = pandas.read_parquet(tmp_path / "out" / "vision" / "rows.parquet")
+    assert rows.policy.nunique() == 4
+
+
+@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid(config):
+    load_config(config)
+
+
+def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
+    config = write_config(ANALYTIC)
+    words = [str(word) for word in folders]
+    subprocess.run([sys.executable, ROOT / "scripts" / "run_text.py", str(config), *words], check=True, capture_output=True)
+    out = tmp_path / "out" / "tiny-gaussian"
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "compare.py", out, out, "-o", tmp_path / "both.html"], check=True, capture_output=True
+    )
+    assert (tmp_path / "both.html").stat().st_size > 100_000

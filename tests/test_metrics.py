@@ -1,0 +1,175 @@
+"""Metrics: right values against other implementations, right direction on degraded data, finite on collapsed data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+from autophagy.common.features import frechet_distance, precision_recall
+from autophagy.common.metrics import Evidence, measure_of
+from autophagy.common.plugins import Part, registered
+from autophagy.common.pool import Pool
+from autophagy.text.metrics import words
+from sklearn.neighbors import NearestNeighbors
+from tiny import small_pool
+
+RNG = np.random.default_rng(0)
+
+
+def evidence(**parts):
+    return Evidence("test", {name: (lambda value=value: value) for name, value in parts.items()})
+
+
+def features_of(pool):
+    """Plain pixels as features, brightness as two classes."""
+    pixels = pool.array("image").reshape(len(pool), -1).astype(np.float32) / 255
+    bright = pixels.mean(1)
+    return {"features": pixels, "probabilities": np.stack([bright, 1 - bright], 1)}
+
+
+class Judge:
+    """A model that gives every text the NLL it is told to."""
+
+    def __init__(self, nats_per_token):
+        self.nats = nats_per_token
+
+    def tokens(self, pool):
+        return np.array([len(text.split()) for text in pool.list("text")])
+
+    def score(self, pool):
+        return self.tokens(pool) * self.nats
+
+
+def measured(name, **parts):
+    return dict(Part.parse("metric", name).build()(evidence(**parts)))
+
+
+# ---- values -------------------------------------------------------------------------------------------------------
+
+
+def test_frechet_distance_agrees_with_the_formula_and_scipys_matrix_root():
+    a, b = RNG.standard_normal((300, 6)), RNG.standard_normal((200, 6)) @ RNG.standard_normal((6, 6)) + 1
+    root = scipy.linalg.sqrtm(np.cov(a.T) @ np.cov(b.T)).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(np.cov(a.T) + np.cov(b.T) - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+
+
+def test_precision_and_recall_agree_with_a_plain_nearest_neighbour_search():
+    made, real = RNG.standard_normal((60, 4)) * 0.7, RNG.standard_normal((80, 4))
+
+    def inside(points, manifold, k=3):
+        radius = NearestNeighbors(n_neighbors=k + 1).fit(manifold).kneighbors(manifold)[0][:, k]
+        return np.mean([(np.linalg.norm(manifold - point, axis=1) <= radius).any() for point in points])
+
+    assert precision_recall(made, real) == pytest.approx((inside(made, real), inside(real, made)))
+    assert precision_recall(real, real) == (1.0, 1.0)
+
+
+def test_text_numbers_worked_out_by_hand():
+    made = Pool.of(text=["the cat the cat", "A dog, it's"])
+    found = measured("distinct", made=made)
+    assert words("A dog, it's über_x 1") == ["a", "dog", "it's", "über", "x", "1"]
+    assert found["distinct_1"] == pytest.approx(5 / 7)
+    assert found["distinct_2"] == pytest.approx(4 / 5)
+    assert found["distinct_3"] == pytest.approx(3 / 3)
+    found = measured("vocabulary", made=made, real=Pool.of(text=["the the the dog", "cow pig cat cat"]))
+    assert found["vocabulary_kept"] == pytest.approx(3 / 5)
+    assert found["rare_recall"] == pytest.approx(2 / 4)
+    shares = np.array([2, 2, 1, 1, 1]) / 7
+    assert found["word_entropy"] == pytest.approx(-(shares * np.log(shares)).sum())
+
+
+def test_bits_per_byte_and_perplexity():
+    heldout = Pool.of(text=["één twee", "drie"])
+    found = measured("held-out", model=Judge(2.0), heldout=heldout)
+    assert found["heldout_nll"] == pytest.approx(2.0)
+    assert found["heldout_perplexity"] == pytest.approx(np.exp(2.0))
+    assert found["bits_per_byte"] == pytest.approx(3 * 2.0 / np.log(2) / (10 + 4))
+
+
+def test_pixel_variance_and_classes():
+    images = np.zeros((4, 2, 2, 1), np.uint8)
+    images[:2] = 255
+    pool = Pool.of(image=images)
+    assert measured("pixel-variance", made=pool)["pixel_variance"] == pytest.approx(0.25)
+    found = measured("classes", made=pool, features=features_of)
+    assert found["class_entropy"] == pytest.approx(np.log(2))
+    assert found["class_share/0"] == found["class_share/1"] == 0.5
+
+
+# ---- direction ----------------------------------------------------------------------------------------------------
+
+
+def degraded_text(share):
+    """Real passages, a growing share of them replaced by one and the same row."""
+    rows = small_pool("text", 60).list("text")
+    return Pool.of(text=[rows[0] if row < share * len(rows) else rows[row] for row in range(len(rows))])
+
+
+def degraded_images(share):
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
+    images[: int(share * 60)] = 127
+    return Pool.of(image=images)
+
+
+@pytest.mark.parametrize("name", ["distinct", "vocabulary", "frechet", "classes", "pixel-variance", "held-out"])
+def test_worse_data_scores_worse(name):
+    instance = Part.parse("metric", name).build()
+    levels = []
+    for share in (0.0, 0.5, 0.9):
+        text = instance.reads and not {"features"} & set(instance.reads) and name != "pixel-variance"
+        made = degraded_text(share) if text else degraded_images(share)
+        heldout = small_pool("text", 60) if text else degraded_images(0)
+        levels.append(measured(name, made=made, heldout=heldout, real=small_pool("text", 60), features=features_of, model=Judge(1 + share)))
+    judged = 0
+    for metric in levels[0]:
+        meaning = measure_of(instance, metric)
+        if meaning.higher_is_better is None:
+            continue
+        good, bad, worse = (level[metric] if meaning.higher_is_better else -level[metric] for level in levels)
+        assert good >= bad >= worse, metric
+        judged += good > worse
+    assert judged >= 1
+
+
+def test_recall_falls_when_data_contract_and_precision_when_they_spread():
+    real, other = RNG.standard_normal((200, 4)), RNG.standard_normal((200, 4))
+    precision, recall = zip(*(precision_recall(scale * other, real) for scale in (1.0, 0.5, 0.2)), strict=True)
+    assert recall[0] > recall[1] > recall[2]
+    assert precision[2] >= precision[0]
+    precision, recall = zip(*(precision_recall(scale * other, real) for scale in (1.0, 2.0, 4.0)), strict=True)
+    assert precision[0] > precision[1] > precision[2]
+
+
+def test_every_metric_says_what_its_numbers_mean():
+    for name, point in registered("metric").items():
+        metric = point.load()
+        assert metric.__doc__, name
+        for measure in metric.measures.values():
+            assert measure.unit, name
+            assert measure.source, name
+            assert measure.axis in ("fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost")
+
+
+# ---- collapse -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["the", "", "\n", "a " * 500])
+def test_text_metrics_stay_finite_on_a_collapsed_pool(text):
+    made, real = Pool.of(text=[text] * 20), small_pool("text")
+    assert np.isfinite(list(measured("distinct", made=made).values())).all()
+    assert np.isfinite(list(measured("vocabulary", made=made, real=real).values())).all()
+
+
+def test_image_metrics_stay_finite_on_black_images():
+    made = Pool.of(image=np.zeros((20, 4, 4, 1), np.uint8))
+    for name in ("frechet", "precision-recall", "classes", "pixel-variance"):
+        found = measured(name, made=made, heldout=degraded_images(0), features=features_of)
+        assert np.isfinite(list(found.values())).all(), name
+
+
+def test_a_metric_sees_only_what_it_says_it_reads():
+    with pytest.raises(AttributeError, match="may not look at 'train'"):
+        _ = evidence(made=1).train

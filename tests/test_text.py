@@ -1,0 +1,223 @@
+"""The language model: exact sampling, honest likelihoods, pretrained checkpoints, text data."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from autophagy import UserError
+from autophagy.common.plugins import Part
+from autophagy.common.pool import Pool
+from autophagy.text import lm
+from autophagy.text.data import Bible, HubText, TextFile, passages
+from autophagy.text.lm import Sampling, distribution
+from tiny import TINY_LM, small_pool
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    model = Part.parse("generator", {**TINY_LM, "training": {"steps": 60, "batch": 8, "learning_rate": 1e-2}}).build()
+    model.fit(small_pool("text", 40), seed=0, scratch=tmp_path_factory.mktemp("scratch"))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("sampling", "warpers"),
+    [
+        (Sampling(), []),
+        (Sampling(temperature=0.5), [TemperatureLogitsWarper(0.5)]),
+        (Sampling(top_k=5), [TopKLogitsWarper(5)]),
+        (Sampling(top_p=0.8), [TopPLogitsWarper(0.8)]),
+        (Sampling(temperature=1.7, top_k=20, top_p=0.6), [TemperatureLogitsWarper(1.7), TopKLogitsWarper(20), TopPLogitsWarper(0.6)]),
+    ],
+)
+def test_the_distribution_is_the_one_transformers_samples_from(sampling, warpers):
+    logits = 3 * torch.randn(50, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = logits
+    for warper in warpers:
+        expected = warper(None, expected)
+    found = distribution(logits, sampling)
+    torch.testing.assert_close(found / found.sum(-1, keepdim=True), expected.softmax(-1))
+
+
+def test_first_tokens_follow_the_models_distribution(fitted):
+    """20,000 draws of the first token against its exact probabilities: chi-squared within 5 standard deviations."""
+    n, end = 20_000, fitted._tokenizer.eos_token_id
+    uniforms = np.random.default_rng(0).random((n, fitted.context))
+    firsts = [
+        row[0]
+        for start in range(0, n, lm.CHUNK)
+        for row in fitted._continue([[end]] * min(lm.CHUNK, n - start), uniforms[start : start + lm.CHUNK])
+    ]
+    with torch.inference_mode():
+        logits = fitted._model(torch.tensor([[end]])).logits[0, -1].double().clone()
+        logits[end] = -torch.inf
+    expected = n * logits.softmax(-1).numpy()
+    common = expected >= 5
+    counts = np.bincount(firsts, minlength=len(expected))
+    chi2 = ((counts - expected)[common] ** 2 / expected[common]).sum()
+    assert abs(chi2 - common.sum()) < 5 * np.sqrt(2 * common.sum())
+
+
+def test_cached_sampling_follows_the_full_forward_pass(fitted):
+    """Redraw every token of made rows from logits computed without a cache and with the same uniforms."""
+    end, uniforms = fitted._tokenizer.eos_token_id, np.random.default_rng(1).random((6, fitted.context))
+    rows = fitted._continue([[end]] * 6, uniforms)
+    for row, draws in zip(rows, uniforms, strict=True):
+        with torch.inference_mode():
+            logits = fitted._model(torch.tensor([[end, *row]])).logits[0].double()
+        for step, token in enumerate(row):
+            chances = logits[step].softmax(-1)
+            if step == 0:
+                chances[end] = 0
+            below = chances.cumsum(0) / chances.sum()
+            assert below[token] >= draws[step] - 1e-5
+            assert token == 0 or below[token - 1] <= draws[step] + 1e-5
+
+
+def test_score_is_the_sum_over_windows_whatever_the_company(fitted):
+    pool = small_pool("text", 40)
+    scores = fitted.score(pool)
+    alone = np.concatenate([fitted.score(pool.slice(row, row + 1)) for row in range(5)])
+    assert np.array_equal(scores[:5], alone)
+    end, tokens = fitted._tokenizer.eos_token_id, fitted._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]
+    expected = 0.0
+    for start in range(0, len(tokens[0]), fitted.context):
+        window = torch.tensor([[end, *tokens[0][start : start + fitted.context]]])
+        with torch.inference_mode():
+            logs = fitted._model(window).logits[0].double().log_softmax(-1)
+        expected -= sum(float(logs[step, token]) for step, token in enumerate(window[0, 1:].tolist()))
+    assert scores[0] == pytest.approx(expected, rel=1e-4)
+    assert fitted.tokens(pool).tolist() == [len(row) for row in tokens]
+
+
+def test_an_over_confident_model_has_a_finite_likelihood(fitted):
+    """Collapsed models are over-confident: a logit gap of 110 must cost about 110 nats, not infinity."""
+    logits = torch.zeros(1, 2, 10)
+    logits[0, 0, 3] = 110.0
+    loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), torch.tensor([[5, 1]]), reduction="none")
+    assert float(loss[0, 0]) == pytest.approx(110, rel=1e-5)
+
+
+def test_prompts_are_continued_and_left_out(fitted):
+    prompts = small_pool("text", 9)
+    made = fitted.sample(9, seed=1, given=prompts)
+    assert made.digest != fitted.sample(9, seed=1).digest
+    end = fitted._tokenizer.eos_token_id
+    rows = fitted._continue([[end, 5, 6, 7]] * 4, np.full((4, fitted.context), 0.5))
+    assert max(map(len, rows)) <= fitted.context - fitted.prompt_tokens
+    with pytest.raises(ValueError, match="10 rows are to be continued, 9 were given"):
+        fitted.sample(10, seed=1, given=prompts)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A tiny random GPT-2 checkpoint in the format the hub serves."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    tokenizer = lm._train_tokenizer(small_pool("text").list("text"), 300)
+    torch.manual_seed(0)
+    GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=32, n_embd=16, n_layer=1, n_head=2)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, tmp_path):
+    part = Part.parse(
+        "generator",
+        {
+            "use": "causal-lm",
+            "pretrained": str(pretrained),
+            "context": 12,
+            "prompt_tokens": 3,
+            "training": {"steps": 1, "learning_rate": 1e-9},
+        },
+    )
+    model = part.build()
+    model.fit(small_pool("text"), seed=0, scratch=tmp_path)
+    original = GPT2LMHeadModel.from_pretrained(pretrained)
+    torch.testing.assert_close(model._model.transformer.wte.weight, original.transformer.wte.weight, atol=1e-6, rtol=0)
+    assert set(model.inputs()) >= {"model.safetensors", "config.json", "tokenizer.json"}
+    assert len(model.sample(3, seed=0)) == 3
+
+
+def test_checkpoints_are_refused_with_reasons(pretrained, tmp_path):
+    def fit(**settings):
+        part = Part.parse("generator", {"use": "causal-lm", "context": 12, "prompt_tokens": 3, "training": {"steps": 1}, **settings})
+        part.build().fit(small_pool("text"), seed=0, scratch=tmp_path)
+
+    with pytest.raises(UserError, match="'nobody/nothing' is not a folder here, and the hub does not give it"):
+        fit(pretrained="nobody/nothing")
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"\x80")
+    with pytest.raises(UserError, match="pickled weights are refused"):
+        fit(pretrained=str(tmp_path / "pickled"))
+    with pytest.raises(UserError, match="40 tokens are asked for, the model .* has positions for 32"):
+        fit(pretrained=str(pretrained), context=40)
+    with pytest.raises(UserError, match="brings its own architecture"):
+        fit(pretrained=str(pretrained), vocabulary=500)
+
+
+# ---- data ---------------------------------------------------------------------------------------------------------
+
+
+def test_passages_are_cut_at_words_and_short_rests_dropped():
+    assert passages(["a b c d e", "f"], words=4) == ["a b c d"]
+    assert passages(["a b c d e f"], words=4) == ["a b c d", "e f"]
+
+
+def test_the_bible_is_real_prose_in_two_testaments():
+    splits = Bible(words=48).load(eval_size=100)
+    assert len(splits["base"]) > 10_000
+    assert len(splits["train"]) > 3_000
+    assert any("In the beginning God created" in text for text in splits["base"].list("text")[:2])
+    assert not any(set("[]") & set(text) for text in splits["train"].list("text"))
+    seen = [set(splits[name].list("text")) for name in ("train", "heldout", "control")]
+    assert not seen[0] & seen[1]
+    assert not seen[1] & seen[2]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".parquet"])
+def test_local_files_of_three_kinds(tmp_path, suffix):
+    documents = [" ".join(f"w{number}x{word}" for word in range(30)) for number in range(40)]
+    path = tmp_path / f"data{suffix}"
+    if suffix == ".parquet":
+        Pool.of(text=documents).table.to_pandas().to_parquet(path)
+    else:
+        path.write_text("\n".join(json.dumps({"text": text}) if suffix == ".jsonl" else text for text in documents))
+    splits = TextFile(path=str(path), words=10).load(eval_size=5)
+    assert {name: len(pool) for name, pool in splits.items()} == {"heldout": 5, "control": 5, "train": 50, "base": 60}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"\xff\xfe caf\xe9", "is not UTF-8: byte 0 is 0xff"),
+        ("a.txt", b"", "has 0 rows; eval_size = 5 alone takes 10"),
+        ("a.jsonl", b'{"text": 1}', "record 0 of .* has no text in 'text'"),
+        ("a.jsonl", b"{nope", "line 1 is not JSON"),
+        ("a.parquet", b"PAR1 not really", "cannot be read"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_with_reasons(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        TextFile(path=str(tmp_path / name), words=10).load(eval_size=5)
+
+
+def test_a_hub_that_cannot_be_reached_is_one_clear_message():
+    with pytest.raises(UserError, match="data.path: data set 'nobody/nothing' cannot be loaded"):
+        HubText(path="nobody/nothing").load(eval_size=5)
+
+
+def test_a_hub_data_set_is_read_like_any_other(tmp_path):
+    """The hub's loader on a folder in the hub's format."""
+    rows = [json.dumps({"text": " ".join(f"w{number}x{word}" for word in range(30))}) for number in range(40)]
+    (tmp_path / "train.jsonl").write_text("\n".join(rows))
+    splits = HubText(path=str(tmp_path), words=10, documents=20).load(eval_size=5)
+    assert sum(map(len, splits.values())) == 60
+    with pytest.raises(UserError, match="has no column 'body'"):
+        HubText(path=str(tmp_path), column="body").load(eval_size=5)
