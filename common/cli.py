@@ -126,7 +126,7 @@ def _set_device(device: str) -> None:
 
 def _plan(experiments: list[Experiment], store: Path) -> None:
     """Print what would be run; loads the data, so that what is wrong with it shows now."""
-    from .chain import Lab
+    from .lab import Lab
     from .run import chains, refuse_same_names
     from .store import Store as OpenStore
 

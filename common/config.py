@@ -75,6 +75,8 @@ class Experiment(BaseModel):
                 raise ValueError(f"base.{error}") from error
         if self.init == "base" and self.base is None and not self.generator.settings.get("pretrained"):
             raise ValueError("init: base needs a `base:` section (or a generator with `pretrained`) to start from")
+        if self.prompts != "none" and not getattr(find("generator", self.generator.use), "continues", False):
+            raise ValueError(f"prompts: {self.prompts} cannot be: generator '{self.generator.use}' continues nothing")
         for metric in self.metrics:
             if self.features is None and "features" in metric.build().reads:
                 raise ValueError(f"metrics: {metric.use} needs `features:`, a feature model to measure with")

@@ -60,6 +60,8 @@ class Generator(Protocol):
     modality: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     """The data columns it learns and makes; the others (labels, say) it never sees."""
+    continues: ClassVar[bool] = False
+    """Whether `sample` makes use of `given` rows; if not, a config that asks for prompts is refused."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted: ...
 

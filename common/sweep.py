@@ -24,9 +24,10 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from .chain import Lab, chain
+from .chain import chain
 from .config import Experiment
 from .errors import UserError
+from .lab import Lab
 from .pool import REAL, Pool
 from .store import Store
 
@@ -145,33 +146,41 @@ _tell: Watch = lambda event: None  # noqa: E731
 
 
 def _perform(task: Task) -> Outcome:
-    wanted, label = task.experiment, str(task)
-    where = (wanted.yaml(), task.store)
-    lab = _labs.setdefault(where, Lab(wanted, Store(task.store)))
+    wanted = task.experiment
+    lab = _labs.setdefault((wanted.yaml(), task.store), Lab(wanted, Store(task.store)))
     for part in (wanted.generator, wanted.features, *wanted.metrics):
         if part is not None:
             part.build()  # imports what it needs, torch above all, before threads are limited
-    outcome, number = Outcome(), 0
-    lab.say = lambda what: _tell(Event(wanted.name, label, f"generation {number}: {what}" if task.seed is not None else what))
     with one_thread():
         if task.seed is None:
-            _ = lab.splits, lab.base, lab.feature_model
-            return outcome
-        policy = task.policy or next(iter(wanted.policies))
-        if task.seed == wanted.seeds[0] and policy == next(iter(wanted.policies)):
-            real = lab.splits["control"].only(lab.columns).slice(0, SHOWN_ROWS)
-            outcome.samples.append(real.note(generation=REAL, policy=""))
+            lab.say = lambda what: _tell(Event(wanted.name, str(task), what))
+            lab.prepare()
+            return Outcome()
+        return _follow(lab, task)
+
+
+def _follow(lab: Lab, task: Task) -> Outcome:
+    """Go along a chain, to its end or (no policy named) through generation 0 alone, and keep what it gives."""
+    wanted, outcome, number = task.experiment, Outcome(), 0
+    lab.say = lambda what: _tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
+    policy = task.policy or next(iter(wanted.policies))
+    try:
         for generation in chain(lab, policy=policy, seed=task.seed):
             if task.policy is None:
-                return outcome
-            outcome.rows += generation.rows
-            about = {"policy": policy, "seed": task.seed, "generation": generation.number}
-            outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
-            if task.seed == wanted.seeds[0]:
-                shown = generation.made.slice(0, SHOWN_ROWS)
-                outcome.samples.append(shown.note(generation=generation.number, policy=policy))
-            _tell(Event(wanted.name, label, f"generation {generation.number}", done=True))
+                break
             number = generation.number + 1
+            about = {"policy": policy, "seed": task.seed, "generation": generation.number}
+            outcome.rows += generation.rows
+            outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
+            outcome.samples.append(generation.made.slice(0, SHOWN_ROWS).note(generation=generation.number, policy=policy))
+            _tell(Event(wanted.name, str(task), f"generation {generation.number}", done=True))
+    except UserError as error:
+        raise UserError(f"{wanted.name}, {task}, generation {number}: {error}") from error
+    if task.seed != wanted.seeds[0]:
+        outcome.samples = []  # one seed is enough to look at
+    elif policy == next(iter(wanted.policies)):
+        real = lab.splits["control"].only(lab.columns).slice(0, SHOWN_ROWS)
+        outcome.samples.insert(0, real.note(generation=REAL, policy=""))
     return outcome
 
 

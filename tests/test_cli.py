@@ -80,6 +80,7 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
         ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),
         ({"metrics": []}, "metrics: "),
+        ({"prompts": "real"}, "prompts: real cannot be: generator 'gaussian' continues nothing"),
         ({"init": "base"}, "init: base needs a `base:` section"),
         ({"base": {"ddoff": 1}}, "base.ddoff: unknown setting; did you mean 'ddof'?"),
         ({"base": {}}, "base: data 'gaussian' has no base split to pretrain on"),

@@ -28,7 +28,7 @@ def test_the_report_does_not_know_the_engine():
         if path.parent.name != "report" and path.name != "cli.py":
             assert ".report" not in path.read_text(), f"{path} knows of the report"
     for path in (ROOT / "common" / "report").rglob("*.py"):
-        for engine in ("chain", "sweep", "store", "generator", "policies", "metrics"):
+        for engine in ("chain", "lab", "sweep", "store", "generator", "policies", "metrics"):
             assert f"from ..{engine}" not in path.read_text(), path
 
 

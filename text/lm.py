@@ -77,6 +77,7 @@ class CausalLM:
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
     columns: ClassVar[tuple[str, ...]] = ("text",)
+    continues: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.prompt_tokens >= self.context:
