@@ -54,7 +54,7 @@ def _plain(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
             )
             last = now
         elif said and not done:
-            console.print(f"{event.experiment}, {event.task}: {event.what}", highlight=False)
+            console.print(f"{event.experiment}, {event.task}: {event.what}", highlight=False, soft_wrap=True)
             last = now
 
     yield watch
