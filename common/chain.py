@@ -14,7 +14,7 @@ from typing import Any
 from .generator import Fitted
 from .lab import Lab
 from .metrics import measure_of
-from .policies import Sources
+from .policies import Sources, made_rows
 from .pool import REAL, Pool, births
 from .seeds import stream
 from .store import Artifact
@@ -35,7 +35,7 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
     """Generation 0, 1, ... of one chain. Generation 0 trains on real data; the policy decides from then on."""
     wanted = lab.experiment
     pick = wanted.policies[policy].build()
-    real, reserve = lab.deal(seed)
+    real, reserve = (pool.note(depth=0.0) for pool in lab.deal(seed))
     history: list[Pool] = []
     first = previous = None
     for number in range(wanted.generations + 1):
@@ -45,7 +45,9 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
             sources = Sources(real=real, reserve=reserve, history=tuple(history), generation=number)
             train = pick(sources, size=wanted.size, rng=stream(seed, "policy", number))
         model = lab.fit(train, seed=seed, generation=number, first=first, previous=previous)
-        made = lab.sample(model, seed=seed, generation=number, real=real)
+        n = made_rows(pick, size=wanted.size, generation=number)
+        made = lab.sample(model, n=n, seed=seed, generation=number, real=real)
+        made = made.note(depth=1 + mean_depth(train, Fitted.load(model.folder)))
         first, previous = first or model, model
         history.append(made)
         rows = [*audit(lab, train, model), *measured(lab, made=made, real=real, model=model, first=first, seed=seed, number=number)]
@@ -65,7 +67,7 @@ def measured(lab: Lab, *, made: Pool, real: Pool, model: Artifact, first: Artifa
     """A row for every number of every metric, beside its floor: the same metric on real control rows and generation 0's model."""
     n = lab.experiment.eval_size
     shown = {
-        "made": made.choose(n, stream(seed, "eval", number)),
+        "made": made.slice(0, lab.experiment.size).choose(n, stream(seed, "eval", number)),  # the same rows however many were made
         "heldout": lab.splits["heldout"],
         "real": real.slice(0, n),
         "model": model,
@@ -88,10 +90,16 @@ def audit(lab: Lab, train: Pool, model: Artifact) -> Iterator[dict[str, Any]]:
     yield row_of(
         "real_share", "mixture", fitted.consumed[born == REAL].sum() / fitted.consumed.sum(), f"share of {fitted.unit}", None, None, n
     )
+    yield row_of("depth", "mixture", mean_depth(train, fitted), "models between a row and reality", None, None, n)
     for birth, count in births(train).items():
         name = "real" if birth == REAL else f"generation {birth}"
         yield row_of(f"trained_rows/{name}", "mixture", count, "rows", None, None, n)
         yield row_of(f"trained_{fitted.unit}/{name}", "mixture", fitted.consumed[born == birth].sum(), fitted.unit, None, None, n)
+
+
+def mean_depth(train: Pool, fitted: Fitted) -> float:
+    """How many models lie between a training row and reality, averaged over what the optimizer consumed; 0 for real rows."""
+    return float((train.array("_depth") * fitted.consumed).sum() / fitted.consumed.sum())
 
 
 def row_of(metric: str, axis: str, value: float, unit: str, higher_is_better: bool | None, floor: float | None, n: int) -> dict[str, Any]:

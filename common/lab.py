@@ -21,6 +21,7 @@ from .config import Experiment
 from .errors import UserError
 from .metrics import Evidence
 from .plugins import Part, find
+from .policies import reserve_rows
 from .pool import Pool
 from .seeds import derive, stream
 from .store import Artifact, Store
@@ -60,7 +61,7 @@ class Lab:
             )
         spare = len(splits["train"]) - wanted.size
         for name, policy in wanted.policies.items():
-            needed = policy.build().reserve_rows(size=wanted.size, generations=wanted.generations)
+            needed = reserve_rows(policy.build(), size=wanted.size, generations=wanted.generations)
             if needed > spare:
                 raise UserError(
                     f"policies.{name}: needs {needed} real rows that no generation has seen; of {len(splits['train'])} "
@@ -144,10 +145,10 @@ class Lab:
         }
         return self.store.make(recipe, build, provenance=provenance())
 
-    def sample(self, model: Artifact, *, seed: int, generation: int, real: Pool) -> Pool:
-        """`size` rows made by a model, noted with the generation that made them."""
-        part, n = self.experiment.generator, self.experiment.size
-        given = self._prompts(real, seed=seed, generation=generation)
+    def sample(self, model: Artifact, *, n: int, seed: int, generation: int, real: Pool) -> Pool:
+        """n rows made by a model, noted with the generation that made them."""
+        part = self.experiment.generator
+        given = self._prompts(real, n=n, seed=seed, generation=generation)
         recipe = {
             "stage": "sample",
             "generator": part.recipe,
@@ -167,11 +168,12 @@ class Lab:
 
         return Pool.load(self.store.make(recipe, build, provenance=provenance()).folder)
 
-    def _prompts(self, real: Pool, *, seed: int, generation: int) -> Pool | None:
+    def _prompts(self, real: Pool, *, n: int, seed: int, generation: int) -> Pool | None:
         if self.experiment.prompts == "none":
             return None
         drawn = "frozen" if self.experiment.prompts == "frozen" else generation
-        return real.take(stream(seed, "prompts", drawn).permutation(len(real)))
+        order = stream(seed, "prompts", drawn).permutation(len(real))
+        return real.take(np.resize(order, n))  # every real row once before one comes again
 
     def load(self, part: Part, model: Artifact) -> Any:
         """A generator with the weights of a model."""

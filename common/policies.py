@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Protocol
@@ -26,15 +27,30 @@ class Sources:
 
 
 class Policy(Protocol):
-    """Picks a training pool: same arguments, same pool. A dataclass whose fields are its settings."""
+    """Picks a training pool: same arguments, same pool. A dataclass whose fields are its settings.
+
+    Two optional abilities tell the loop what it needs, before anything runs:
+
+    - `reserve_rows(size=, generations=)`: unseen real rows it will have used after so many generations (else none);
+    - `made_rows(size=, generation=)`: rows the model of a generation has to make for it (else `size`).
+    """
 
     version: ClassVar[int]
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool: ...
 
-    def reserve_rows(self, *, size: int, generations: int) -> int:
-        """How many unseen real rows it will have used after the last generation; checked before anything runs."""
-        ...
+
+def reserve_rows(policy: Policy, *, size: int, generations: int) -> int:
+    """How many unseen real rows a policy will have used after the last generation."""
+    return policy.reserve_rows(size=size, generations=generations) if hasattr(policy, "reserve_rows") else 0
+
+
+def made_rows(policy: Policy, *, size: int, generation: int) -> int:
+    """How many rows the model of a generation has to make for a policy."""
+    return policy.made_rows(size=size, generation=generation) if hasattr(policy, "made_rows") else size
+
+
+# ---- made data alone ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -46,8 +62,21 @@ class Replace:
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return sources.history[-1].choose(size, rng)
 
-    def reserve_rows(self, *, size: int, generations: int) -> int:
-        return 0
+
+@dataclass(frozen=True)
+class ReplaceGrowing:
+    """Only what the last generation made, but as many rows as `accumulate` has (its matched-size control, Gerstgrasser et al. 2024)."""
+
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+        return sources.history[-1].choose(size * (sources.generation + 1), rng)
+
+    def made_rows(self, *, size: int, generation: int) -> int:
+        return size * (generation + 2)  # what generation + 1 trains on
+
+
+# ---- made data beside what was there before ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -59,8 +88,26 @@ class Accumulate:
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return Pool.concat([sources.real, *sources.history])
 
-    def reserve_rows(self, *, size: int, generations: int) -> int:
-        return 0
+
+@dataclass(frozen=True)
+class AccumulateSubsample:
+    """`size` rows drawn without replacement from all that `accumulate` would train on (Kazdan et al. 2024)."""
+
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+        return Pool.concat([sources.real, *sources.history]).choose(size, rng)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The last `generations` pools, the real pool counting as the first of all (accumulation that forgets)."""
+
+    generations: Annotated[int, Field(ge=1)]
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+        return Pool.concat([sources.real, *sources.history][-self.generations :])
 
 
 @dataclass(frozen=True)
@@ -69,37 +116,82 @@ class Mix:
 
     `real: fixed` draws the same real rows every generation (the synthetic augmentation loop of Alemohammad et al. 2024;
     Bertrand et al. 2024); `real: fresh` takes rows that no generation has seen (their fresh data loop).
+    `real_fraction` is a number, a list (generations 1, 2, ...; the last one stays) or `1/t^gamma` of the generation t.
     The number of real rows is `real_fraction * size`, rounded to the nearest row.
     """
 
-    real_fraction: Annotated[float, Field(ge=0, le=1)]
+    real_fraction: float | list[float] | str
     real: Literal["fixed", "fresh"] = "fixed"
     version: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        if isinstance(self.real_fraction, str):
+            if not re.fullmatch(r"1/t(\^\d+(\.\d+)?)?", self.real_fraction):
+                raise ValueError(f"real_fraction: a number, a list of numbers or 1/t^gamma, not '{self.real_fraction}'")
+            return
+        shares = self.real_fraction if isinstance(self.real_fraction, list) else [self.real_fraction]
+        if not shares or any(not 0 <= share <= 1 for share in shares):
+            raise ValueError(f"real_fraction: shares lie between 0 and 1, not {self.real_fraction}")
+
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        n_real = self._real_rows(size)
+        n_real = self.real_rows(size=size, generation=sources.generation)
         if self.real == "fresh":
-            first = (sources.generation - 1) * n_real
+            first = self.reserve_rows(size=size, generations=sources.generation - 1)
             real = sources.reserve.slice(first, first + n_real)
         else:
             real = sources.real.slice(0, n_real)
         return Pool.concat([real, sources.history[-1].choose(size - n_real, rng)])
 
-    def reserve_rows(self, *, size: int, generations: int) -> int:
-        return self._real_rows(size) * generations if self.real == "fresh" else 0
+    def real_rows(self, *, size: int, generation: int) -> int:
+        """Real rows at a generation >= 1."""
+        if isinstance(self.real_fraction, str):
+            share = float(generation) ** -float(self.real_fraction.partition("^")[2] or 1)
+        elif isinstance(self.real_fraction, list):
+            share = self.real_fraction[min(generation, len(self.real_fraction)) - 1]
+        else:
+            share = self.real_fraction
+        return round(share * size)
 
-    def _real_rows(self, size: int) -> int:
-        return round(self.real_fraction * size)
+    def reserve_rows(self, *, size: int, generations: int) -> int:
+        if self.real == "fixed":
+            return 0
+        return sum(self.real_rows(size=size, generation=generation) for generation in range(1, generations + 1))
+
+
+# ---- real data alone: the controls ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Real:
-    """The control: the same real pool every generation, with a new seed (what retraining alone does)."""
+    """The same real pool every generation, with a new seed: what retraining alone does."""
 
     version: ClassVar[int] = 1
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return sources.real
 
+
+@dataclass(frozen=True)
+class RealFresh:
+    """`size` unseen real rows every generation: what `replace` would be if models made real data."""
+
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+        return sources.reserve.slice((sources.generation - 1) * size, sources.generation * size)
+
     def reserve_rows(self, *, size: int, generations: int) -> int:
-        return 0
+        return size * generations
+
+
+@dataclass(frozen=True)
+class RealGrowing:
+    """The real pool and `size` more unseen real rows every generation: what `accumulate` would be if models made real data."""
+
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+        return Pool.concat([sources.real, sources.reserve.slice(0, sources.generation * size)])
+
+    def reserve_rows(self, *, size: int, generations: int) -> int:
+        return size * generations

@@ -180,7 +180,7 @@ def _follow(lab: Lab, task: Task) -> Outcome:
         outcome.samples = []  # one seed is enough to look at
     elif policy == next(iter(wanted.policies)):
         real = lab.splits["control"].only(lab.columns).slice(0, SHOWN_ROWS)
-        outcome.samples.insert(0, real.note(generation=REAL, policy=""))
+        outcome.samples.insert(0, real.note(generation=REAL, depth=0.0, policy=""))
     return outcome
 
 

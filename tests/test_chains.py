@@ -64,6 +64,10 @@ def test_the_audit_says_what_was_trained_on(done):
     assert trained["real", 0, 2].to_dict() == {"trained_rows/real": wanted.size}
     if "mix" in wanted.policies:
         assert trained["mix", 1, 3].to_dict() == {"trained_rows/real": 10, "trained_rows/generation 2": 30}
+    depth = rows[(rows.metric == "depth") & (rows.seed == 0)].set_index(["policy", "generation"]).value
+    assert [depth["replace", generation] for generation in range(4)] == [0, 1, 2, 3]
+    assert [depth["real", generation] for generation in range(4)] == [0, 0, 0, 0]
+    assert 0 < depth["accumulate", 3] < 2
     assert rows[rows.metric == "steps"].value.nunique() == 1, "all policies take the same number of steps"
     unit = "tokens" if wanted.modality == "text" else "images"
     totals = rows[rows.metric == f"trained_{unit}"].set_index(["policy", "seed", "generation"]).value

@@ -66,7 +66,7 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"policies": ["replase"]}, "policies.replase: there is no policy called 'replase'; did you mean 'replace'?"),
         (
             {"policies": {"m": {"use": "mix", "real_fraction": 1.5}}},
-            "policies.m.real_fraction: Input should be less than or equal to 1, not 1.5",
+            "policies.m.real_fraction: shares lie between 0 and 1, not 1.5",
         ),
         ({"policies": {"m": {"use": "mix"}}}, "policies.m.real_fraction: Field required"),
         (

@@ -2,7 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.policies import Accumulate, Mix, Real, Replace, Sources
+from autophagy.common.policies import (
+    Accumulate,
+    AccumulateSubsample,
+    Mix,
+    Real,
+    RealFresh,
+    RealGrowing,
+    Replace,
+    ReplaceGrowing,
+    Sources,
+    Window,
+    made_rows,
+    reserve_rows,
+)
 from autophagy.common.pool import REAL, Pool, births
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,12 +63,63 @@ def test_fixed_real_rows_stay_and_fresh_ones_never_come_back():
     assert len(set(seen)) == 9
     assert all(x < 0 for x in seen), "fresh rows come from the reserve"
     assert fresh.reserve_rows(size=10, generations=3) == 9
-    assert fixed.reserve_rows(size=10, generations=3) == 0
+    assert reserve_rows(fixed, size=10, generations=3) == reserve_rows(Replace(), size=10, generations=3) == 0
 
 
-@pytest.mark.parametrize("policy", [Replace(), Accumulate(), Mix(0.5), Mix(0.2, real="fresh"), Real()])
+def test_a_window_forgets_what_is_older():
+    assert births(pick(Window(2), 3)) == {1: 10, 2: 10}
+    assert births(pick(Window(2), 1)) == {REAL: 10, 0: 10}
+    assert births(pick(Window(9), 3)) == births(pick(Accumulate(), 3))
+
+
+def test_a_subsample_is_of_everything_and_of_fixed_size():
+    born = births(pick(AccumulateSubsample(), 3, size=200))
+    assert sum(born.values()) == 200
+    assert set(born) == {REAL, 0, 1, 2}
+    assert max(born.values()) < 90, "each of the four pools gives about a quarter"
+
+
+def test_the_controls_use_unseen_real_rows_and_as_many_as_what_they_control_for():
+    fresh = [pick(RealFresh(), generation).list("x") for generation in (1, 2, 3)]
+    assert len({x for rows in fresh for x in rows}) == 30
+    assert births(pick(RealGrowing(), 3)) == {REAL: 40}
+    assert len(pick(RealGrowing(), 3)) == len(pick(Accumulate(), 3))
+    assert reserve_rows(RealGrowing(), size=10, generations=3) == reserve_rows(RealFresh(), size=10, generations=3) == 30
+    given_sources = sources(2)
+    grown = [*given_sources.history[:-1], Pool.of(x=np.arange(made_rows(ReplaceGrowing(), size=10, generation=1))).note(generation=1)]
+    growing = Sources(given_sources.real, given_sources.reserve, grown, 2)
+    assert len(ReplaceGrowing()(growing, size=10, rng=np.random.default_rng(0))) == len(pick(Accumulate(), 2))
+    assert made_rows(Replace(), size=10, generation=1) == 10
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"), [(0.2, [20] * 4), ([0.5, 0.2], [50, 20, 20, 20]), ("1/t", [100, 50, 33, 25]), ("1/t^2", [100, 25, 11, 6])]
+)
+def test_real_fractions_follow_their_schedule(fraction, expected):
+    policy = Mix(fraction, real="fresh")
+    assert [policy.real_rows(size=100, generation=generation) for generation in (1, 2, 3, 4)] == expected
+    assert policy.reserve_rows(size=100, generations=4) == sum(expected)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.1, [], [0.1, 2], "1/x", "t^2", "1/t^-1"])
+def test_real_fractions_that_make_no_sense_are_refused(fraction):
+    with pytest.raises(ValueError, match="real_fraction"):
+        Mix(fraction)
+
+
+EVERY = [
+    Replace(), ReplaceGrowing(), Accumulate(), AccumulateSubsample(), Window(2), Mix(0.5), Mix(0.2, real="fresh"),
+    Real(), RealFresh(), RealGrowing(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", EVERY, ids=lambda policy: type(policy).__name__)
 def test_policies_are_pure(policy):
     given_sources = sources(2)
+    if isinstance(policy, ReplaceGrowing):
+        given_sources = Sources(
+            given_sources.real, given_sources.reserve, [*given_sources.history, Pool.concat(given_sources.history * 2)], 2
+        )
     before = [pool.digest for pool in (given_sources.real, given_sources.reserve, *given_sources.history)]
     one = policy(given_sources, size=10, rng=np.random.default_rng(5))
     two = policy(given_sources, size=10, rng=np.random.default_rng(5))
