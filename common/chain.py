@@ -69,7 +69,7 @@ def measured(lab: Lab, *, made: Pool, real: Pool, model: Artifact, first: Artifa
     shown = {
         "made": made.slice(0, lab.experiment.size).choose(n, stream(seed, "eval", number)),  # the same rows however many were made
         "heldout": lab.splits["heldout"],
-        "real": real.slice(0, n),
+        "real": real.choose(n, stream(seed, "reference")),
         "model": model,
         "base": lab.base or first,
     }
@@ -90,6 +90,8 @@ def audit(lab: Lab, train: Pool, model: Artifact) -> Iterator[dict[str, Any]]:
     yield row_of(
         "real_share", "mixture", fitted.consumed[born == REAL].sum() / fitted.consumed.sum(), f"share of {fitted.unit}", None, None, n
     )
+    for name, value in fitted.figures.items():
+        yield row_of(f"fit_{name}", "cost", value, "as the generator says", None, None, n)
     yield row_of("depth", "mixture", mean_depth(train, fitted), "models between a row and reality", None, None, n)
     for birth, count in births(train).items():
         name = "real" if birth == REAL else f"generation {birth}"

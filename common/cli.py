@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 import warnings
@@ -35,7 +36,7 @@ LISTED = {"generators": "generator", "policies": "policy", "metrics": "metric", 
 Store = Annotated[Path, typer.Option(help="Folder where everything that is made is kept, and found again.")]
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps: where models live.")]
+Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="auto, cpu, cuda, cuda:1, mps: where models live.")]
 
 
 @app.command()
@@ -52,7 +53,7 @@ def run(
     """Run experiments. The same command again goes on where it stopped, and costs seconds once all is done."""
     with told():
         _set_device(device)
-        changes = [word for word in what if "=" in word and not Path(word).exists()]
+        changes = [word for word in what if re.match(r"[A-Za-z_][\w.-]*=", word)]
         files = [word for word in what if word not in changes]
         if not files:
             raise UserError("no config was given; `configs/` holds some to start from")
@@ -126,12 +127,13 @@ def _set_device(device: str) -> None:
 
 def _plan(experiments: list[Experiment], store: Path) -> None:
     """Print what would be run; loads the data, so that what is wrong with it shows now."""
-    from .lab import Lab
+    from .lab import Lab, inputs_of
     from .run import chains, refuse_same_names
     from .store import Store as OpenStore
 
     refuse_same_names(experiments)
     for experiment in experiments:
+        inputs_of(experiment.generator)  # a checkpoint that is not to be had shows now
         splits = Lab(experiment, OpenStore(store)).splits
         sizes = ", ".join(f"{name} {len(pool)}" for name, pool in splits.items())
         out_console.print(experiment.yaml(), highlight=False, markup=False, soft_wrap=True)
@@ -143,12 +145,12 @@ def _plan(experiments: list[Experiment], store: Path) -> None:
 def _run(experiments: list[Experiment], *, store: Path, out: Path, workers: int | None) -> None:
     from .progress import watching
     from .report import write_report
-    from .run import chains, run
+    from .run import chains, default_workers, run
 
     started = time.monotonic()
     total = sum(chains(experiment) * (experiment.generations + 1) for experiment in experiments)
     with watching(total, err_console) as watch:
-        run(*experiments, store=store, out=out, workers=workers, watch=watch)
+        run(*experiments, store=store, out=out, workers=workers or default_workers(experiments), watch=watch)
     for experiment in experiments:
         folder = out / experiment.name
         write_report([folder], folder / "report.html")

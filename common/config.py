@@ -39,7 +39,7 @@ class Experiment(BaseModel):
     name: Name
     question: str = ""
     """What the experiment asks, in a sentence; heads the report."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0,)
     """One chain per policy and seed. The chain is the unit of replication."""
     generations: Annotated[int, Field(ge=1)]
     """Generations after generation 0, which trains on real data under every policy."""
@@ -77,10 +77,25 @@ class Experiment(BaseModel):
             raise ValueError("init: base needs a `base:` section (or a generator with `pretrained`) to start from")
         if self.prompts != "none" and not getattr(find("generator", self.generator.use), "continues", False):
             raise ValueError(f"prompts: {self.prompts} cannot be: generator '{self.generator.use}' continues nothing")
-        for metric in self.metrics:
-            if self.features is None and "features" in metric.build().reads:
-                raise ValueError(f"metrics: {metric.use} needs `features:`, a feature model to measure with")
+        self._agree_on_metrics()
         return self
+
+    def _agree_on_metrics(self) -> None:
+        generator, named = find("generator", self.generator.use), {}
+        for part in self.metrics:
+            metric = find("metric", part.use)
+            if self.features is None and "features" in metric.reads:
+                raise ValueError(f"metrics: {part.use} needs `features:`, a feature model to measure with")
+            if missing := set(getattr(metric, "columns", ())) - set(generator.columns):
+                raise ValueError(
+                    f"metrics: {part.use} looks at '{missing.pop()}', '{self.generator.use}' makes {', '.join(generator.columns)}"
+                )
+            if missing := [name for name in getattr(metric, "abilities", ()) if not hasattr(generator, name)]:
+                raise ValueError(f"metrics: {part.use} needs a generator that can `{missing[0]}`, '{self.generator.use}' cannot")
+            for number in metric.measures:
+                if number in named:
+                    raise ValueError(f"metrics: {named[number]} and {part.use} both give '{number}'; one name is one number")
+                named[number] = part.use
 
     @property
     def start(self) -> str:

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from .errors import UserError
 from .pool import Pool
 
 
@@ -58,7 +59,7 @@ def precision_recall(made: np.ndarray, real: np.ndarray, *, k: int = 3) -> tuple
     point of the set to that point's k-th nearest neighbour in the set. Costs O((n + m)^2) memory and time.
     """
     if min(len(made), len(real)) <= k:
-        raise ValueError(f"precision and recall with k = {k} need more than {k} rows, got {len(made)} made and {len(real)} real")
+        raise UserError(f"precision and recall with k = {k} need more than {k} rows, got {len(made)} made and {len(real)} real")
     made, real = made.astype(np.float64), real.astype(np.float64)
     radius_made, radius_real = (np.partition(cdist(x, x), k, axis=1)[:, k] for x in (made, real))
     between = cdist(made, real)

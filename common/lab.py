@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
+import sys
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -199,12 +201,14 @@ class Lab:
         instance = metric.build()
         reads = {name: shown[name] for name in instance.reads if name in shown}
         inputs = {name: value.digest for name, value in reads.items()}
+        recipe: dict[str, Any] = {"stage": "measure", "metric": metric.recipe, "inputs": inputs}
         parts: dict[str, Callable[[], Any]] = {}
         for name, value in reads.items():
             is_model = isinstance(value, Artifact)
             parts[name] = (lambda model=value: self.load(self.experiment.generator, model)) if is_model else (lambda pool=value: pool)
         if "features" in instance.reads:
             inputs["features"] = self.feature_model.digest
+            recipe["features"] = self.experiment.features.recipe  # what it does when called, beside what it has learned
             parts["features"] = lambda: self.features
 
         def build(folder: Path, scratch: Path) -> None:
@@ -214,7 +218,6 @@ class Lab:
                 raise UserError(f"metric '{metric.use}': {broken[0]} is {values[broken[0]]}; a metric must stay finite")
             (folder / "values.json").write_text(json.dumps(values))
 
-        recipe = {"stage": "measure", "metric": metric.recipe, "inputs": inputs}
         if {"model", "base"} & set(reads):
             recipe["generator"] = self.experiment.generator.recipe
         artifact = self.store.make(recipe, build, provenance=provenance())
@@ -227,8 +230,18 @@ def inputs_of(part: Part) -> Mapping[str, str]:
     return made.inputs() if hasattr(made, "inputs") else {}
 
 
+RECORDED = (
+    *("autophagy", "torch", "torchvision", "transformers", "tokenizers"),
+    *("diffusers", "accelerate", "torchmetrics", "numpy", "pyarrow"),
+)
+"""Packages whose versions are kept with every artifact."""
+
+
 def provenance() -> dict[str, str]:
     """Where and with what something was made. Written beside results, never part of a key."""
-    names = ("torch", "transformers", "diffusers", "numpy", "pyarrow")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    return {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system(), **versions}
+    versions = {name: importlib.metadata.version(name) for name in RECORDED}
+    device = os.environ.get("AUTOPHAGY_DEVICE", "auto")
+    if device == "auto" and (torch := sys.modules.get("torch")):
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = {"machine": platform.machine(), "system": platform.system(), "device": device}
+    return {"python": platform.python_version(), **where, **versions}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
+from pydantic import Field
 
 from .features import frechet_distance, precision_recall
 from .laws import conserved
@@ -30,7 +31,7 @@ class Evidence:
 
     made       what the generation made: `eval_size` rows of it
     heldout    real rows that nothing was ever trained on: `eval_size` rows
-    real       the real training pool of the chain: the first `eval_size` rows
+    real       the real training pool of the chain: `eval_size` rows of it
     model      the generation's model, loaded
     base       the model that fine-tuning starts from (generation 0's model where there is none), loaded
     features   `features(pool)` gives the arrays of the feature model for a pool
@@ -57,6 +58,10 @@ class Metric(Protocol):
     version: ClassVar[int]
     reads: ClassVar[tuple[str, ...]]
     measures: ClassVar[Mapping[str, Measure]]
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Data columns it looks at; it is refused where the generator makes none of them."""
+    abilities: ClassVar[tuple[str, ...]] = ()
+    """Methods a generator must have for it, such as `score`."""
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]: ...
 
@@ -92,7 +97,7 @@ class PrecisionRecall:
     made rows' manifold; it falls as diversity is lost.
     """
 
-    k: int = 3
+    k: Annotated[int, Field(ge=1)] = 3
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
     measures: ClassVar[Mapping[str, Measure]] = {
@@ -114,6 +119,7 @@ class GaussianMoments:
     """
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model",)
     measures: ClassVar[Mapping[str, Measure]] = {
         "variance": Measure("diversity", "sigma^2", None, "Shumailov et al. 2024"),

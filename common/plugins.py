@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import os
 import sys
 import typing
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UserError, nearest
+from .store import canonical
 
 KINDS = ("generator", "policy", "metric", "data", "features", "show")
 
@@ -38,10 +40,15 @@ def find(kind: str, use: str) -> type:
     """The class called `use`; UserError with the nearest known name if there is none."""
     if ":" in use:
         module_name, _, attribute = use.partition(":")
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # as `python -m` would find it
         try:
-            return getattr(importlib.import_module(module_name), attribute)
+            found = getattr(importlib.import_module(module_name), attribute)
         except (ImportError, AttributeError) as error:
             raise UserError(f"'{use}' cannot be imported: {error}") from error
+        if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+            raise UserError(f"'{use}' is not a dataclass; a {kind} is one whose fields are its settings")
+        return found
     points = registered(kind)
     if use not in points:
         raise UserError(f"there is no {kind} called '{use}'{nearest(use, points)}")
@@ -67,8 +74,12 @@ class Part:
         use = settings.pop("use", None)
         if not isinstance(use, str):
             raise UserError(f"`use` says which {kind}; known: {', '.join(sorted(registered(kind)))}")
-        made = _instance(find(kind, use), settings)
-        return cls(kind, use, dataclasses.asdict(made))
+        complete = dataclasses.asdict(_instance(find(kind, use), settings))
+        try:
+            canonical(complete, where=use)
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return cls(kind, use, complete)
 
     def build(self) -> Any:
         """A new instance."""

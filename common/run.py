@@ -44,18 +44,18 @@ def run(
     *configs: str | Path | Experiment,
     store: str | Path = "runs/store",
     out: str | Path | None = None,
-    workers: int | None = None,
+    workers: int = 1,
     watch: Watch = lambda event: None,
 ) -> pandas.DataFrame:
     """Run experiments and give their rows as a pandas frame; with `out`, also write `<out>/<name>/` for each.
 
     configs: paths of YAML files or experiments from `load_config`. Everything made is kept in `store`, so running the same
-    again takes seconds. workers: processes, as many as there are processors if left out.
+    again takes seconds. workers: processes; with more than one, a script needs `if __name__ == "__main__":`.
     Raises UserError for what a user can put right.
     """
     experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
     refuse_same_names(experiments)
-    outcomes = run_all(experiments, store=Path(store), workers=workers or default_workers(experiments), watch=watch)
+    outcomes = run_all(experiments, store=Path(store), workers=workers, watch=watch)
     if out is not None:
         for experiment in experiments:
             write(experiment, outcomes[experiment.name], Path(out) / experiment.name)

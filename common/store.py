@@ -79,7 +79,7 @@ class Store:
         if found := self._read(key):
             return found
         with FileLock(self.root / "locks" / f"{key}.lock"):
-            if found := self._read(key):
+            if found := self._read(key, set_aside=True):
                 return found
             draft = self.root / "drafts" / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
             scratch = self.root / "scratch" / key
@@ -105,14 +105,19 @@ class Store:
     def _folder(self, key: str) -> Path:
         return self.root / "artifacts" / key[:2] / key
 
-    def _read(self, key: str) -> Artifact | None:
-        """The artifact under a key, its bytes checked once per process; a damaged one is set aside."""
+    def _read(self, key: str, *, set_aside: bool = False) -> Artifact | None:
+        """The artifact under a key, its bytes checked once per process; a damaged one counts as none.
+
+        Only the holder of the key's lock may set it aside: by then it may have been mended by another.
+        """
         if key in self._seen and self._seen[key].folder.exists():
             return self._seen[key]
         folder = self._folder(key)
         if not folder.exists():
             return None
         artifact, fault = inspect(folder, key=key)
+        if artifact is None and not set_aside:
+            return None
         if artifact is None:
             aside = self.root / "set-aside" / f"{key}-{uuid.uuid4().hex[:8]}"
             aside.parent.mkdir(exist_ok=True)
@@ -128,9 +133,9 @@ def key_of(recipe: Mapping[str, Any]) -> str:
     return _sha256(canonical(recipe))
 
 
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces; refuses whatever has no unambiguous JSON form (objects, NaN, other keys)."""
-    _refuse_unhashable(value, "recipe")
+def canonical(value: Any, *, where: str = "recipe") -> bytes:
+    """JSON with sorted keys and no spaces; ValueError for whatever has no unambiguous JSON form (objects, NaN, other keys)."""
+    _refuse_unhashable(value, where)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
 
 

@@ -78,6 +78,7 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
     Raises UserError for what a user can put right. Whatever was finished before stays in the store.
     """
     Store(store)
+    _labs.clear()  # data files may have changed since
     outcomes: dict[tuple[str, str, int], Outcome] = {}
     ready = deque(Task(experiment, store) for experiment in experiments)
     running: dict[Future[Outcome], Task] = {}
@@ -93,7 +94,8 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
                     outcome = future.result()
                 except BrokenProcessPool as error:
                     raise UserError(
-                        f"a worker process died while working on {task.experiment.name} ({task}); out of memory? "
+                        f"a worker process died while working on {task.experiment.name} ({task}); out of memory, "
+                        "or a script that runs without `if __name__ == '__main__':`? "
                         "What was finished is kept: the same command goes on from there"
                     ) from error
                 if task.policy is not None:
@@ -218,6 +220,7 @@ def _executor(workers: int, watch: Watch) -> Iterator[Executor]:
         for process in list((executor._processes or {}).values()):
             process.terminate()
         executor.shutdown(wait=False, cancel_futures=True)
+        events.cancel_join_thread()  # a worker may have died while it held the queue
         raise
     finally:
         events.put(None)

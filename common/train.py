@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,7 +110,7 @@ def train(
     than once more often than another. Raises UserError naming the step if the loss is not finite.
     """
     steps = training.steps_for(rows)
-    accelerator = Accelerator(cpu=device().type == "cpu")
+    accelerator = Accelerator(cpu=device().type == "cpu", mixed_precision="no", device_placement=False)
     optimizer = torch.optim.AdamW(module.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
     prepared, optimizer = accelerator.prepare(module, optimizer)
     prepared.train()
@@ -166,7 +168,11 @@ def _save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer,
 def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[float]]:
     if not path.exists():
         return 0, []
-    kept = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        kept = torch.load(path, weights_only=True, map_location="cpu")
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        warnings.warn(f"checkpoint {path} cannot be read ({type(error).__name__}); the fit starts over", stacklevel=2)
+        return 0, []
     module.load_state_dict(kept["module"])
     optimizer.load_state_dict(kept["optimizer"])
     return kept["step"], kept["losses"]

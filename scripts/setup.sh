@@ -18,6 +18,7 @@ setup() {
   echo "installing into .venv (a few minutes the first time)"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$extra"
+  # the build backend warns that the root is a package, which is so on purpose
+  PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$extra"
   cp pyproject.toml "$stamp"
 }

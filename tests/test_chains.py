@@ -75,11 +75,6 @@ def test_the_audit_says_what_was_trained_on(done):
     assert (totals.sort_index() == parts.sort_index()).all()
 
 
-def test_workers_change_nothing_but_the_time(done, tmp_path):
-    wanted, _, rows = done
-    assert run(wanted, store=tmp_path, workers=2).equals(rows)
-
-
 def test_a_changed_policy_refits_nothing_that_is_shared(tmp_path):
     run(experiment(ANALYTIC), store=tmp_path, workers=1)
     before = manifests(tmp_path)
@@ -119,8 +114,8 @@ def test_policies_that_differ_in_steps_are_refused_unless_that_is_meant(tmp_path
     assert rows[rows.metric == "steps"].value.nunique() > 1
 
 
-def test_killed_at_random_moments_and_started_again_gives_the_same_values(done, write_config, tmp_path):
-    """Real processes, real SIGKILL, two workers; then the rows of an uninterrupted run, value for value."""
+def test_killed_at_random_moments_and_finished_by_two_workers_gives_the_values_of_one(done, write_config, tmp_path):
+    """Real processes, real SIGKILL; then the rows of an uninterrupted run by one worker, value for value."""
     wanted, _, rows = done
     config = write_config(TEXT if wanted.modality == "text" else VISION)
     command = [
@@ -145,4 +140,4 @@ def test_killed_at_random_moments_and_started_again_gives_the_same_values(done, 
         else:
             os.kill(process.pid, signal.SIGKILL)  # the parent alone: its workers must not live on
         process.wait()
-    assert run(wanted, store=tmp_path, workers=1).equals(rows)
+    assert run(wanted, store=tmp_path, workers=2).equals(rows)

@@ -41,6 +41,14 @@ class OtherTypes(Gaussian):
         return Pool.of(x=super().sample(n, seed=seed).array("x").astype(np.float32))
 
 
+class ReadsGlobalStateInAFork(Gaussian):
+    def sample(self, n, *, seed, given=None):
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            return Pool.of(x=super().sample(n, seed=seed).array("x") + torch.rand(1).item())
+
+
 class IgnoresSeed(Gaussian):
     def sample(self, n, *, seed, given=None):
         return super().sample(n, seed=1)
@@ -68,6 +76,7 @@ class WritesPickle(Gaussian):
     ("broken", "said"),
     [
         (ReadsGlobalState, "two pools|another pool|global state"),
+        (ReadsGlobalStateInAFork, "is global random state read"),
         (TooFewRows, "7 rows were asked for, 6 came"),
         (OtherTypes, "came as"),
         (IgnoresSeed, "another seed gave the same pool"),

@@ -110,7 +110,7 @@ def _documents(path: Path, column: str) -> list[str]:
     text = path.read_text(encoding="utf-8")
     if path.suffix in (".jsonl", ".ndjson"):
         records = []
-        for number, line in enumerate(text.splitlines(), start=1):
+        for number, line in enumerate(text.split("\n"), start=1):
             if line.strip():
                 try:
                     records.append(json.loads(line))
@@ -125,6 +125,10 @@ def _texts(records: list[Mapping[str, object]], column: str, where: str) -> list
         if not isinstance(record, Mapping) or not isinstance(record.get(column), str):
             names = sorted(record) if isinstance(record, Mapping) else record
             raise UserError(f"data.column: record {number} of {where} has no text in '{column}'; it has {names}")
+        try:
+            str(record[column]).encode()
+        except UnicodeEncodeError as error:
+            raise UserError(f"data.column: record {number} of {where} holds half a character (a lone surrogate): {error}") from error
     return [str(record[column]) for record in records]
 
 

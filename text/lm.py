@@ -12,10 +12,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.errors import UserError
+from ..common.errors import UserError, nearest
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
@@ -84,6 +84,8 @@ class CausalLM:
             raise ValueError(f"prompt_tokens: {self.prompt_tokens} leaves nothing to write within context = {self.context}")
         if self.pretrained and (self.architecture or self.vocabulary):
             raise ValueError("pretrained: a checkpoint brings its own architecture and vocabulary; leave those out")
+        if self.architecture is not None:
+            _check_architecture(self.architecture)
         self._model: Any = None
         self._tokenizer: Any = None
 
@@ -104,7 +106,9 @@ class CausalLM:
             return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=IGNORED)
 
         done = train(self._model, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return Fitted(unit="tokens", consumed=done.seen * lengths.astype(np.float64), steps=done.steps, figures={"loss": done.loss})
+        cut = np.mean([sequence[-1] != self._tokenizer.eos_token_id for sequence in sequences])
+        figures = {"loss": done.loss, "rows_cut_at_context": float(cut)}
+        return Fitted(unit="tokens", consumed=done.seen * lengths.astype(np.float64), steps=done.steps, figures=figures)
 
     def _begin(self, texts: list[str], *, fresh: bool) -> None:
         """The weights and the tokenizer that a fit starts from."""
@@ -123,26 +127,32 @@ class CausalLM:
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """Start token, tokens, end token, cut at `context` tokens after the start."""
         end = self._tokenizer.eos_token_id
-        found = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return [[end, *tokens, end][: self.context + 1] for tokens in found]
+        return [[self._start, *tokens, end][: self.context + 1] for tokens in self._tokens(texts)]
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+    @property
+    def _start(self) -> int:
+        """The token every sequence starts with: the tokenizer's own, or its end token where it has none (as GPT-2)."""
+        start = self._tokenizer.bos_token_id
+        return self._tokenizer.eos_token_id if start is None else start
 
     # ---- sampling -------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         """n rows of text; `given` rows (at least n) are the prompts. Draws one uniform number a token and inverts the CDF."""
-        end = self._tokenizer.eos_token_id
-        prompts = [[end]] * n
+        prompts = [[self._start]] * n
         if given is not None:
             if len(given) < n:
                 raise ValueError(f"{n} rows are to be continued, {len(given)} were given")
-            tokens = self._tokenizer(given.slice(0, n).list("text"), add_special_tokens=False)["input_ids"]
-            prompts = [[end, *row[: self.prompt_tokens]] for row in tokens]
+            prompts = [[self._start, *row[: self.prompt_tokens]] for row in self._tokens(given.slice(0, n).list("text"))]
         texts = [""] * n
         for rows in _chunks_of_equal_length(prompts):
             uniforms = np.stack([stream(seed, "row", row).random(self.context) for row in rows])
             for row, tokens in zip(rows, self._continue([prompts[row] for row in rows], uniforms), strict=True):
-                texts[row] = self._tokenizer.decode(tokens)
+                texts[row] = self._tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
         return Pool.of(text=texts)
 
     def _continue(self, prompts: list[list[int]], uniforms: np.ndarray) -> list[list[int]]:
@@ -174,9 +184,9 @@ class CausalLM:
         """Nats of each row's tokens given a start token, float64 [n]; rows longer than `context` in windows of `context`."""
         end = self._tokenizer.eos_token_id
         by_width: dict[int, list[tuple[int, list[int]]]] = {}
-        for row, tokens in enumerate(self._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]):
+        for row, tokens in enumerate(self._tokens(pool.list("text"))):
             for start in range(0, len(tokens), self.context):
-                window = [end, *tokens[start : start + self.context]]
+                window = [self._start, *tokens[start : start + self.context]]
                 by_width.setdefault(-(-len(window) // WIDTH) * WIDTH, []).append((row, window))
         nats = np.zeros(len(pool))
         for width, windows in sorted(by_width.items()):
@@ -191,7 +201,7 @@ class CausalLM:
 
     def tokens(self, pool: Pool) -> np.ndarray:
         """Tokens that `score` counts in each row, int64 [n]."""
-        return np.array([len(row) for row in self._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]], dtype=np.int64)
+        return np.array([len(row) for row in self._tokens(pool.list("text"))], dtype=np.int64)
 
     # ---- keeping --------------------------------------------------------------------------------------------------
 
@@ -215,8 +225,12 @@ class CausalLM:
             raise UserError(f"generator.context: {self.context} tokens are asked for, the model in {folder} has positions for {longest}")
 
     def inputs(self) -> Mapping[str, str]:
-        """sha256 of the files of the pretrained checkpoint: part of every key, unlike its name."""
-        return _digests(checkpoint(self.pretrained, self.revision)) if self.pretrained else {}
+        """sha256 of the files of the pretrained checkpoint: part of every key, since a name is not a content."""
+        if not self.pretrained:
+            return {}
+        folder = checkpoint(self.pretrained, self.revision)
+        files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
+        return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
 
 
 def distribution(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -252,9 +266,23 @@ def checkpoint(pretrained: str, revision: str | None) -> Path:
 
 
 @cache
-def _digests(folder: Path) -> Mapping[str, str]:
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def _digest(path: Path, modified_ns: int, size: int) -> str:
+    """sha256 of a file, computed again only if it has been written since."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_architecture(settings: Mapping[str, Any]) -> None:
+    """ValueError for a model type or a setting that transformers does not know; it would ignore the latter in silence."""
+    kind = settings.get("model_type")
+    if not isinstance(kind, str):
+        raise ValueError("architecture: `model_type` says which architecture, such as llama or gpt2")
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(f"architecture.model_type: transformers knows no '{kind}'{nearest(kind, CONFIG_MAPPING.keys())}")
+    known = set(AutoConfig.for_model(kind).to_dict())
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"architecture.{name}: a {kind} has no such setting{nearest(name, known)}")
 
 
 def _train_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:

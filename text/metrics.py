@@ -28,7 +28,9 @@ class HeldOut:
     """
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("model", "heldout")
+    abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
     measures: ClassVar[Mapping[str, Measure]] = {
         "heldout_nll": Measure("likelihood", "nats per token", False, "Shumailov et al. 2024"),
         "heldout_perplexity": Measure("likelihood", "effective choices per token", False, "Jelinek et al. 1977"),
@@ -51,7 +53,9 @@ class SamplesUnderBase:
     """
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("base", "made")
+    abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
     measures: ClassVar[Mapping[str, Measure]] = {
         "samples_nll": Measure("likelihood", "nats per token under the base model", None, "Shumailov et al. 2024, fig. 1"),
         "samples_nll_p95": Measure("tail", "nats per token under the base model", None, "Shumailov et al. 2024, fig. 1"),
@@ -72,6 +76,7 @@ class Distinct:
     """
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("made",)
     measures: ClassVar[Mapping[str, Measure]] = {f"distinct_{n}": Measure("diversity", "share", True, "Li et al. 2016") for n in (1, 2, 3)}
 
@@ -95,6 +100,7 @@ class Vocabulary:
 
     rare: Annotated[int, Field(ge=1)] = 2
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("made", "real")
     measures: ClassVar[Mapping[str, Measure]] = {
         "word_entropy": Measure("diversity", "nats", True, "Guo et al. 2024"),

@@ -16,10 +16,12 @@ from ..common.metrics import Evidence, Measure
 class Classes:
     """Which classes the made images show, as the feature model's classifier sees them.
 
-    The entropy of the mean class distribution is ln(classes) when all are equally common; it falls as classes vanish.
+    Every image counts for its likeliest class. The entropy of the class shares is ln(classes) when all are equally common; it
+    falls as classes vanish.
     """
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
     reads: ClassVar[tuple[str, ...]] = ("made", "features")
     measures: ClassVar[Mapping[str, Measure]] = {
         "class_entropy": Measure("diversity", "nats", True, "Salimans et al. 2016"),
@@ -46,6 +48,7 @@ class PixelVariance:
     """Variance of a pixel over the images, averaged over pixels and channels; grey levels 0 to 1. 0 when all images are equal."""
 
     version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
     reads: ClassVar[tuple[str, ...]] = ("made",)
     measures: ClassVar[Mapping[str, Measure]] = {
         "pixel_variance": Measure("diversity", "squared grey level (0 to 1)", True, "Bertrand et al. 2024"),

@@ -54,11 +54,16 @@ class Network(nn.Module):
         """
         mean, log_variance = self.encoder(x).chunk(2, dim=1)  # [n, latent]
         z = mean + torch.exp(0.5 * log_variance) * noise
-        log_sigma = self.log_sigma.clamp(min=math.log(2 / 255))
+        log_sigma = self.noise_level
         errors = ((x - self.decoder(z)) / log_sigma.exp()) ** 2
         reconstruction = (0.5 * errors + log_sigma + 0.5 * math.log(2 * math.pi)).sum(1)
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
         return reconstruction + divergence
+
+    @property
+    def noise_level(self) -> torch.Tensor:
+        """ln sigma, kept at or above one grey level of 255."""
+        return self.log_sigma.clamp(min=math.log(2 / 255))
 
 
 @dataclass
@@ -100,7 +105,7 @@ class VAE:
             z = self.sampling.scale * rng.standard_normal((CHUNK, self.latent), dtype=np.float32)
             x = self._network.decoder(torch.from_numpy(z).to(device())).cpu().numpy()
             if self.sampling.pixel_noise:
-                x = x + float(self._network.log_sigma.detach().exp()) * rng.standard_normal(x.shape, dtype=np.float32)
+                x = x + float(self._network.noise_level.exp()) * rng.standard_normal(x.shape, dtype=np.float32)
             chunks.append(from_unit(x).reshape(CHUNK, *self._shape))
         return Pool.of(image=np.concatenate(chunks)[:n])
 

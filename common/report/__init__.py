@@ -64,7 +64,7 @@ class Run:
     def headline(self) -> str:
         """The number the run is judged by: the first of its config's first metric that has a better and a worse."""
         judged = self.rows[self.rows.higher_is_better.notna() & ~self.rows.axis.isin(["mixture", "cost"])]
-        return (judged if len(judged) else self.rows).metric.iloc[0]
+        return (judged if len(judged) else self.rows[~self.rows.axis.isin(["mixture", "cost"])]).metric.iloc[0]
 
 
 def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
@@ -132,6 +132,7 @@ def answer(run: Run) -> dict[str, Any]:
     found = pandas.DataFrame(means).sort_values("worse", ascending=False)
     return {
         "metric": run.headline,
+        "judged": rows.higher_is_better.notna().any(),
         "unit": rows.unit.iloc[0],
         "floor": rows.floor.mean(),
         "generation": last,
