@@ -8,7 +8,7 @@ import sys
 import pandas
 import pytest
 import yaml
-from autophagy import load_config
+from autophagy import experiment, load_config, run
 from autophagy.common import cli
 from tiny import ANALYTIC, ROOT, TEXT, VISION
 from typer.testing import CliRunner
@@ -80,6 +80,15 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
         ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),
         ({"metrics": []}, "metrics: "),
+        ({"metrics": ["distinct"]}, "metrics: distinct looks at 'text', 'gaussian' makes x"),
+        ({"metrics": ["gaussian-moments"] * 2}, "metrics: gaussian-moments and gaussian-moments both give 'variance'"),
+        ({"seeds": [10**20]}, "seeds.0: Input should be less than"),
+        ({"generator": {"use": "gaussian", "sampling": {"scale": float("inf")}}}, "generator: gaussian.sampling.scale is inf"),
+        ({"generator": "os:path"}, "generator: 'os:path' is not a dataclass"),
+        (
+            {"generator": {"use": "causal-lm", "training": {"steps": 1}, "architecture": {"model_type": "llama", "hiden_size": 8}}},
+            "generator.architecture.hiden_size: a llama has no such setting; did you mean 'hidden_size'?",
+        ),
         ({"prompts": "real"}, "prompts: real cannot be: generator 'gaussian' continues nothing"),
         ({"init": "base"}, "init: base needs a `base:` section"),
         ({"base": {"ddoff": 1}}, "base.ddoff: unknown setting; did you mean 'ddof'?"),
@@ -182,3 +191,27 @@ def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
         [sys.executable, ROOT / "scripts" / "compare.py", out, out, "-o", tmp_path / "both.html"], check=True, capture_output=True
     )
     assert (tmp_path / "both.html").stat().st_size > 100_000
+
+
+def test_an_answer_is_never_given_for_another_question(write_config, folders):
+    """Changing a setting that acts when a feature model is called must change the numbers, not find the old ones."""
+    features = {"use": "odd_features:Scaled", "scale": 1.0}
+    config = write_config({**VISION, "metrics": ["frechet"], "features": features, "policies": ["replace"], "generations": 1, "seeds": [0]})
+    found = []
+    for scale in (1.0, 10.0):
+        assert autophagy("run", config, f"features.scale={scale}", *folders).exit_code == 0
+        rows = pandas.read_parquet(folders[3] / "tiny-vision" / "rows.parquet")
+        found.append(rows[rows.metric == "frechet_distance"].value.iloc[0])
+    assert found[1] == pytest.approx(100 * found[0], rel=1e-3)
+
+
+def test_data_that_changed_between_two_runs_is_read_again(tmp_path):
+    path, wanted = tmp_path / "data.txt", {**TEXT, "base": None, "generations": 1, "metrics": ["distinct"], "policies": ["replace"]}
+    floors = []
+    for text in ("one two three four five six ", "one "):
+        path.write_text(text * 700)
+        rows = run(
+            experiment({**wanted, "data": {"use": "file", "path": str(path), "words": 12, "base_share": 0}}), store=tmp_path / "store"
+        )
+        floors.append(rows[rows.metric == "distinct_1"].floor.iloc[0])
+    assert floors[0] > floors[1]

@@ -110,6 +110,13 @@ def test_threads_and_stores_that_want_the_same_build_it_once(tmp_path):
     assert len(digests) == 1
 
 
+def test_reading_without_the_lock_never_moves_what_another_may_just_have_mended(tmp_path):
+    made = Store(tmp_path).make({"x": 1}, writes("one"))
+    damage("flipped byte", made.folder)
+    assert Store(tmp_path).find({"x": 1}) is None
+    assert made.folder.exists(), "only a builder, who holds the lock, sets things aside"
+
+
 def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be used as a store"):

@@ -144,6 +144,15 @@ def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, 
     assert len(model.sample(3, seed=0)) == 3
 
 
+def test_a_checkpoint_is_used_up_to_its_very_last_position(pretrained, tmp_path):
+    settings = {"use": "causal-lm", "pretrained": str(pretrained), "context": 32, "prompt_tokens": 3, "training": {"steps": 1}}
+    model, pool = Part.parse("generator", settings).build(), Pool.of(text=[" ".join(small_pool("text").list("text"))] * 3)
+    model.fit(pool, seed=0, scratch=tmp_path)
+    assert (model.tokens(pool) > 32).all()
+    assert np.isfinite(model.score(pool)).all()
+    assert len(model.sample(3, seed=0, given=pool)) == 3
+
+
 def test_checkpoints_are_refused_with_reasons(pretrained, tmp_path):
     def fit(**settings):
         part = Part.parse("generator", {"use": "causal-lm", "context": 12, "prompt_tokens": 3, "training": {"steps": 1}, **settings})
@@ -199,6 +208,7 @@ def test_local_files_of_three_kinds(tmp_path, suffix):
         ("a.txt", b"", "has 0 rows; eval_size = 5 alone takes 10"),
         ("a.jsonl", b'{"text": 1}', "record 0 of .* has no text in 'text'"),
         ("a.jsonl", b"{nope", "line 1 is not JSON"),
+        ("a.jsonl", b'{"text": "\\ud800"}', "record 0 of .* holds half a character"),
         ("a.parquet", b"PAR1 not really", "cannot be read"),
     ],
 )
@@ -206,6 +216,20 @@ def test_files_that_cannot_be_used_are_refused_with_reasons(tmp_path, name, cont
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=said):
         TextFile(path=str(tmp_path / name), words=10).load(eval_size=5)
+
+
+def test_line_separators_inside_json_do_not_end_a_line(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a\u2028b " * 200}, ensure_ascii=False))
+    assert sum(map(len, TextFile(path=str(tmp_path / "a.jsonl"), words=10).load(eval_size=5).values())) == 40
+
+
+def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
+    start, end = fitted._start, fitted._tokenizer.eos_token_id
+    short, long = fitted._encode(["the", "the lord said " * 20])
+    assert short[0] == start
+    assert short[-1] == end
+    assert len(long) == fitted.context + 1
+    assert long[-1] != end
 
 
 def test_a_hub_that_cannot_be_reached_is_one_clear_message():

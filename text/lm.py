@@ -187,7 +187,8 @@ class CausalLM:
         for row, tokens in enumerate(self._tokens(pool.list("text"))):
             for start in range(0, len(tokens), self.context):
                 window = [self._start, *tokens[start : start + self.context]]
-                by_width.setdefault(-(-len(window) // WIDTH) * WIDTH, []).append((row, window))
+                width = min(-(-len(window) // WIDTH) * WIDTH, self.context + 1)  # the model may have no more positions
+                by_width.setdefault(width, []).append((row, window))
         nats = np.zeros(len(pool))
         for width, windows in sorted(by_width.items()):
             for start in range(0, len(windows), SCORED):
