@@ -12,7 +12,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -239,9 +239,13 @@ RECORDED = (
 
 def provenance() -> dict[str, str]:
     """Where and with what something was made. Written beside results, never part of a key."""
-    versions = {name: importlib.metadata.version(name) for name in RECORDED}
     device = os.environ.get("AUTOPHAGY_DEVICE", "auto")
     if device == "auto" and (torch := sys.modules.get("torch")):
         device = "cuda" if torch.cuda.is_available() else "cpu"
     where = {"machine": platform.machine(), "system": platform.system(), "device": device}
-    return {"python": platform.python_version(), **where, **versions}
+    return {"python": platform.python_version(), **where, **_versions()}
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    return {name: importlib.metadata.version(name) for name in RECORDED}

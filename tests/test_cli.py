@@ -75,7 +75,7 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ),
         ({"generator": {"use": "gaussian", "dof": 1}}, "generator.dof: unknown setting; did you mean 'ddof'?"),
         ({"generator": {"use": "gaussian", "sampling": {"scal": 1}}}, "generator.sampling.scal: unknown setting; did you mean 'scale'?"),
-        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: causal-lm, diffusion, gaussian, vae"),
+        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: causal-lm, diffusion, gaussian, gmm, vae"),
         ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
         ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
         ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),

@@ -84,6 +84,25 @@ def test_the_vae_learns_and_lambda_below_1_narrows_what_it_makes(tmp_path):
     assert model.score(pool).mean() < model.score(noise).mean(), "digits are likelier than noise"
 
 
+def test_the_mixture_has_the_moments_of_what_it_learned(tmp_path):
+    """On digits printed in middle greys, where nothing has to be clipped at black or white."""
+    images = (96 + Digits().load(eval_size=100)["train"].array("image") // 4).astype(np.uint8)
+    model = Part.parse("generator", {"use": "gmm", "components": 5, "dimensions": 64}).build()
+    model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
+    made, real = (x.astype(float).reshape(len(x), -1) for x in (model.sample(5000, seed=1).array("image"), images))
+    assert made.mean(0) == pytest.approx(real.mean(0), abs=1.5)
+    assert made.var(0).mean() == pytest.approx(real.var(0).mean(), rel=0.05)
+
+
+@pytest.mark.parametrize("images", [np.zeros((20, 4, 4, 1), np.uint8), np.full((20, 4, 4, 3), 200, np.uint8)])
+def test_the_mixture_learns_from_images_that_are_all_equal(images, tmp_path):
+    model = Part.parse("generator", "gmm").build()
+    model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
+    made = model.sample(10, seed=1).array("image")
+    assert made.shape[1:] == images.shape[1:]
+    assert np.abs(made.astype(int) - images[:10]).max() < 20
+
+
 def test_the_bound_is_that_of_a_gaussian_decoder(tmp_path):
     """With the decoder's mean and sigma known and the posterior equal to the prior, the bound is a plain Gaussian NLL."""
     import torch

@@ -25,7 +25,13 @@ TINY_VAE = {"use": "vae", "latent": 2, "hidden": 8, "training": {"steps": 4, "ba
 TINY_DIFFUSION = {
     "use": "diffusion", "channels": [8, 16], "noise_steps": 20, "training": {"steps": 2, "batch": 4}, "sampling": {"steps": 3},
 }  # fmt: skip
-TINY = {"gaussian": {"use": "gaussian"}, "causal-lm": TINY_LM, "vae": TINY_VAE, "diffusion": TINY_DIFFUSION}
+TINY = {
+    "gaussian": {"use": "gaussian"},
+    "causal-lm": TINY_LM,
+    "vae": TINY_VAE,
+    "gmm": {"use": "gmm", "components": 2, "dimensions": 4},
+    "diffusion": TINY_DIFFUSION,
+}
 """Settings of every built-in generator that fit in a second; the contract battery fails if one is missing here."""
 
 TEXT = {
