@@ -47,10 +47,11 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
         model = lab.fit(train, seed=seed, generation=number, first=first, previous=previous)
         n = made_rows(pick, size=wanted.size, generation=number)
         made = lab.sample(model, n=n, seed=seed, generation=number, real=real)
-        made = made.note(depth=1 + mean_depth(train, Fitted.load(model.folder)))
+        fitted = Fitted.load(model.folder)
+        made = made.note(depth=1 + mean_depth(train, fitted))
         first, previous = first or model, model
         history.append(made)
-        rows = [*audit(lab, train, model), *measured(lab, made=made, real=real, model=model, first=first, seed=seed, number=number)]
+        rows = [*audit(train, fitted), *measured(lab, made=made, real=real, model=model, first=first, seed=seed, number=number)]
         labels = {
             "experiment": wanted.name,
             "modality": wanted.modality,
@@ -81,10 +82,9 @@ def measured(lab: Lab, *, made: Pool, real: Pool, model: Artifact, first: Artifa
             yield row_of(name, meaning.axis, value, meaning.unit, meaning.higher_is_better, floors.get(name), n)
 
 
-def audit(lab: Lab, train: Pool, model: Artifact) -> Iterator[dict[str, Any]]:
+def audit(train: Pool, fitted: Fitted) -> Iterator[dict[str, Any]]:
     """Rows saying what a generation was really trained on, in rows and in the unit its optimizer consumed."""
-    fitted, n = Fitted.load(model.folder), len(train)
-    born = train.array("_generation")
+    n, born = len(train), train.array("_generation")
     yield row_of("steps", "cost", fitted.steps, "optimizer steps", None, None, n)
     yield row_of(f"trained_{fitted.unit}", "cost", fitted.consumed.sum(), fitted.unit, None, None, n)
     yield row_of(

@@ -129,7 +129,11 @@ class Pool:
 
     def save(self, folder: Path) -> None:
         """Write `pool.arrow` (Arrow IPC), which pandas, polars, DuckDB and HF datasets open."""
-        pa.feather.write_feather(self.table, str(folder / "pool.arrow"), compression="uncompressed")
+        self.write(folder / "pool.arrow")
+
+    def write(self, path: Path) -> None:
+        """Write the table as an Arrow IPC file, uncompressed, so that it can be memory-mapped."""
+        pa.feather.write_feather(self.table, str(path), compression="uncompressed")
 
     @classmethod
     def load(cls, folder: Path) -> Pool:

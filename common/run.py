@@ -89,15 +89,11 @@ def write(experiment: Experiment, outcome: Outcome, folder: Path) -> None:
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         _replace(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
-        _replace(folder / "samples" / "pool.arrow", lambda path: _save_pool(Pool.concat(outcome.samples), path))
+        _replace(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
         _replace(folder / "provenance.json", lambda path: path.write_text(json.dumps(outcome.models, indent=1)))
         _replace(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
     except OSError as error:
         raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error
-
-
-def _save_pool(pool: Pool, path: Path) -> None:
-    pa.feather.write_feather(pool.table, str(path), compression="uncompressed")
 
 
 def _replace(path: Path, write_to: Any) -> None:

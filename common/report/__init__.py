@@ -102,19 +102,6 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
         raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
 
 
-def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """Mean, least and greatest value over seeds, with the mean floor, for each metric, policy and generation."""
-    grouped = rows.groupby(["metric", "policy", "generation"], sort=False)
-    return grouped.agg(
-        mean=("value", "mean"),
-        low=("value", "min"),
-        high=("value", "max"),
-        floor=("floor", "mean"),
-        seeds=("seed", "nunique"),
-        n=("n", "first"),
-    ).reset_index()
-
-
 def answer(run: Run) -> dict[str, Any]:
     """What the run says, from its headline number alone: each policy's distance from generation 0, worst first."""
     rows = run.rows[run.rows.metric == run.headline]
@@ -143,7 +130,7 @@ def answer(run: Run) -> dict[str, Any]:
 
 def final_table(run: Run) -> list[dict[str, Any]]:
     """A row per metric: its value at generation 0, at the end under every policy, and its floor."""
-    table = over_seeds(run.rows[~run.rows.axis.isin(["mixture", "cost"])])
+    table = charts.over_seeds(run.rows[~run.rows.axis.isin(["mixture", "cost"])])
     last = table.generation.max()
     lines = []
     for metric, found in table.groupby("metric", sort=False):

@@ -19,13 +19,23 @@ def colour(policy: str, policies: Sequence[str]) -> str:
     return PALETTE[list(policies).index(policy) % len(PALETTE)]
 
 
+def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Mean, least and greatest value over seeds, with the mean floor, for each metric, policy and generation."""
+    grouped = rows.groupby(["metric", "policy", "generation"], sort=False)
+    return grouped.agg(
+        mean=("value", "mean"),
+        low=("value", "min"),
+        high=("value", "max"),
+        floor=("floor", "mean"),
+        seeds=("seed", "nunique"),
+        n=("n", "first"),
+    ).reset_index()
+
+
 def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, height: int = 150) -> dict[str, Any]:
     """A metric over generations: a line per policy (mean over seeds), a band from the least to the greatest seed, the floor dashed."""
     found = rows[rows.metric == metric]
-    grouped = found.groupby(["policy", "generation"], sort=False)
-    data = grouped.agg(
-        mean=("value", "mean"), low=("value", "min"), high=("value", "max"), seeds=("seed", "nunique"), n=("n", "first")
-    ).reset_index()
+    data = over_seeds(found)
     shown = [policy for policy in policies if policy in set(data.policy)]
     colours = altair.Scale(domain=shown, range=[colour(policy, policies) for policy in shown])
     shapes = altair.Scale(domain=shown, range=[SHAPES[list(policies).index(policy) % len(SHAPES)] for policy in shown])
