@@ -54,7 +54,7 @@ class Gaussian:
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
         x = pool.array("x")
         self.mean, self.variance = x.mean(axis=0), x.var(axis=0, ddof=self.ddof)
-        return Fitted(unit="samples", consumed=np.ones(len(pool)), steps=1)
+        return Fitted.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         noise = stream(seed).standard_normal((n, self.mean.size))

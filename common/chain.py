@@ -1,112 +1,142 @@
-"""The loop: policy, fit, sample, measure, over and over.
+"""The loop: policy, fit, sample, collect, measure, over and over.
 
-real ──► policy ──► train pool ──► fit ──► model ──► sample ──► made pool ──┐
-           ▲                                                                │
-           └─────────────────────────── history ◄───────────────────────────┘
+real ──► policy ──► train pool ──► fit ──► model ──► sample ──► collect ──► pool ──┐
+           ▲                                                                       │
+           └─────────────────────────────── history ◄──────────────────────────────┘
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from .arms import Arm, Member
+from .audit import audit, audit_collected, mean_depth, refuse_drift, row_of
+from .curation import Collected, Kept, Spare, collect
 from .generator import Fitted
 from .lab import Lab
 from .metrics import measure_of
 from .policies import Sources, made_rows
-from .pool import REAL, Pool, births
-from .seeds import stream
+from .pool import REAL, Pool
+from .seeds import derive, stream
 from .store import Artifact
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation of a chain: what it trained on, what came of it, and the numbers about it."""
+    """One generation of one member of a chain: what it trained on, what came of it, and the numbers about it."""
 
     number: int
+    member: Member
     train: Pool
     model: Artifact
     made: Pool
+    """What the model makes, before anything is done to it."""
     rows: list[dict[str, Any]]
 
 
+@dataclass
+class _Life:
+    """What a member has behind it."""
+
+    member: Member
+    seed: int
+    history: list[Pool] = field(default_factory=list)
+    first: Artifact | None = None
+    previous: Artifact | None = None
+
+
 def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
-    """Generation 0, 1, ... of one chain. Generation 0 trains on real data; the policy decides from then on."""
+    """Generation 0, 1, ... of every member of one chain. Generation 0 trains on real data; the policy decides from then on."""
     wanted = lab.experiment
-    pick = wanted.policies[policy].build()
-    real, reserve = (pool.note(depth=0.0) for pool in lab.deal(seed))
-    history: list[Pool] = []
-    first = previous = None
+    arm = wanted.arms[policy]
+    pick = arm.policy.build()
+    real, reserve = (pool.note(generation=REAL, collected=REAL, depth=0.0, source="real") for pool in lab.deal(seed))
+    spare = Spare(reserve.slice(lab.reserved(arm), len(reserve)))
+    lives = [_Life(member, derive(seed, "member", name) if place else seed) for place, (name, member) in enumerate(wanted.members.items())]
     for number in range(wanted.generations + 1):
-        if number == 0:
+        histories = [tuple(offered(arm, lives, life)) for life in lives]
+        for life, history in zip(lives, histories, strict=True):
             train = real
-        else:
-            sources = Sources(real=real, reserve=reserve, history=tuple(history), generation=number)
-            train = pick(sources, size=wanted.size, rng=stream(seed, "policy", number))
-        model = lab.fit(train, seed=seed, generation=number, first=first, previous=previous)
-        n = made_rows(pick, size=wanted.size, generation=number)
-        made = lab.sample(model, n=n, seed=seed, generation=number, real=real)
-        fitted = Fitted.load(model.folder)
-        made = made.note(depth=1 + mean_depth(train, fitted))
-        first, previous = first or model, model
-        history.append(made)
-        rows = [*audit(train, fitted), *measured(lab, made=made, real=real, model=model, first=first, seed=seed, number=number)]
-        labels = {
-            "experiment": wanted.name,
-            "modality": wanted.modality,
-            "data": wanted.data.use,
-            "generator": wanted.generator.use,
-            "policy": policy,
-            "seed": seed,
-            "generation": number,
-        }
-        yield Generation(number, train, model, made, [{**labels, **row} for row in rows])
+            if number > 0:
+                train = pick(Sources(real, reserve, history, number), size=wanted.size, rng=stream(life.seed, "policy", number))
+            model = lab.fit(life.member, train, seed=life.seed, generation=number, first=life.first, previous=life.previous)
+            fitted = Fitted.load(model.folder)
+            if number > 0:
+                refuse_drift(train, fitted, pick, size=wanted.size, generation=number)
+            life.first, life.previous = life.first or model, model
+            notes = {"generation": number, "collected": number, "depth": 1 + mean_depth(train, fitted), "source": life.member.name}
+            n = made_rows(pick, size=wanted.size, generation=number)
+            made = sampled(lab, life, real=real, number=number, batch=0, n=n).note(**notes)
+            shown = {"model": model, "base": lab.base(life.member) or life.first, "real": real}
+            collected = gathered(lab, arm, life, made=made, notes=notes, spare=spare, shown=shown)
+            life.history.append(collected.pool.note(collected=number))
+            rows = [*audit(train, fitted), *measured(lab, life.member, made=made, shown=shown, first=life.first, seed=seed, number=number)]
+            if arm.curation is not None or arm.contamination < 1:
+                rows += audit_collected(collected)
+            labels = {
+                "experiment": wanted.name,
+                "modality": wanted.modality,
+                "data": wanted.data.use,
+                "generator": life.member.name,
+                "policy": policy,
+                "seed": seed,
+                "generation": number,
+            }
+            yield Generation(number, life.member, train, model, made, [{**labels, **row} for row in rows])
 
 
-def measured(lab: Lab, *, made: Pool, real: Pool, model: Artifact, first: Artifact, seed: int, number: int) -> Iterator[dict[str, Any]]:
+def offered(arm: Arm, lives: Sequence[_Life], own: _Life) -> Iterator[Pool]:
+    """The pools so far that count as a member's history, oldest first: its own or, in equal parts, those of others or of all."""
+    whose = [life for life in lives if arm.sources == "union" or (life is own) == (arm.sources == "self")]
+    for pools in zip(*(life.history for life in whose), strict=True):
+        n, k = len(pools[0]), len(pools)
+        yield Pool.concat(pool.slice(0, n // k + (place < n % k)) for place, pool in enumerate(pools))
+
+
+def sampled(lab: Lab, life: _Life, *, real: Pool, number: int, batch: int, n: int) -> Pool:
+    """n rows of a batch that a member's latest model makes. The first batch does not depend on the arm's curation, so arms share it."""
+    given = None
+    if lab.experiment.prompts != "none":
+        pool = life.history[-1].bare() if lab.experiment.prompts == "synthetic" and number > 0 else real.bare()
+        drawn = "frozen" if lab.experiment.prompts == "frozen" else number
+        order = stream(life.seed, "prompts", drawn).permutation(len(pool))
+        given = pool.take(np.resize(order, (batch + 1) * n)[batch * n :])  # every row once before one comes again
+    path = ("sample", number) if batch == 0 else ("sample", number, batch)
+    return lab.sample(life.member, life.previous, n=n, seed=derive(life.seed, *path), given=given)
+
+
+def gathered(lab: Lab, arm: Arm, life: _Life, *, made: Pool, notes: Mapping[str, Any], spare: Spare, shown: Mapping[str, Any]) -> Collected:
+    """What becomes of made rows before they are history."""
+    number, real = notes["generation"], shown["real"]
+
+    def sample(batch: int, n: int) -> Pool:
+        return made.slice(0, n) if batch == 0 else sampled(lab, life, real=real, number=number, batch=batch, n=n).note(**notes)
+
+    def curate(candidates: Pool) -> Kept:
+        return lab.curate(arm.curation, life.member, candidates, shown, seed=derive(life.seed, "curate", number))
+
+    most, rng = lab.experiment.candidates, stream(life.seed, "collect", number)
+    return collect(arm, n=len(made), sample=sample, spare=spare, curate=curate, most=most, rng=rng)
+
+
+def measured(
+    lab: Lab, member: Member, *, made: Pool, shown: Mapping[str, Any], first: Artifact, seed: int, number: int
+) -> Iterator[dict[str, Any]]:
     """A row for every number of every metric, beside its floor: the same metric on real control rows and generation 0's model."""
     n = lab.experiment.eval_size
     shown = {
+        **shown,
         "made": made.slice(0, lab.experiment.size).choose(n, stream(seed, "eval", number)),  # the same rows however many were made
         "heldout": lab.splits["heldout"],
-        "real": real.choose(n, stream(seed, "reference")),
-        "model": model,
-        "base": lab.base or first,
+        "real": shown["real"].choose(n, stream(seed, "reference")),
     }
     for metric in lab.experiment.metrics:
-        values = lab.measure(metric, shown)
-        floors = lab.measure(metric, {**shown, "made": lab.splits["control"], "model": first})
+        values = lab.measure(metric, member, shown)
+        floors = lab.measure(metric, member, {**shown, "made": lab.splits["control"], "model": first})
         for name, value in values.items():
             meaning = measure_of(metric.build(), name)
             yield row_of(name, meaning.axis, value, meaning.unit, meaning.higher_is_better, floors.get(name), n)
-
-
-def audit(train: Pool, fitted: Fitted) -> Iterator[dict[str, Any]]:
-    """Rows saying what a generation was really trained on, in rows and in the unit its optimizer consumed."""
-    n, born = len(train), train.array("_generation")
-    yield row_of("steps", "cost", fitted.steps, "optimizer steps", None, None, n)
-    yield row_of(f"trained_{fitted.unit}", "cost", fitted.consumed.sum(), fitted.unit, None, None, n)
-    yield row_of(
-        "real_share", "mixture", fitted.consumed[born == REAL].sum() / fitted.consumed.sum(), f"share of {fitted.unit}", None, None, n
-    )
-    for name, value in fitted.figures.items():
-        yield row_of(f"fit_{name}", "cost", value, "as the generator says", None, None, n)
-    yield row_of("depth", "mixture", mean_depth(train, fitted), "models between a row and reality", None, None, n)
-    for birth, count in births(train).items():
-        name = "real" if birth == REAL else f"generation {birth}"
-        yield row_of(f"trained_rows/{name}", "mixture", count, "rows", None, None, n)
-        yield row_of(f"trained_{fitted.unit}/{name}", "mixture", fitted.consumed[born == birth].sum(), fitted.unit, None, None, n)
-
-
-def mean_depth(train: Pool, fitted: Fitted) -> float:
-    """How many models lie between a training row and reality, averaged over what the optimizer consumed; 0 for real rows."""
-    return float((train.array("_depth") * fitted.consumed).sum() / fitted.consumed.sum())
-
-
-def row_of(metric: str, axis: str, value: float, unit: str, higher_is_better: bool | None, floor: float | None, n: int) -> dict[str, Any]:
-    """One tidy row: a single number and what it means."""
-    return {
-        "metric": metric, "axis": axis, "value": float(value), "unit": unit, "higher_is_better": higher_is_better,
-        "floor": floor, "n": n,
-    }  # fmt: skip

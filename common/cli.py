@@ -31,7 +31,9 @@ err_console = Console(stderr=True)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 DEMO = (CONFIGS / "demo" / "text.yaml", CONFIGS / "demo" / "vision.yaml")
-LISTED = {"generators": "generator", "policies": "policy", "metrics": "metric", "data": "data", "features": "features"}
+LISTED = {
+    "generators": "generator", "policies": "policy", "curations": "curation", "metrics": "metric", "data": "data", "features": "features",
+}  # fmt: skip
 
 Store = Annotated[Path, typer.Option(help="Folder where everything that is made is kept, and found again.")]
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
@@ -79,7 +81,7 @@ def report(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="generators, policies, metrics, data or features; all if left out.")] = None,
+    what: Annotated[str | None, typer.Argument(help="generators, policies, curations, metrics, data or features; all if left out.")] = None,
 ) -> None:
     """What there is to put into a config, built in or installed."""
     with told():
@@ -133,7 +135,8 @@ def _plan(experiments: list[Experiment], store: Path) -> None:
 
     refuse_same_names(experiments)
     for experiment in experiments:
-        inputs_of(experiment.generator)  # a checkpoint that is not to be had shows now
+        for member in experiment.members.values():
+            inputs_of(member.part)  # a checkpoint that is not to be had shows now
         splits = Lab(experiment, OpenStore(store)).splits
         sizes = ", ".join(f"{name} {len(pool)}" for name, pool in splits.items())
         out_console.print(experiment.yaml(), highlight=False, markup=False, soft_wrap=True)

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from .agree import agree_on_arm, agree_on_member, agree_on_names, agree_on_shown
+from .arms import Arm, Member, Start, with_controls
+from .data import Imbalance
 from .errors import UserError, nearest
-from .plugins import Part, explain, find
+from .plugins import Part, explain, find, under
 
 
 def _part(kind: str) -> BeforeValidator:
     return BeforeValidator(lambda written: written if isinstance(written, Part) else Part.parse(kind, written))
 
 
-def _policies(written: Any) -> Any:
+def _arms(written: Any) -> Any:
     """`[replace, real]` and `{replace: }` are short for `{replace: {use: replace}, ...}`."""
     if isinstance(written, str):
         written = [written]
     if isinstance(written, Sequence):
         written = dict.fromkeys(written)
-    if isinstance(written, Mapping):
-        return {name: part or str(name) for name, part in written.items()}
-    return written
+    return _each(written, lambda name, arm: Arm.parse(arm))
+
+
+def _members(written: Any) -> Any:
+    """`[causal-lm, ngram]` is short for `{causal-lm: {use: causal-lm}, ...}`."""
+    if isinstance(written, Sequence) and not isinstance(written, str):
+        written = dict.fromkeys(written)
+    return _each(written, Member.parse)
+
+
+def _each(written: Any, parse: Callable[[str, Any], Any]) -> Any:
+    """The parsed values of a mapping, each of which may be left out if its name says it all; what is no mapping pydantic refuses."""
+    if not isinstance(written, Mapping):
+        return written
+    return {name: under(str(name), lambda name=name, value=value: parse(str(name), value or str(name))) for name, value in written.items()}
+
+
+def _imbalance(written: Any) -> Any:
+    """`100` is short for `{ratio: 100}`."""
+    return {"ratio": written} if isinstance(written, int | float) else written
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 class Experiment(BaseModel):
-    """One data set and one generator x named policies x seeds. The *what*; devices, workers and folders are the *how*."""
+    """One data set and one generator (or several) x named policies x seeds. The *what*; devices, workers and folders are the *how*."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
@@ -48,80 +70,86 @@ class Experiment(BaseModel):
     eval_size: Annotated[int, Field(ge=2)]
     """Rows of made, held-out and control data that metrics compare."""
     data: Annotated[Part, _part("data")]
-    generator: Annotated[Part, _part("generator")]
+    imbalance: Annotated[Imbalance, BeforeValidator(_imbalance)] | None = None
+    """Makes labelled data long-tailed: `100`, or `{ratio: 100, shape: zipf}`."""
+    labels: Literal["none", "conditional"] = "none"
+    """Whether generators learn and make the column `label` too, each row given its class."""
+    generator: Annotated[Part, _part("generator")] | None = None
     base: Mapping[str, Any] | None = None
     """If given, the generator with these settings is trained once on the data's `base` split; `{}` changes nothing."""
-    init: Literal["base", "previous", "scratch"] | None = None
+    generators: Annotated[Mapping[Name, Member], BeforeValidator(_members), Field(min_length=2)] | None = None
+    """In place of `generator`: several that live in the same chain, each with a `base` of its own if it is to have one."""
+    init: Start | None = None
     """What each generation starts from; left out: `base` where there is one, else `scratch`."""
-    prompts: Literal["none", "real", "frozen"] = "none"
-    """What sampling continues: nothing, real rows drawn anew each generation, or the same real rows always."""
+    prompts: Literal["none", "real", "frozen", "synthetic"] = "none"
+    """What sampling continues: nothing, real rows drawn anew each generation, the same real rows always, or what was made before."""
     unequal_steps: bool = False
     """Whether policies may differ in optimizer steps. If not, a difference stops the run."""
-    policies: Annotated[Mapping[Name, Annotated[Part, _part("policy")]], BeforeValidator(_policies), Field(min_length=1)]
+    policies: Annotated[Mapping[Name, Arm], BeforeValidator(_arms), Field(min_length=1)]
+    """What is compared: policies, each with a `curation`, a `contamination` and `sources` if it is to have them."""
+    controls: Literal["none", "auto"] = "none"
+    """`auto` adds the controls that each policy names: real data alone and made data of the same size."""
+    candidates: Annotated[int, Field(ge=1)] = 20
+    """At most so many rows are sampled for each one that a curation keeps; a model that needs more stops the run."""
     metrics: Annotated[tuple[Annotated[Part, _part("metric")], ...], Field(min_length=1)]
     features: Annotated[Part, _part("features")] | None = None
     """The fixed feature model that feature-space metrics read; trained on real data once, never on made data."""
 
     @model_validator(mode="after")
     def _agree(self) -> Experiment:
+        if (self.generator is None) == (self.generators is None):
+            raise ValueError("exactly one of generator and generators is needed")
+        if self.generators is not None and self.base is not None:
+            raise ValueError("base: with several generators each has its own, as generators.<name>.base")
         if self.eval_size > self.size:
             raise ValueError(f"eval_size: {self.eval_size} rows cannot be measured when a generation makes size = {self.size}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} names a seed twice")
-        if self.base is not None:
-            try:
-                self.generator.but(self.base)
-            except UserError as error:
-                raise ValueError(f"base.{error}") from error
-        if self.init == "base" and self.base is None and not self.generator.settings.get("pretrained"):
-            raise ValueError("init: base needs a `base:` section (or a generator with `pretrained`) to start from")
-        if self.prompts != "none" and not getattr(find("generator", self.generator.use), "continues", False):
-            raise ValueError(f"prompts: {self.prompts} cannot be: generator '{self.generator.use}' continues nothing")
-        self._agree_on_metrics()
+        for member in self.members.values():
+            agree_on_member(self, member)
+        for part in self.metrics:
+            agree_on_shown(self, part, key="metrics")
+        agree_on_names(self)
+        for name, arm in self.policies.items():
+            agree_on_arm(self, arm, key=f"policies.{name}")
         return self
 
-    def _agree_on_metrics(self) -> None:
-        generator, named = find("generator", self.generator.use), {}
-        for part in self.metrics:
-            metric = find("metric", part.use)
-            if self.features is None and "features" in metric.reads:
-                raise ValueError(f"metrics: {part.use} needs `features:`, a feature model to measure with")
-            if missing := set(getattr(metric, "columns", ())) - set(generator.columns):
-                raise ValueError(
-                    f"metrics: {part.use} looks at '{missing.pop()}', '{self.generator.use}' makes {', '.join(generator.columns)}"
-                )
-            if missing := [name for name in getattr(metric, "abilities", ()) if not hasattr(generator, name)]:
-                raise ValueError(f"metrics: {part.use} needs a generator that can `{missing[0]}`, '{self.generator.use}' cannot")
-            for number in metric.measures:
-                if number in named:
-                    raise ValueError(f"metrics: {named[number]} and {part.use} both give '{number}'; one name is one number")
-                named[number] = part.use
+    @cached_property
+    def members(self) -> Mapping[str, Member]:
+        """The generators of a chain, by name."""
+        if self.generators is not None:
+            return self.generators
+        part = self.generator
+        return {part.use: Member.parse(part.use, {**part.written, **({} if self.base is None else {"base": self.base})})}
 
-    @property
-    def start(self) -> str:
-        """`init`, resolved."""
-        return self.init or ("base" if self.base is not None or self.generator.settings.get("pretrained") else "scratch")
+    @cached_property
+    def arms(self) -> Mapping[str, Arm]:
+        """The policies, with the controls that `controls: auto` adds."""
+        return with_controls(self.policies) if self.controls == "auto" else self.policies
 
     @property
     def modality(self) -> str:
-        return find("generator", self.generator.use).modality
+        return find("generator", next(iter(self.members.values())).part.use).modality
 
     @property
-    def base_generator(self) -> Part | None:
-        return None if self.base is None else self.generator.but(self.base)
+    def columns(self) -> tuple[str, ...]:
+        """The data columns that go round the loop."""
+        columns = find("generator", next(iter(self.members.values())).part.use).columns
+        return (*columns, "label") if self.labels == "conditional" else columns
 
     @property
     def written(self) -> dict[str, Any]:
         """The whole experiment as plain values, every default filled in."""
         plain = {name: getattr(self, name) for name in type(self).model_fields}
-        for name in ("data", "generator"):
-            plain[name] = plain[name].written
         plain["seeds"] = list(self.seeds)
-        plain["init"] = self.start
+        plain["imbalance"] = None if self.imbalance is None else dataclasses.asdict(self.imbalance)
         plain["base"] = None if self.base is None else dict(self.base)
-        plain["policies"] = {name: part.written for name, part in self.policies.items()}
+        plain["init"] = self.init or (next(iter(self.members.values())).start(None) if self.generator else None)
+        plain["policies"] = {name: arm.written for name, arm in self.policies.items()}
         plain["metrics"] = [part.written for part in self.metrics]
-        plain["features"] = self.features.written if self.features else None
+        plain["generators"] = self.generators and {name: member.written for name, member in self.generators.items()}
+        for name in ("data", "generator", "features"):
+            plain[name] = plain[name] and plain[name].written
         return plain
 
     def yaml(self) -> str:

@@ -63,7 +63,9 @@ def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
 
 def _check_fitted(fitted: Fitted, pool: Pool) -> None:
     assert isinstance(fitted, Fitted), f"fit gave a {type(fitted).__name__}, not Fitted"
-    assert fitted.consumed.shape == (len(pool),), f"consumed has the shape {fitted.consumed.shape}, the pool has {len(pool)} rows"
+    for name in ("seen", "each"):
+        shape = getattr(fitted, name).shape
+        assert shape == (len(pool),), f"{name} has the shape {shape}, the pool has {len(pool)} rows"
     assert fitted.consumed.sum() > 0, "fit consumed nothing"
     assert fitted.steps >= 1, "fit took no step"
 

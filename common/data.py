@@ -1,9 +1,13 @@
-"""The contract of a data set, and how one pool of real rows is dealt into splits that never overlap."""
+"""The contract of a data set, how one pool of real rows is dealt into splits that never overlap, and how it gets a long tail."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Protocol
+
+import numpy as np
+from pydantic import Field
 
 from .errors import UserError
 from .pool import Pool
@@ -34,3 +38,39 @@ def deal(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:
         "control": pool.take(order[eval_size : 2 * eval_size]),
         "train": pool.take(order[2 * eval_size :]),
     }
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """How a long tail is cut from labelled data: the commonest class has `ratio` times the rows of the rarest.
+
+    `exponential`: n_c = n_0 * ratio^(-c / (C - 1)) for class c of C (Cui et al. 2019, sec. 5); `zipf`: n_c = n_0 * (c + 1)^-s
+    with the s that gives the ratio. Classes keep their order: label 0 is the commonest.
+    """
+
+    ratio: Annotated[float, Field(ge=1)]
+    shape: Literal["exponential", "zipf"] = "exponential"
+
+    def shares(self, classes: int) -> np.ndarray:
+        """Rows of each class as a share of the first one's; float64 [classes]."""
+        rank = np.arange(classes)
+        if classes == 1:
+            return np.ones(1)
+        if self.shape == "exponential":
+            return self.ratio ** (-rank / (classes - 1))
+        return (rank + 1.0) ** (-np.log(self.ratio) / np.log(classes))
+
+
+def long_tailed(pool: Pool, imbalance: Imbalance) -> Pool:
+    """As many rows as there are with the class shares of an imbalance, drawn at random but always the same; UserError without labels."""
+    if "label" not in pool:
+        raise UserError("imbalance: this data has no labels, so it cannot be made long-tailed")
+    labels = pool.array("label")
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = imbalance.shares(len(classes))
+    wanted = np.floor((counts / shares).min() * shares + 1e-9).astype(int)
+    if wanted.min() < 1:
+        raise UserError(f"imbalance: with a ratio of {imbalance.ratio:g}, class {classes[-1]} would have no row of the {len(pool)}")
+    rng = stream(0, "imbalance")
+    chosen = [rng.permutation(np.flatnonzero(labels == name))[:count] for name, count in zip(classes, wanted, strict=True)]
+    return pool.take(np.sort(np.concatenate(chosen)))

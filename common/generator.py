@@ -15,25 +15,38 @@ from .pool import Pool
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fit did, in the unit its optimizer consumes.
+    """What a fit did, row by row.
 
-    `consumed` [n] float64 counts, for every row of the training pool, the units (tokens, images, samples) of it that
-    went through the optimizer; `figures` are the fit's own numbers, such as its last loss.
+    `seen` [n] int64 counts how often each row of the training pool went through the optimizer, `each` [n] float64 the units
+    (tokens, images, samples) that this took each time; `figures` are the fit's own numbers, such as its last loss.
     """
 
     unit: str
-    consumed: np.ndarray
+    seen: np.ndarray
+    each: np.ndarray
     steps: int
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def consumed(self) -> np.ndarray:
+        """Units of every row that went through the optimizer, float64 [n]."""
+        return self.seen * self.each
+
     def save(self, folder: Path) -> None:
-        np.save(folder / "consumed.npy", self.consumed.astype(np.float64))
+        np.save(folder / "seen.npy", self.seen.astype(np.int64))
+        np.save(folder / "each.npy", self.each.astype(np.float64))
         about = {"unit": self.unit, "steps": self.steps, "figures": dict(self.figures)}
         (folder / "fitted.json").write_text(json.dumps(about, sort_keys=True))
 
     @classmethod
     def load(cls, folder: Path) -> Fitted:
-        return cls(consumed=np.load(folder / "consumed.npy", allow_pickle=False), **json.loads((folder / "fitted.json").read_text()))
+        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("seen", "each")}
+        return cls(**arrays, **json.loads((folder / "fitted.json").read_text()))
+
+    @classmethod
+    def once(cls, unit: str, rows: int, *, each: np.ndarray | float = 1.0, figures: Mapping[str, float] | None = None) -> Fitted:
+        """A fit in closed form: one step that sees every row once."""
+        return cls(unit, np.ones(rows, dtype=np.int64), np.broadcast_to(np.float64(each), (rows,)), 1, figures or {})
 
 
 class Generator(Protocol):
@@ -62,6 +75,8 @@ class Generator(Protocol):
     """The data columns it learns and makes; the others (labels, say) it never sees."""
     continues: ClassVar[bool] = False
     """Whether `sample` makes use of `given` rows; if not, a config that asks for prompts is refused."""
+    conditional: ClassVar[bool] = False
+    """Whether it learns and makes the column `label` too where a pool has one; if not, `labels: conditional` is refused."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted: ...
 
@@ -77,4 +92,20 @@ class Scores(Protocol):
 
     def score(self, pool: Pool) -> np.ndarray:
         """Negative log-likelihood of every row, nats, float64 [n]; lower is likelier."""
+        ...
+
+
+class Edits(Protocol):
+    """An optional ability of models of text: to write again what they find all too likely."""
+
+    def edit(self, pool: Pool, *, above: float, seed: int) -> tuple[Pool, float]:
+        """The rows with every token likelier than `above` drawn anew (Zhu et al. 2024, eq. 4), and the share of tokens drawn."""
+        ...
+
+
+class Detects(Protocol):
+    """An optional ability: to find the watermark that its own `sampling.watermark` put into what it made."""
+
+    def detect(self, pool: Pool) -> np.ndarray:
+        """How much each row looks watermarked, in standard deviations of rows that are not; float64 [n]."""
         ...

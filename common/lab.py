@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from .arms import Arm, Member
 from .config import Experiment
+from .curation import Kept, spare_rows
+from .data import Imbalance, deal, long_tailed
 from .errors import UserError
 from .metrics import Evidence
-from .plugins import Part, find
+from .plugins import Part
 from .policies import reserve_rows
 from .pool import Pool
 from .seeds import derive, stream
@@ -37,14 +40,31 @@ class Lab:
 
     def __init__(self, experiment: Experiment, store: Store, *, say: Say = lambda what: None):
         self.experiment, self.store, self.say = experiment, store, say
+        self._bases: dict[str, Artifact | None] = {}
+
+    def _make(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Artifact:
+        return self.store.make(recipe, build, provenance=provenance())
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def splits(self) -> Mapping[str, Pool]:
-        """train, heldout and control (eval_size rows each), and base where the data has one. UserError if rows are missing."""
+        """train, heldout and control (eval_size rows each), base where the data has one, and what the feature model learns from.
+
+        UserError if rows or columns are missing.
+        """
         wanted = self.experiment
-        splits = wanted.data.build().load(eval_size=wanted.eval_size)
+        splits = dict(wanted.data.build().load(eval_size=wanted.eval_size))
+        splits["features"] = splits["train"]
+        if wanted.imbalance is not None:
+            splits.update(tailed(splits, wanted.imbalance, eval_size=wanted.eval_size))
+        self._check_rows(splits)
+        self._check_columns(splits)
+        self._check_reserve(len(splits["train"]) - wanted.size, of=len(splits["train"]))
+        return splits
+
+    def _check_rows(self, splits: Mapping[str, Pool]) -> None:
+        wanted = self.experiment
         if len(splits["train"]) < wanted.size:
             raise UserError(
                 f"size: {wanted.size} real rows are asked for, data '{wanted.data.use}' has {len(splits['train'])} for training"
@@ -54,59 +74,70 @@ class Lab:
                 raise UserError(
                     f"eval_size: {wanted.eval_size} {name} rows are asked for, data '{wanted.data.use}' has {len(splits[name])}"
                 )
-        if wanted.base is not None and "base" not in splits:
+
+    def _check_columns(self, splits: Mapping[str, Pool]) -> None:
+        wanted = self.experiment
+        if any(member.base for member in wanted.members.values()) and "base" not in splits:
             raise UserError(f"base: data '{wanted.data.use}' has no base split to pretrain on")
-        if missing := set(self.columns) - set(splits["train"].columns):
+        if missing := set(wanted.columns) - set(splits["train"].columns):
+            column = missing.pop()
+            if column == "label":
+                raise UserError(f"labels: conditional cannot be: data '{wanted.data.use}' has no labels")
             raise UserError(
-                f"generator: '{wanted.generator.use}' learns from the column '{missing.pop()}', "
+                f"generator: '{next(iter(wanted.members))}' learns from the column '{column}', "
                 f"data '{wanted.data.use}' has {', '.join(splits['train'].columns)}"
             )
-        spare = len(splits["train"]) - wanted.size
-        for name, policy in wanted.policies.items():
-            needed = reserve_rows(policy.build(), size=wanted.size, generations=wanted.generations)
+
+    def _check_reserve(self, spare: int, *, of: int) -> None:
+        wanted = self.experiment
+        for name, arm in wanted.arms.items():
+            needed = self.reserved(arm) + spare_rows(
+                arm, size=wanted.size, collections=(wanted.generations + 1) * len(wanted.members)
+            )  # fmt: skip
             if needed > spare:
+                why = "" if name in wanted.policies else " (which controls: auto adds)"
                 raise UserError(
-                    f"policies.{name}: needs {needed} real rows that no generation has seen; of {len(splits['train'])} "
+                    f"policies.{name}{why}: needs {needed} real rows that no generation has seen; of {of} "
                     f"training rows, {wanted.size} are the real pool and {spare} are left"
                 )
-        return splits
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The data columns that go round the loop."""
-        return find("generator", self.experiment.generator.use).columns
+    def reserved(self, arm: Arm) -> int:
+        """Rows of the reserve that the policy of an arm uses itself."""
+        return reserve_rows(arm.policy.build(), size=self.experiment.size, generations=self.experiment.generations)
 
     def prepare(self) -> None:
-        """Check the data, and make what all chains share: the base model and, where a metric reads it, the feature model."""
-        _ = self.splits, self.base
-        if any("features" in metric.build().reads for metric in self.experiment.metrics):
+        """Check the data, and make what all chains share: base models and, where anything reads it, the feature model."""
+        _ = self.splits
+        for member in self.experiment.members.values():
+            self.base(member)
+        curations = [arm.curation for arm in self.experiment.arms.values() if arm.curation is not None]
+        if any("features" in part.build().reads for part in (*self.experiment.metrics, *curations)):
             _ = self.feature_model
 
     def deal(self, seed: int) -> tuple[Pool, Pool]:
         """The real training pool of a seed, and the reserve no generation has seen, in random order."""
-        train = self.splits["train"].only(self.columns)
+        train = self.splits["train"].only(self.experiment.columns)
         order = stream(seed, "real").permutation(len(train))
         return train.take(order[: self.experiment.size]), train.take(order[self.experiment.size :])
 
     # ---- stages ---------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def base(self) -> Artifact | None:
-        """The model that fine-tuning starts from, trained once on the base split; shared by all chains."""
-        part = self.experiment.base_generator
-        if part is None:
-            return None
-        return self._fit(
-            part, self.splits["base"].only(self.columns), seed=derive(0, "base"), start=None, fresh=False, saying="train the base model"
-        )
+    def base(self, member: Member) -> Artifact | None:
+        """The model that a member's fine-tuning starts from, trained once on the base split; shared by all chains."""
+        if member.name not in self._bases:
+            self._bases[member.name] = None if member.base is None else self._fit(
+                member.base, self.splits["base"].only(self.experiment.columns), seed=derive(0, "base"), start=None, fresh=False,
+                saying="train the base model",
+            )  # fmt: skip
+        return self._bases[member.name]
 
     @cached_property
     def feature_model(self) -> Artifact | None:
-        """The fixed feature model, trained once on the whole training split."""
+        """The fixed feature model, trained once on the real training split."""
         part = self.experiment.features
         if part is None:
             return None
-        train, seed = self.splits["train"], derive(0, "features")
+        train, seed = self.splits["features"], derive(0, "features")
 
         def build(folder: Path, scratch: Path) -> None:
             self.say("train the feature model")
@@ -114,16 +145,15 @@ class Lab:
             model.fit(train, seed=seed, scratch=scratch)
             model.save(folder)
 
-        recipe = {"stage": "feature-model", "features": part.recipe, "pool": train.digest, "seed": seed}
-        return self.store.make(recipe, build, provenance=provenance())
+        return self._make({"stage": "feature-model", "features": part.recipe, "pool": train.digest, "seed": seed}, build)
 
-    def fit(self, train: Pool, *, seed: int, generation: int, first: Artifact | None, previous: Artifact | None) -> Artifact:
-        """The model of a generation; `first` and `previous` are the models of generation 0 and of the one before."""
-        start = {"base": self.base, "previous": previous or self.base, "scratch": first or self.base}[self.experiment.start]
-        return self._fit(
-            self.experiment.generator, train, seed=derive(seed, "fit", generation), start=start,
-            fresh=self.experiment.start == "scratch", saying="fit",
-        )  # fmt: skip
+    def fit(
+        self, member: Member, train: Pool, *, seed: int, generation: int, first: Artifact | None, previous: Artifact | None
+    ) -> Artifact:
+        """A member's model of a generation; `first` and `previous` are its models of generation 0 and of the one before."""
+        base, init = self.base(member), member.start(self.experiment.init)
+        start = {"base": base, "previous": previous or base, "scratch": first or base}[init]
+        return self._fit(member.part, train, seed=derive(seed, "fit", generation), start=start, fresh=init == "scratch", saying="fit")
 
     def _fit(self, part: Part, train: Pool, *, seed: int, start: Artifact | None, fresh: bool, saying: str) -> Artifact:
         def build(folder: Path, scratch: Path) -> None:
@@ -145,37 +175,41 @@ class Lab:
             "fresh": fresh,
             "seed": seed,
         }
-        return self.store.make(recipe, build, provenance=provenance())
+        return self._make(recipe, build)
 
-    def sample(self, model: Artifact, *, n: int, seed: int, generation: int, real: Pool) -> Pool:
-        """n rows made by a model, noted with the generation that made them."""
-        part = self.experiment.generator
-        given = self._prompts(real, n=n, seed=seed, generation=generation)
+    def sample(self, member: Member, model: Artifact, *, n: int, seed: int, given: Pool | None = None) -> Pool:
+        """n rows made by a member's model, continuing the `given` ones if there are any."""
+        part = member.part
         recipe = {
             "stage": "sample",
             "generator": part.recipe,
             "model": model.digest,
             "given": given.digest if given else None,
             "n": n,
-            "generation": generation,
-            "seed": derive(seed, "sample", generation),
+            "seed": seed,
         }
 
         def build(folder: Path, scratch: Path) -> None:
             self.say("sample")
-            made = self.load(part, model).sample(n, seed=recipe["seed"], given=given)
-            if len(made) != n or set(made.columns) != set(real.columns):
-                raise UserError(f"generator '{part.use}' was asked for {n} rows of {real.columns}, it gave {made}")
-            made.note(generation=generation).save(folder)
+            made = self.load(part, model).sample(n, seed=seed, given=given)
+            if len(made) != n or set(made.columns) != set(self.experiment.columns):
+                raise UserError(f"generator '{part.use}' was asked for {n} rows of {self.experiment.columns}, it gave {made}")
+            made.save(folder)
 
-        return Pool.load(self.store.make(recipe, build, provenance=provenance()).folder)
+        return Pool.load(self._make(recipe, build).folder)
 
-    def _prompts(self, real: Pool, *, n: int, seed: int, generation: int) -> Pool | None:
-        if self.experiment.prompts == "none":
-            return None
-        drawn = "frozen" if self.experiment.prompts == "frozen" else generation
-        order = stream(seed, "prompts", drawn).permutation(len(real))
-        return real.take(np.resize(order, n))  # every real row once before one comes again
+    def curate(self, curation: Part, member: Member, candidates: Pool, shown: Mapping[str, Any], *, seed: int) -> Kept:
+        """What a curation keeps of candidates. It sees their data alone: not where they came from, nor any other note."""
+        bare = candidates.bare()
+        recipe, parts = self._reading(curation.build().reads, shown, member)
+        recipe |= {"stage": "curate", "curation": curation.recipe, "candidates": bare.digest, "seed": seed}
+
+        def build(folder: Path, scratch: Path) -> None:
+            self.say(f"curate: {curation.use}")
+            kept = curation.build()(bare, Evidence(f"curation {curation.use}", parts), rng=stream(seed))
+            kept.save(folder)
+
+        return Kept.load(self._make(recipe, build).folder)
 
     def load(self, part: Part, model: Artifact) -> Any:
         """A generator with the weights of a model."""
@@ -194,34 +228,51 @@ class Lab:
             arrays = {name: np.ascontiguousarray(values) for name, values in model(pool).items()}
             save_file(arrays, folder / "features.safetensors")
 
-        return load_file(self.store.make(recipe, build, provenance=provenance()).folder / "features.safetensors")
+        return load_file(self._make(recipe, build).folder / "features.safetensors")
 
-    def measure(self, metric: Part, shown: Mapping[str, Any]) -> Mapping[str, float]:
+    def measure(self, metric: Part, member: Member, shown: Mapping[str, Any]) -> Mapping[str, float]:
         """The numbers of a metric. `shown` holds pools, artifacts of models; what the metric reads makes up the key."""
         instance = metric.build()
-        reads = {name: shown[name] for name in instance.reads if name in shown}
-        inputs = {name: value.digest for name, value in reads.items()}
-        recipe: dict[str, Any] = {"stage": "measure", "metric": metric.recipe, "inputs": inputs}
-        parts: dict[str, Callable[[], Any]] = {}
-        for name, value in reads.items():
-            is_model = isinstance(value, Artifact)
-            parts[name] = (lambda model=value: self.load(self.experiment.generator, model)) if is_model else (lambda pool=value: pool)
-        if "features" in instance.reads:
-            inputs["features"] = self.feature_model.digest
-            recipe["features"] = self.experiment.features.recipe  # what it does when called, beside what it has learned
-            parts["features"] = lambda: self.features
+        recipe, parts = self._reading(instance.reads, shown, member)
+        recipe |= {"stage": "measure", "metric": metric.recipe}
 
         def build(folder: Path, scratch: Path) -> None:
             self.say(f"measure {metric.use}")
-            values = {name: float(value) for name, value in instance(Evidence(metric.use, parts)).items()}
+            values = {name: float(value) for name, value in instance(Evidence(f"metric {metric.use}", parts)).items()}
             if broken := [name for name, value in values.items() if not np.isfinite(value)]:
                 raise UserError(f"metric '{metric.use}': {broken[0]} is {values[broken[0]]}; a metric must stay finite")
             (folder / "values.json").write_text(json.dumps(values))
 
-        if {"model", "base"} & set(reads):
-            recipe["generator"] = self.experiment.generator.recipe
-        artifact = self.store.make(recipe, build, provenance=provenance())
-        return json.loads((artifact.folder / "values.json").read_text())
+        return json.loads((self._make(recipe, build).folder / "values.json").read_text())
+
+    def _reading(
+        self, reads: Sequence[str], shown: Mapping[str, Any], member: Member
+    ) -> tuple[dict[str, Any], Mapping[str, Callable[[], Any]]]:
+        """For what reads some of what is shown: its part of the recipe, and a way to have each thing only when it is looked at."""
+        found = {name: shown[name] for name in reads if name in shown}
+        recipe: dict[str, Any] = {"inputs": {name: value.digest for name, value in found.items()}}
+        parts: dict[str, Callable[[], Any]] = {}
+        for name, value in found.items():
+            is_model = isinstance(value, Artifact)
+            parts[name] = (lambda model=value: self.load(member.part, model)) if is_model else (lambda pool=value: pool)
+        if "features" in reads:
+            recipe["inputs"]["features"] = self.feature_model.digest
+            recipe["features"] = self.experiment.features.recipe  # what it does when called, beside what it has learned
+            parts["features"] = lambda: self.features
+        if any(isinstance(value, Artifact) for value in found.values()):
+            recipe["generator"] = member.part.recipe
+        return recipe, parts
+
+
+def tailed(splits: Mapping[str, Pool], imbalance: Imbalance, *, eval_size: int) -> Mapping[str, Pool]:
+    """Splits dealt anew from a long-tailed part of the data. The feature model learns from all real rows but the measured ones:
+    a yardstick for rare classes must have seen them."""
+    pool = Pool.concat([splits["train"], splits["heldout"], splits["control"]])
+    pool = pool.note(row=np.arange(len(pool)))
+    found = dict(deal(long_tailed(pool, imbalance), eval_size=eval_size, where="imbalance"))
+    measured = np.concatenate([found[name].array("_row") for name in ("heldout", "control")])
+    found["features"] = pool.take(np.setdiff1d(np.arange(len(pool)), measured))
+    return {name: split.without("row") for name, split in found.items()}
 
 
 def inputs_of(part: Part) -> Mapping[str, str]:

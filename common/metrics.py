@@ -27,7 +27,7 @@ class Measure:
 
 
 class Evidence:
-    """What a metric is shown: only what it says it `reads`, so that its key names only that.
+    """What a metric or a curation is shown: only what it says it `reads`, so that its key names only that.
 
     made       what the generation made: `eval_size` rows of it
     heldout    real rows that nothing was ever trained on: `eval_size` rows
@@ -37,12 +37,12 @@ class Evidence:
     features   `features(pool)` gives the arrays of the feature model for a pool
     """
 
-    def __init__(self, metric: str, parts: Mapping[str, Callable[[], Any]]):
-        self._metric, self._parts, self._found = metric, parts, {}
+    def __init__(self, reader: str, parts: Mapping[str, Callable[[], Any]]):
+        self._reader, self._parts, self._found = reader, parts, {}
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._parts:
-            raise AttributeError(f"metric {self._metric} may not look at '{name}': its `reads` names {sorted(self._parts)}")
+            raise AttributeError(f"{self._reader} may not look at '{name}': its `reads` names {sorted(self._parts)}")
         if name not in self._found:
             self._found[name] = self._parts[name]()
         return self._found[name]

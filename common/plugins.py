@@ -1,4 +1,4 @@
-"""Parts by name: generators, policies, metrics, data sets, feature models and shows are found as entry points.
+"""Parts by name: generators, policies, curations, metrics, data sets, feature models and shows are found as entry points.
 
 Built-in and third-party parts are found the same way and imported only when used. A part is a dataclass; its fields are
 its settings, checked by pydantic. In a config it is written `{use: name, setting: value}`, or just `name`; `use` may also
@@ -12,18 +12,18 @@ import importlib
 import os
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from .errors import UserError, nearest
 from .store import canonical
 
-KINDS = ("generator", "policy", "metric", "data", "features", "show")
+Found = TypeVar("Found")
 
 
 class SettingError(UserError):
@@ -129,6 +129,15 @@ def explain(error: ValidationError) -> list[str]:
         between = "." if isinstance(cause, SettingError) else ": "
         lines += [f"{path}{between}{line}" if path else line for line in message.splitlines()]
     return lines
+
+
+def under(key: str, parse: Callable[[], Found]) -> Found:
+    """What `parse` gives; a UserError of it comes out as a SettingError whose lines start with `key`."""
+    try:
+        return parse()
+    except UserError as error:
+        between = "." if isinstance(error, SettingError) else ": "
+        raise SettingError("\n".join(f"{key}{between}{line}" for line in str(error).splitlines())) from error
 
 
 def _refuse_unknown(part: type, settings: Mapping[str, Any], where: str) -> None:

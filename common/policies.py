@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from .pool import Pool
+from .pool import REAL, Pool
+
+ANY = -2
+"""In what a policy says it takes: rows of whichever pool."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,14 @@ class Sources:
 class Policy(Protocol):
     """Picks a training pool: same arguments, same pool. A dataclass whose fields are its settings.
 
-    Two optional abilities tell the loop what it needs, before anything runs:
+    What it may also have, each read before anything runs:
 
     - `reserve_rows(size=, generations=)`: unseen real rows it will have used after so many generations (else none);
-    - `made_rows(size=, generation=)`: rows the model of a generation has to make for it (else `size`).
+    - `made_rows(size=, generation=)`: rows the model of a generation has to make for it (else `size`);
+    - `asked(size=, generation=)`: rows it takes from the pool of each generation (REAL: real rows; ANY: any pool). The
+      audit counts what it really took and stops the run if that differs: double entry;
+    - `controls`: the policies to compare it with, as a config would name them; `controls: auto` adds them;
+    - `trains_on_made`: False if nothing that was made is ever trained on.
     """
 
     version: ClassVar[int]
@@ -50,6 +57,11 @@ def made_rows(policy: Policy, *, size: int, generation: int) -> int:
     return policy.made_rows(size=size, generation=generation) if hasattr(policy, "made_rows") else size
 
 
+def pools(generation: int, most: int | None) -> int:
+    """How many pools there are at a generation, the real one counting as the first; at most `most`."""
+    return min(generation + 1, most or generation + 1)
+
+
 # ---- made data alone ------------------------------------------------------------------------------------------------
 
 
@@ -58,22 +70,38 @@ class Replace:
     """Only what the last generation made (Shumailov et al. 2024; the fully synthetic loop of Alemohammad et al. 2024)."""
 
     version: ClassVar[int] = 1
+    controls: ClassVar[tuple[str, ...]] = ("real",)
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return sources.history[-1].choose(size, rng)
 
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {generation - 1: size}
+
 
 @dataclass(frozen=True)
 class ReplaceGrowing:
-    """Only what the last generation made, but as many rows as `accumulate` has (its matched-size control, Gerstgrasser et al. 2024)."""
+    """Only what the last generation made, but as many rows as `accumulate` has (its matched-size control, Gerstgrasser et al. 2024).
 
+    With `generations`, as many as `window` has.
+    """
+
+    generations: Annotated[int, Field(ge=1)] | None = None
     version: ClassVar[int] = 1
+    controls: ClassVar[tuple[str, ...]] = ("real-growing",)
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return sources.history[-1].choose(size * (sources.generation + 1), rng)
+        return sources.history[-1].choose(self.rows(size=size, generation=sources.generation), rng)
+
+    def rows(self, *, size: int, generation: int) -> int:
+        """Rows a generation >= 1 trains on."""
+        return size * pools(generation, self.generations)
 
     def made_rows(self, *, size: int, generation: int) -> int:
-        return size * (generation + 2)  # what generation + 1 trains on
+        return self.rows(size=size, generation=generation + 1)
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {generation - 1: self.rows(size=size, generation=generation)}
 
 
 # ---- made data beside what was there before ---------------------------------------------------------------------------
@@ -84,9 +112,13 @@ class Accumulate:
     """The real pool and everything made so far; it grows by `size` rows a generation (Gerstgrasser et al. 2024)."""
 
     version: ClassVar[int] = 1
+    controls: ClassVar[tuple[str, ...]] = ("replace-growing", "real-growing")
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return Pool.concat([sources.real, *sources.history])
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return dict.fromkeys([REAL, *range(generation)], size)
 
 
 @dataclass(frozen=True)
@@ -94,9 +126,13 @@ class AccumulateSubsample:
     """`size` rows drawn without replacement from all that `accumulate` would train on (Kazdan et al. 2024)."""
 
     version: ClassVar[int] = 1
+    controls: ClassVar[tuple[str, ...]] = ("replace", "real")
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return Pool.concat([sources.real, *sources.history]).choose(size, rng)
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {ANY: size}
 
 
 @dataclass(frozen=True)
@@ -106,8 +142,15 @@ class Window:
     generations: Annotated[int, Field(ge=1)]
     version: ClassVar[int] = 1
 
+    @property
+    def controls(self) -> tuple[Mapping[str, object], ...]:
+        return tuple({"use": use, "generations": self.generations} for use in ("replace-growing", "real-growing"))
+
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return Pool.concat([sources.real, *sources.history][-self.generations :])
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return dict.fromkeys([REAL, *range(generation)][-self.generations :], size)
 
 
 @dataclass(frozen=True)
@@ -123,6 +166,7 @@ class Mix:
     real_fraction: float | list[float] | str
     real: Literal["fixed", "fresh"] = "fixed"
     version: ClassVar[int] = 1
+    controls: ClassVar[tuple[str, ...]] = ("replace", "real")
 
     def __post_init__(self) -> None:
         if isinstance(self.real_fraction, str):
@@ -157,6 +201,10 @@ class Mix:
             return 0
         return sum(self.real_rows(size=size, generation=generation) for generation in range(1, generations + 1))
 
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        n_real = self.real_rows(size=size, generation=generation)
+        return {REAL: n_real, generation - 1: size - n_real}
+
 
 # ---- real data alone: the controls ------------------------------------------------------------------------------------
 
@@ -166,9 +214,13 @@ class Real:
     """The same real pool every generation, with a new seed: what retraining alone does."""
 
     version: ClassVar[int] = 1
+    trains_on_made: ClassVar[bool] = False
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return sources.real
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {REAL: size}
 
 
 @dataclass(frozen=True)
@@ -176,6 +228,7 @@ class RealFresh:
     """`size` unseen real rows every generation: what `replace` would be if models made real data."""
 
     version: ClassVar[int] = 1
+    trains_on_made: ClassVar[bool] = False
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return sources.reserve.slice((sources.generation - 1) * size, sources.generation * size)
@@ -183,15 +236,27 @@ class RealFresh:
     def reserve_rows(self, *, size: int, generations: int) -> int:
         return size * generations
 
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {REAL: size}
+
 
 @dataclass(frozen=True)
 class RealGrowing:
-    """The real pool and `size` more unseen real rows every generation: what `accumulate` would be if models made real data."""
+    """The real pool and `size` more unseen real rows every generation: what `accumulate` would be if models made real data.
 
+    With `generations`, the last so many of these pools: what `window` would be.
+    """
+
+    generations: Annotated[int, Field(ge=1)] | None = None
     version: ClassVar[int] = 1
+    trains_on_made: ClassVar[bool] = False
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return Pool.concat([sources.real, sources.reserve.slice(0, sources.generation * size)])
+        seen = Pool.concat([sources.real, sources.reserve.slice(0, sources.generation * size)])
+        return seen.slice(len(seen) - size * pools(sources.generation, self.generations), len(seen))
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
         return size * generations
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {REAL: size * pools(generation, self.generations)}

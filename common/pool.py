@@ -96,6 +96,32 @@ class Pool:
                 table = table.append_column(f"_{name}", column)
         return Pool(table)
 
+    def without(self, *notes: str) -> Pool:
+        """The same samples without these notes."""
+        return Pool(self.table.drop_columns([f"_{name}" for name in notes]))
+
+    def bare(self) -> Pool:
+        """The same samples without any note."""
+        return Pool(self.table.select(self.columns))
+
+    def with_data(self, data: Pool) -> Pool:
+        """The rows of `data`, one for each row here, with the notes from here."""
+        notes = self.table.select([name for name in self.table.column_names if name.startswith("_")])
+        table = data.table
+        for name in notes.column_names:
+            table = table.append_column(name, notes[name])
+        return Pool(table)
+
+    def row_digests(self) -> list[bytes]:
+        """sha256 of the data of every row; equal rows have equal digests."""
+        columns = [
+            [text.encode() for text in self.list(name)]
+            if pa.types.is_string(self.table.schema.field(name).type)
+            else [row.tobytes() for row in np.ascontiguousarray(self.array(name))]
+            for name in sorted(self.columns)
+        ]
+        return [hashlib.sha256(b"\0".join(hashlib.sha256(value).digest() for value in row)).digest() for row in zip(*columns, strict=True)]
+
     @staticmethod
     def concat(pools: Iterable[Pool]) -> Pool:
         """All rows of all pools, one after the other, zero-copy; the columns must agree exactly."""

@@ -76,7 +76,7 @@ def default_workers(experiments: Sequence[Experiment]) -> int:
 
 
 def chains(experiment: Experiment) -> int:
-    return len(experiment.policies) * len(experiment.seeds)
+    return len(experiment.arms) * len(experiment.seeds)
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:

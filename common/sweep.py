@@ -71,6 +71,11 @@ class Outcome:
     samples: list[Pool] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The rows that say how many optimizer steps were taken."""
+        return [row for row in self.rows if row["metric"] == "steps"]
+
 
 def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, watch: Watch) -> Mapping[str, Outcome]:
     """Run all chains of all experiments; the outcome of each by its name, rows in the order of the config.
@@ -100,6 +105,8 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
                     ) from error
                 if task.policy is not None:
                     outcomes[task.experiment.name, task.policy, task.seed] = outcome
+                    mine = [one for key, one in outcomes.items() if key[0] == task.experiment.name]
+                    _refuse_unequal_steps(task.experiment, [row for one in mine for row in one.steps])
                 ready.extend(_following(task))
     return {experiment.name: _joined(experiment, outcomes) for experiment in experiments}
 
@@ -109,35 +116,33 @@ def _following(task: Task) -> list[Task]:
     if task.seed is None:
         return [Task(wanted, task.store, seed) for seed in wanted.seeds]
     if task.policy is None:
-        return [Task(wanted, task.store, task.seed, policy) for policy in wanted.policies]
+        return [Task(wanted, task.store, task.seed, policy) for policy in wanted.arms]
     return []
 
 
 def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], Outcome]) -> Outcome:
     joined = Outcome()
-    for policy in experiment.policies:
+    for policy in experiment.arms:
         for seed in experiment.seeds:
             one = outcomes[experiment.name, policy, seed]
             joined.rows += one.rows
             joined.samples += one.samples
             joined.models += one.models
-    _refuse_unequal_steps(experiment, joined.rows)
     return joined
 
 
-def _refuse_unequal_steps(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_unequal_steps(experiment: Experiment, steps: Sequence[Mapping[str, Any]]) -> None:
+    """Asked after every chain, so that a comparison that would mean nothing does not run to its end."""
     if experiment.unequal_steps:
         return
-    steps: dict[tuple[int, float], str] = {}
-    for row in rows:
-        if row["metric"] == "steps":
-            steps.setdefault((row["generation"], row["value"]), row["policy"])
-    for generation in {generation for generation, _ in steps}:
-        found = {policy: int(count) for (at, count), policy in steps.items() if at == generation}
-        if len(found) > 1:
+    found: dict[tuple[str, int], dict[str, int]] = {}
+    for row in steps:
+        found.setdefault((row["generator"], row["generation"]), {})[row["policy"]] = int(row["value"])
+    for (generator, generation), by_policy in found.items():
+        if len(set(by_policy.values())) > 1:
             raise UserError(
-                f"{experiment.name}: at generation {generation} policies trained for different numbers of steps ({found}), so they "
-                "cannot be compared; set training.steps instead of epochs, or unequal_steps: true if that is meant"
+                f"{experiment.name}: at generation {generation} policies trained '{generator}' for different numbers of steps "
+                f"({by_policy}), so they cannot be compared; set training.steps instead of epochs, or unequal_steps: true if that is meant"
             )
 
 
@@ -150,7 +155,8 @@ _tell: Watch = lambda event: None  # noqa: E731
 def _perform(task: Task) -> Outcome:
     wanted = task.experiment
     lab = _labs.setdefault((wanted.yaml(), task.store), Lab(wanted, Store(task.store)))
-    for part in (wanted.generator, wanted.features, *wanted.metrics):
+    curations = [arm.curation for arm in wanted.arms.values()]
+    for part in (*(member.part for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
         if part is not None:
             part.build()  # imports what it needs, torch above all, before threads are limited
     with one_thread():
@@ -165,24 +171,31 @@ def _follow(lab: Lab, task: Task) -> Outcome:
     """Go along a chain, to its end or (no policy named) through generation 0 alone, and keep what it gives."""
     wanted, outcome, number = task.experiment, Outcome(), 0
     lab.say = lambda what: _tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
-    policy = task.policy or next(iter(wanted.policies))
+    policy = task.policy or next(iter(wanted.arms))
+    last = list(wanted.members)[-1]
     try:
         for generation in chain(lab, policy=policy, seed=task.seed):
+            name, number = generation.member.name, generation.number
+            done = name == last
             if task.policy is None:
-                break
-            number = generation.number + 1
-            about = {"policy": policy, "seed": task.seed, "generation": generation.number}
+                if done:
+                    break
+                continue
+            about = {"policy": policy, "generator": name, "seed": task.seed, "generation": number}
             outcome.rows += generation.rows
             outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
-            outcome.samples.append(generation.made.slice(0, SHOWN_ROWS).note(generation=generation.number, policy=policy))
-            _tell(Event(wanted.name, str(task), f"generation {generation.number}", done=True))
+            shown = generation.made.slice(0, SHOWN_ROWS).bare()
+            outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
+            if done:
+                _tell(Event(wanted.name, str(task), f"generation {number}", done=True))
+                number += 1
     except UserError as error:
         raise UserError(f"{wanted.name}, {task}, generation {number}: {error}") from error
     if task.seed != wanted.seeds[0]:
         outcome.samples = []  # one seed is enough to look at
-    elif policy == next(iter(wanted.policies)):
-        real = lab.splits["control"].only(lab.columns).slice(0, SHOWN_ROWS)
-        outcome.samples.insert(0, real.note(generation=REAL, depth=0.0, policy=""))
+    elif policy == next(iter(wanted.arms)):
+        real = lab.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
+        outcome.samples.insert(0, real.note(generation=REAL, policy="", generator=""))
     return outcome
 
 

@@ -106,8 +106,9 @@ def train(
 ) -> Trained:
     """Minimise `loss(rows of a batch, int64 [batch])` over the weights of `module`, in place.
 
-    Rows are dealt in seeded permutations, one after the other, so after any number of steps no row has been seen more
-    than once more often than another. Raises UserError naming the step if the loss is not finite.
+    Rows are dealt in seeded permutations, one after the other, so no row is seen more than once more often than another. A last
+    epoch that is cut short takes rows evenly spaced over the pool: any block of neighbouring rows (those that one generation
+    made, say) has its share of the steps to within one row. Raises UserError naming the step if the loss is not finite.
     """
     steps = training.steps_for(rows)
     accelerator = Accelerator(cpu=device().type == "cpu", mixed_precision="no", device_placement=False)
@@ -120,7 +121,7 @@ def train(
     with seeded(seed):
         for step in range(first, steps):
             _set_state(derive(seed, "step", step))
-            batch = _batch(step, rows=rows, size=training.batch, seed=seed)
+            batch = _batch(step, steps=steps, rows=rows, size=training.batch, seed=seed)
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * training.rate(step, steps)
             value = loss(torch.from_numpy(batch))
@@ -140,21 +141,24 @@ def train(
 
 
 def seen(total: int, *, rows: int, seed: int) -> np.ndarray:
-    """How often each of `rows` rows is among the first `total` dealt; int64 [rows]."""
+    """How often each of `rows` rows is among the `total` dealt; int64 [rows]."""
     counts = np.full(rows, total // rows, dtype=np.int64)
-    counts[_order(total // rows, rows=rows, seed=seed)[: total % rows]] += 1
+    counts[_order(total // rows, total=total, rows=rows, seed=seed)] += 1
     return counts
 
 
-def _batch(step: int, *, rows: int, size: int, seed: int) -> np.ndarray:
-    """The rows of a step: positions step * size ... of permutations of all rows, one after the other."""
+def _batch(step: int, *, steps: int, rows: int, size: int, seed: int) -> np.ndarray:
+    """The rows of a step: positions step * size ... of the orders of all epochs, one after the other."""
     positions = np.arange(step * size, (step + 1) * size)
-    orders = {epoch: _order(int(epoch), rows=rows, seed=seed) for epoch in np.unique(positions // rows)}
+    orders = {epoch: _order(int(epoch), total=steps * size, rows=rows, seed=seed) for epoch in np.unique(positions // rows)}
     return np.array([orders[position // rows][position % rows] for position in positions])
 
 
-def _order(epoch: int, *, rows: int, seed: int) -> np.ndarray:
-    return stream(seed, "epoch", epoch).permutation(rows)
+def _order(epoch: int, *, total: int, rows: int, seed: int) -> np.ndarray:
+    """The rows of an epoch in their order; all of them, or in the last one those that are left of `total`, evenly spaced."""
+    rng = stream(seed, "epoch", epoch)
+    left = min(rows, total - epoch * rows)
+    return rng.permutation((np.arange(left) * rows + rng.integers(rows)) // max(1, left))
 
 
 def _save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, losses: list[float]) -> None:

@@ -33,4 +33,4 @@ class Middling:
         made = sources.history[-1]
         x = made.array("x")
         middle = np.sort(x, axis=0)[size // 4 : -(size // 4)]  # world by world
-        return Pool.of(x=middle).note(generation=sources.generation - 1, depth=float(sources.generation))
+        return made.slice(0, len(middle)).with_data(Pool.of(x=middle))

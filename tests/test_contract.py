@@ -57,7 +57,7 @@ class IgnoresSeed(Gaussian):
 class CountsNothing(Gaussian):
     def fit(self, pool, *, seed, scratch, fresh=False):
         super().fit(pool, seed=seed, scratch=scratch)
-        return Fitted(unit="samples", consumed=np.ones(3), steps=1)
+        return Fitted.once("samples", 3)
 
 
 class ForgetsOnSave(Gaussian):
@@ -80,7 +80,7 @@ class WritesPickle(Gaussian):
         (TooFewRows, "7 rows were asked for, 6 came"),
         (OtherTypes, "came as"),
         (IgnoresSeed, "another seed gave the same pool"),
-        (CountsNothing, "consumed has the shape"),
+        (CountsNothing, "seen has the shape"),
         (ForgetsOnSave, "samples differently after load"),
         (WritesPickle, "pickle"),
     ],

@@ -8,6 +8,8 @@ import torch
 from autophagy import UserError
 from autophagy.common import train as train_module
 from autophagy.common.train import Training, _batch, seeded, seen, train
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def problem():
@@ -70,10 +72,19 @@ def test_global_random_state_neither_matters_nor_changes(tmp_path):
 
 @pytest.mark.parametrize(("rows", "size", "steps"), [(20, 8, 7), (3, 8, 4), (5, 5, 5), (100, 7, 3)])
 def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
-    dealt = np.concatenate([_batch(step, rows=rows, size=size, seed=4) for step in range(steps)])
+    dealt = np.concatenate([_batch(step, steps=steps, rows=rows, size=size, seed=4) for step in range(steps)])
     counts = np.bincount(dealt, minlength=rows)
     assert (counts == seen(steps * size, rows=rows, seed=4)).all()
     assert counts.max() - counts.min() <= 1
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 5))
+def test_every_block_of_rows_has_its_share_of_the_steps_to_within_one_row(first, second, total_batches, seed):
+    """Two pools in one training pool, the last epoch cut anywhere: the mixture that is consumed is the mixture of rows."""
+    rows, total = first + second, total_batches * 7
+    counts = seen(total, rows=rows, seed=seed)
+    assert counts.sum() == total
+    assert abs(counts[:first].sum() - total * first / rows) <= 1
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit_and_names_the_step(tmp_path):

@@ -74,7 +74,7 @@ class CausalLM:
     context: Annotated[int, Field(ge=2)] = 64
     prompt_tokens: Annotated[int, Field(ge=1)] = 16
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     modality: ClassVar[str] = "text"
     columns: ClassVar[tuple[str, ...]] = ("text",)
     continues: ClassVar[bool] = True
@@ -108,7 +108,7 @@ class CausalLM:
         done = train(self._model, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
         cut = np.mean([sequence[-1] != self._tokenizer.eos_token_id for sequence in sequences])
         figures = {"loss": done.loss, "rows_cut_at_context": float(cut)}
-        return Fitted(unit="tokens", consumed=done.seen * lengths.astype(np.float64), steps=done.steps, figures=figures)
+        return Fitted("tokens", done.seen, lengths, done.steps, figures)
 
     def _begin(self, texts: list[str], *, fresh: bool) -> None:
         """The weights and the tokenizer that a fit starts from."""

@@ -43,7 +43,7 @@ class Diffusion:
     layers: Annotated[int, Field(ge=1)] = 1
     noise_steps: Annotated[int, Field(ge=2)] = 1000
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
 
@@ -70,7 +70,7 @@ class Diffusion:
             return torch.nn.functional.mse_loss(predicted, noise)  # Ho et al. 2020, eq. 14
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return Fitted(unit="images", consumed=done.seen.astype(np.float64), steps=done.steps, figures={"loss": done.loss})
+        return Fitted("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
 
     def _build(self, colours: int, height: int, width: int) -> UNet2DModel:
         halvings = len(self.channels) - 1

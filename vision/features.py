@@ -48,7 +48,7 @@ class Classifier:
 
     features: Annotated[int, Field(ge=2)] = 64
     training: Training = field(default_factory=lambda: Training(steps=600, batch=64, learning_rate=2e-3))
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         if "label" not in pool:

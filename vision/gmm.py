@@ -68,7 +68,7 @@ class GMM:
             "roots": np.linalg.cholesky(mixture.covariances_),  # [components, dimensions, dimensions]
         }
         figures = {"log_likelihood": float(mixture.lower_bound_), "converged": float(mixture.converged_)}
-        return Fitted(unit="images", consumed=np.ones(len(x)), steps=1, figures=figures)
+        return Fitted.once("images", len(x), figures=figures)
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         found, chunks = self._arrays, []

@@ -74,7 +74,7 @@ class VAE:
     latent: Annotated[int, Field(ge=1)] = 16
     hidden: Annotated[int, Field(ge=1)] = 256
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
 
@@ -95,7 +95,7 @@ class VAE:
             return self._network(x[rows.to(device())], noise).mean() / x.shape[1]  # nats per pixel
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return Fitted(unit="images", consumed=done.seen.astype(np.float64), steps=done.steps, figures={"loss": done.loss})
+        return Fitted("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
 
     @torch.inference_mode()
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
