@@ -18,9 +18,16 @@ from .pool import Pool
 def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
     """Raise AssertionError, saying which promise of `Generator` is broken, if one is.
 
-    make: builds a new instance, settings small enough to fit in seconds. pool: real rows to fit it to, at least n of them.
+    make: builds a new instance, settings small enough to fit in seconds. pool: real rows to fit it to, at least n of them; if
+    they have labels and the generator is `conditional`, it is checked with and without.
     """
-    pool = pool.only(make().columns)
+    columns = make().columns
+    _check(make, pool.only(columns), n=n)
+    if getattr(make(), "conditional", False) and "label" in pool:
+        _check(make, pool.only((*columns, "label")), n=n)
+
+
+def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
     with _folder() as folder, _untouched_random_state():
         before = pool.digest
         first, again = make(), make()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
+from scipy.stats import rankdata
 
 from .features import frechet_distance, precision_recall
 from .laws import conserved
@@ -109,6 +110,37 @@ class PrecisionRecall:
         made, heldout = (evidence.features(pool)["features"] for pool in (evidence.made, evidence.heldout))
         precision, recall = precision_recall(made, heldout, k=self.k)
         return {"precision": precision, "recall": recall}
+
+
+@dataclass(frozen=True)
+class Watermarked:
+    """What the generator's watermark detector finds in made and in real rows, at the threshold of `false_positives`.
+
+    The threshold is set on real training rows; the real rows it is then tried on are others, the held-out ones. The curve of
+    detection against false alarms is summed up by its area (Fawcett 2006): 1 tells the two apart always, 0.5 never.
+    """
+
+    false_positives: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "real", "model")
+    abilities: ClassVar[tuple[str, ...]] = ("detect",)
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "watermark_detected": Measure("mixture", "share of made rows", None, "Kirchenbauer et al. 2023"),
+        "watermark_false_alarms": Measure("mixture", "share of held-out rows", None, "Kirchenbauer et al. 2023"),
+        "watermark_auc": Measure("mixture", "area under the ROC curve", None, "Fawcett 2006"),
+        "watermark_z": Measure("mixture", "mean z of made rows", None, "Kirchenbauer et al. 2023"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        made, heldout, real = (evidence.model.detect(pool.bare()) for pool in (evidence.made, evidence.heldout, evidence.real))
+        threshold = np.quantile(real, 1 - self.false_positives, method="higher")
+        ranks = rankdata(np.concatenate([made, heldout]))[: len(made)]  # the Mann-Whitney form of the area
+        return {
+            "watermark_detected": (made > threshold).mean(),
+            "watermark_false_alarms": (heldout > threshold).mean(),
+            "watermark_auc": (ranks.mean() - (len(made) + 1) / 2) / len(heldout),
+            "watermark_z": made.mean(),
+        }
 
 
 @dataclass(frozen=True)

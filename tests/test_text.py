@@ -12,9 +12,10 @@ from autophagy.common.plugins import Part
 from autophagy.common.pool import Pool
 from autophagy.text import lm
 from autophagy.text.data import Bible, HubText, TextFile, passages
-from autophagy.text.lm import Sampling, distribution
+from autophagy.text.sampling import Sampling, distribution
+from autophagy.text.tokens import END, train_bpe
 from tiny import TINY_LM, small_pool
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 
@@ -118,7 +119,8 @@ def test_prompts_are_continued_and_left_out(fitted):
 def pretrained(tmp_path_factory):
     """A tiny random GPT-2 checkpoint in the format the hub serves."""
     folder = tmp_path_factory.mktemp("gpt2")
-    tokenizer = lm._train_tokenizer(small_pool("text").list("text"), 300)
+    bpe = train_bpe(small_pool("text").list("text"), 300)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END, pad_token=END)
     torch.manual_seed(0)
     GPT2LMHeadModel(GPT2Config(vocab_size=300, n_positions=32, n_embd=16, n_layer=1, n_head=2)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

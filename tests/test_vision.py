@@ -72,7 +72,7 @@ def test_image_folders_with_and_without_classes(tmp_path):
 
 
 def test_the_vae_learns_and_lambda_below_1_narrows_what_it_makes(tmp_path):
-    pool = Digits().load(eval_size=100)["train"]
+    pool = Digits().load(eval_size=100)["train"].only(["image"])
     settings = {**TINY_VAE, "latent": 8, "hidden": 64, "training": {"steps": 300, "batch": 64, "learning_rate": 2e-3}}
     model, narrow = (Part.parse("generator", {**settings, "sampling": {"scale": scale}}).build() for scale in (1.0, 0.3))
     model.fit(pool, seed=0, scratch=tmp_path)

@@ -28,6 +28,7 @@ TINY_DIFFUSION = {
 TINY = {
     "gaussian": {"use": "gaussian"},
     "causal-lm": TINY_LM,
+    "ngram": {"use": "ngram", "vocabulary": 300, "context": 12, "prompt_tokens": 3},
     "vae": TINY_VAE,
     "gmm": {"use": "gmm", "components": 2, "dimensions": 4},
     "diffusion": TINY_DIFFUSION,

@@ -20,6 +20,8 @@ from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
+from .sampling import Sampling, Watermark, distribution
+from .tokens import END, train_bpe
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
 
@@ -30,7 +32,6 @@ SCORED = 16
 WIDTH = 16
 """Windows to be scored are filled up to a multiple of so many tokens, so that short ones cost little."""
 
-END = "<|endoftext|>"
 IGNORED = -100
 
 SMALL_LLAMA = {
@@ -42,15 +43,6 @@ SMALL_LLAMA = {
     "num_key_value_heads": 4,
     "tie_word_embeddings": True,
 }
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How tokens are drawn. The defaults draw from the model's own distribution, unbiased."""
-
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 @dataclass
@@ -115,7 +107,8 @@ class CausalLM:
         if self._model is None and self.pretrained:
             self._read(checkpoint(self.pretrained, self.revision))
         if self._tokenizer is None:
-            self._tokenizer = _train_tokenizer(texts, self.vocabulary or 2048)
+            bpe = train_bpe(texts, self.vocabulary or 2048)
+            self._tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END, pad_token=END)
         if self._model is not None and fresh:
             self._model = AutoModelForCausalLM.from_config(self._model.config)
         if self._model is None:
@@ -159,6 +152,7 @@ class CausalLM:
         """New tokens after prompts of one length, without the end token; never empty. uniforms [rows, context]."""
         end, filled = self._tokenizer.eos_token_id, [*prompts, *[prompts[0]] * (CHUNK - len(prompts))]
         tokens = torch.tensor(filled, device=device())  # [CHUNK, prompt]
+        watermark = self._watermark()
         draws = torch.from_numpy(np.resize(uniforms, (CHUNK, uniforms.shape[1]))).to(device())
         cache = StaticCache(config=self._model.config, max_cache_len=self.context + 1)
         ended = torch.zeros(CHUNK, dtype=torch.bool, device=device())
@@ -167,7 +161,10 @@ class CausalLM:
             logits = self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].double()
             if step == 0:
                 logits[:, end] = -torch.inf  # an empty row could not be learned from
-            chances = distribution(logits, self.sampling).cumsum(-1)  # [CHUNK, vocabulary]
+            chances = distribution(logits, self.sampling)  # [CHUNK, vocabulary]
+            if watermark is not None:
+                chances = chances * torch.from_numpy(watermark.boost(tokens[:, -1].tolist())).to(device())
+            chances = chances.cumsum(-1)
             drawn = torch.searchsorted(chances, draws[:, step : step + 1] * chances[:, -1:], right=True)
             tokens = drawn.clamp(max=chances.shape[1] - 1)
             ended |= tokens[:, 0] == end
@@ -199,6 +196,39 @@ class CausalLM:
                 losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets[:, 1:], ignore_index=IGNORED, reduction="none")
                 np.add.at(nats, list(rows), losses.double().sum(1)[: len(chunk)].cpu().numpy())
         return nats
+
+    @torch.inference_mode()
+    def edit(self, pool: Pool, *, above: float, seed: int) -> tuple[Pool, float]:
+        """The rows with every token likelier than `above` drawn anew in its place, and the share of tokens drawn.
+
+        All chances are those after the row as it was (Zhu et al. 2024, eq. 4); tokens beyond `context` stay.
+        """
+        end, texts, drawn, total = self._tokenizer.eos_token_id, [], 0, 0
+        rows = self._tokens(pool.list("text"))
+        for start in range(0, len(rows), SCORED):
+            chunk = rows[start : start + SCORED]
+            filled = [[self._start, *row[: self.context]] for row in [*chunk, *[[]] * (SCORED - len(chunk))]]
+            chances = torch.softmax(self._model(_padded(filled, end, width=self.context + 1)[:, :-1]).logits.double(), dim=-1)
+            chances[:, :, end] = 0.0
+            sums = chances.cumsum(-1)  # [SCORED, context, vocabulary]
+            for place, row in enumerate(chunk):
+                n = min(len(row), self.context)
+                u = torch.from_numpy(stream(seed, "row", start + place).random(n)).to(device())
+                again = torch.searchsorted(sums[place, :n], u[:, None] * sums[place, :n, -1:], right=True)[:, 0]
+                old = torch.tensor(row[:n], device=device(), dtype=torch.long)
+                which = chances[place, :n].gather(1, old[:, None])[:, 0] > above
+                new = torch.where(which, again.clamp(max=sums.shape[-1] - 1), old).tolist()
+                texts.append(self._tokenizer.decode([*new, *row[n:]], clean_up_tokenization_spaces=False))
+                drawn, total = drawn + int(which.sum()), total + len(row)
+        return Pool.of(text=texts), drawn / max(1, total)
+
+    def detect(self, pool: Pool) -> np.ndarray:
+        """z of the green-list watermark of `sampling` in each row, float64 [n]."""
+        watermark = self._watermark()
+        return np.array([watermark.z(row) for row in self._tokens(pool.list("text"))], dtype=np.float64)
+
+    def _watermark(self) -> Watermark | None:
+        return None if self.sampling.watermark is None else Watermark(self.sampling.watermark, self._model.config.vocab_size)
 
     def tokens(self, pool: Pool) -> np.ndarray:
         """Tokens that `score` counts in each row, int64 [n]."""
@@ -232,20 +262,6 @@ class CausalLM:
         folder = checkpoint(self.pretrained, self.revision)
         files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
         return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
-
-
-def distribution(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Probabilities [rows, vocabulary] after temperature, top-k and top-p, in this order; not renormalised."""
-    chances = torch.softmax(logits / sampling.temperature, dim=-1)
-    if sampling.top_k is not None and sampling.top_k < chances.shape[-1]:
-        least = chances.topk(sampling.top_k, dim=-1).values[:, -1:]
-        chances = torch.where(chances < least, 0.0, chances)
-    if sampling.top_p is not None and sampling.top_p < 1:
-        chances = chances / chances.sum(-1, keepdim=True)
-        ordered, order = chances.sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= sampling.top_p  # the mass before a token already suffices
-        chances = chances.masked_fill(beyond.scatter(-1, order, beyond), 0.0)
-    return chances
 
 
 @cache
@@ -284,14 +300,6 @@ def _check_architecture(settings: Mapping[str, Any]) -> None:
     for name in settings:
         if name not in known:
             raise ValueError(f"architecture.{name}: a {kind} has no such setting{nearest(name, known)}")
-
-
-def _train_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    from tokenizers import ByteLevelBPETokenizer
-
-    tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator(texts, vocab_size=vocabulary, special_tokens=[END], show_progress=False)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token=END, bos_token=END, pad_token=END)
 
 
 def _padded(sequences: list[list[int]], filler: int, *, width: int = 0) -> torch.Tensor:

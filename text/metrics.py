@@ -13,6 +13,7 @@ from pydantic import Field
 
 from ..common.metrics import Evidence, Measure
 from ..common.pool import Pool
+from ..common.tails import FREQUENCY, by_frequency
 
 
 def words(text: str) -> list[str]:
@@ -117,6 +118,20 @@ class Vocabulary:
             "vocabulary_kept": _share(real, made),
             "rare_recall": _share(rare, made),
         }
+
+
+@dataclass(frozen=True)
+class WordFrequency:
+    """What became of common and of rare words, by tenths of the real rows' words: group 01 holds the commonest word types, 10 the
+    rarest, each as much of the real text as any other."""
+
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("text",)
+    reads: ClassVar[tuple[str, ...]] = ("made", "real")
+    measures: ClassVar[Mapping[str, Measure]] = FREQUENCY
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        return by_frequency(_counts(evidence.real), _counts(evidence.made), by_mass=True)
 
 
 def _counts(pool: Pool) -> Counter[str]:

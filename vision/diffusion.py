@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -15,7 +16,9 @@ from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
+from .labels import labelled, shares_of
 from .pixels import from_unit, to_unit
+from .watermark import Pattern, marked
 
 CHUNK = 128
 """Images denoised at once. A constant, and short chunks are filled up: an image's bits never depend on its company."""
@@ -31,11 +34,16 @@ class Sampling:
     steps: Annotated[int, Field(ge=1)] = 50
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
     scale: Annotated[float, Field(ge=0)] = 1.0
+    watermark: Pattern | None = None
+    """A keyed pattern that is added to every image."""
 
 
 @dataclass
 class Diffusion:
-    """A denoising diffusion model (Ho et al. 2020) over images whose sides the UNet can halve len(channels) - 1 times."""
+    """A denoising diffusion model (Ho et al. 2020) over images whose sides the UNet can halve len(channels) - 1 times.
+
+    Where rows have labels the UNet is told them; a label is drawn from the shares of the pool it was fitted to.
+    """
 
     training: Training
     channels: tuple[Annotated[int, Field(ge=8)], ...] = (32, 64)
@@ -46,6 +54,7 @@ class Diffusion:
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
+    conditional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if any(count % 8 for count in self.channels):
@@ -53,9 +62,12 @@ class Diffusion:
         if self.sampling.steps > self.noise_steps:
             raise ValueError(f"sampling.steps: {self.sampling.steps} is more than noise_steps = {self.noise_steps}")
         self._network: Any = None
+        self._shares: np.ndarray | None = None
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
         x = torch.from_numpy(to_unit(pool.array("image"))).permute(0, 3, 1, 2).contiguous().to(device())  # [n, c, h, w]
+        self._shares = shares_of(pool, classes=0 if self._shares is None else len(self._shares))
+        labels = torch.from_numpy(pool.array("label").copy()).to(device()) if self._shares is not None else None
         with seeded(derive(seed, "weights")):
             if self._network is None or fresh:
                 self._network = self._build(*x.shape[1:])
@@ -63,10 +75,12 @@ class Diffusion:
         schedule = DDPMScheduler(num_train_timesteps=self.noise_steps)
 
         def loss(rows: torch.Tensor) -> torch.Tensor:
-            clean = x[rows.to(device())]
+            rows = rows.to(device())
+            clean = x[rows]
             noise = torch.randn(clean.shape).to(device())
             times = torch.randint(self.noise_steps, (len(rows),)).to(device())
-            predicted = self._network(schedule.add_noise(clean, noise, times), times).sample
+            told = None if labels is None else labels[rows]
+            predicted = self._network(schedule.add_noise(clean, noise, times), times, class_labels=told).sample
             return torch.nn.functional.mse_loss(predicted, noise)  # Ho et al. 2020, eq. 14
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
@@ -83,6 +97,7 @@ class Diffusion:
             block_out_channels=self.channels,
             layers_per_block=self.layers,
             norm_num_groups=8,
+            num_class_embeds=None if self._shares is None else len(self._shares),
             attention_head_dim=8,
             down_block_types=("DownBlock2D",) * halvings + ("AttnDownBlock2D",),
             up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * halvings,
@@ -94,24 +109,35 @@ class Diffusion:
         shape = (CHUNK, settings.in_channels, *settings.sample_size)
         schedule = DDIMScheduler(num_train_timesteps=self.noise_steps, clip_sample=True)
         schedule.set_timesteps(self.sampling.steps)
-        chunks = []
+        chunks, labels = [], []
         for start in range(0, n, CHUNK):
             rng = stream(seed, "chunk", start)
+            if self._shares is not None:
+                labels.append(rng.choice(len(self._shares), size=CHUNK, p=self._shares))
+            told = torch.from_numpy(labels[-1]).to(device()) if labels else None
             x = self._noise(rng, shape)
             for time in schedule.timesteps:
-                predicted = self._network(x, time.to(device())).sample
+                predicted = self._network(x, time.to(device()), class_labels=told).sample
                 x = schedule.step(predicted, time, x, eta=self.sampling.eta, variance_noise=self._noise(rng, shape)).prev_sample
             chunks.append(from_unit(x.permute(0, 2, 3, 1).cpu().numpy()))
-        return Pool.of(image=np.concatenate(chunks)[:n])
+        images = marked(np.concatenate(chunks)[:n], self.sampling.watermark)
+        return labelled(images, np.concatenate(labels)[:n] if labels else None)
 
     def _noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
         return self.sampling.scale * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device())
 
+    def detect(self, pool: Pool) -> np.ndarray:
+        """z of the keyed pattern of `sampling` in each image, float64 [n]."""
+        return self.sampling.watermark.z(pool.array("image"))
+
     def save(self, folder: Path) -> None:
-        """A folder that diffusers itself can load."""
+        """A folder that diffusers itself can load, and the class shares beside it."""
+        (folder / "class_shares.json").write_text(json.dumps(None if self._shares is None else self._shares.tolist()))
         self._network.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
+        shares = json.loads((folder / "class_shares.json").read_text())
+        self._shares = None if shares is None else np.array(shares)
         with seeded(0):
             self._network = UNet2DModel.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False)
         self._network.to(device()).eval()

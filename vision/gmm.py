@@ -18,7 +18,9 @@ from sklearn.mixture import GaussianMixture
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
+from .labels import labelled
 from .pixels import from_unit, to_unit
+from .watermark import Pattern, marked
 
 CHUNK = 512
 """Images drawn at once. A constant, and short chunks are filled up: an image's bits never depend on its company."""
@@ -29,6 +31,8 @@ class Sampling:
     """`scale` (lambda) multiplies the covariance of every component; below 1, samples crowd around the centres."""
 
     scale: Annotated[float, Field(ge=0)] = 1.0
+    watermark: Pattern | None = None
+    """A keyed pattern that is added to every image."""
 
 
 @dataclass
@@ -37,6 +41,7 @@ class GMM:
 
     Fitted by expectation maximisation anew each time, so there is nothing that `init: previous` could start from; what the
     principal components leave out is not made. A fit, however many iterations it needs, counts as one step over all images.
+    Where rows have labels, every class has a mixture of its own.
     """
 
     components: Annotated[int, Field(ge=1)] = 10
@@ -44,41 +49,65 @@ class GMM:
     iterations: Annotated[int, Field(ge=1)] = 100
     """At most so many iterations of EM."""
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
+    conditional: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
         images = pool.array("image")
         x = to_unit(images).reshape(len(images), -1).astype(np.float64)
+        labels = pool.array("label") if "label" in pool else np.zeros(len(x), dtype=np.int64)
+        known = len(self._arrays["class_shares"]) if self._arrays else 0
         pca = PCA(min(self.dimensions, *x.shape), svd_solver="full")
-        mixture = GaussianMixture(
-            min(self.components, len(x)), max_iter=self.iterations, reg_covar=1e-4, random_state=derive(seed, "gmm") % 2**32
-        )  # fmt: skip
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # told by the figure below; a collapsed pool has few points
             warnings.simplefilter("ignore", RuntimeWarning)  # the share of explained variance of images that are all equal
-            mixture.fit(pca.fit_transform(x))
+            z = pca.fit_transform(x)
+        fits = {int(label): self._fit(z[labels == label], seed=derive(seed, "gmm", int(label))) for label in np.unique(labels)}
+        shares = np.bincount(labels, minlength=known) / len(labels)
         self._shape = images.shape[1:]
         self._arrays = {
             "centre": pca.mean_,
             "basis": pca.components_,  # [dimensions, pixels]
-            "weights": mixture.weights_,
-            "means": mixture.means_,  # [components, dimensions]
-            "roots": np.linalg.cholesky(mixture.covariances_),  # [components, dimensions, dimensions]
+            "class_shares": shares if "label" in pool else shares[:0],
+            "classes": np.concatenate([[label] * fit.n_components for label, fit in fits.items()]),  # of each component
+            "weights": np.concatenate([shares[label] * fit.weights_ for label, fit in fits.items()]),
+            "means": np.concatenate([fit.means_ for fit in fits.values()]),  # [components, dimensions]
+            "roots": np.concatenate(
+                [np.linalg.cholesky(fit.covariances_) for fit in fits.values()]
+            ),  # [components, dimensions, dimensions]
         }
-        figures = {"log_likelihood": float(mixture.lower_bound_), "converged": float(mixture.converged_)}
+        figures = {
+            "log_likelihood": float(sum(shares[label] * fit.lower_bound_ for label, fit in fits.items())),
+            "converged": float(np.mean([fit.converged_ for fit in fits.values()])),
+        }
         return Fitted.once("images", len(x), figures=figures)
 
+    def _fit(self, z: np.ndarray, *, seed: int) -> GaussianMixture:
+        """A mixture fitted to rows z [n, dimensions]; one row alone counts twice, as no variance can be had from one."""
+        mixture = GaussianMixture(min(self.components, len(z)), max_iter=self.iterations, reg_covar=1e-4, random_state=seed % 2**32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # told by the figures; a collapsed pool has few points
+            return mixture.fit(np.resize(z, (max(2, len(z)), z.shape[1])))
+
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
-        found, chunks = self._arrays, []
+        found, chunks, labels = self._arrays, [], []
         for start in range(0, n, CHUNK):
             rng = stream(seed, "chunk", start)
             component = rng.choice(len(found["weights"]), size=CHUNK, p=found["weights"] / found["weights"].sum())
             noise = np.sqrt(self.sampling.scale) * rng.standard_normal((CHUNK, found["means"].shape[1]))
             z = found["means"][component] + np.einsum("nij,nj->ni", found["roots"][component], noise)
             chunks.append(from_unit(found["centre"] + z @ found["basis"]).reshape(CHUNK, *self._shape))
-        return Pool.of(image=np.concatenate(chunks)[:n])
+            labels.append(found["classes"][component])
+        images = marked(np.concatenate(chunks)[:n], self.sampling.watermark)
+        return labelled(images, np.concatenate(labels)[:n] if len(found["class_shares"]) else None)
+
+    def detect(self, pool: Pool) -> np.ndarray:
+        """z of the keyed pattern of `sampling` in each image, float64 [n]."""
+        return self.sampling.watermark.z(pool.array("image"))
 
     def save(self, folder: Path) -> None:
         (folder / "shape.json").write_text(json.dumps(self._shape))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,6 +11,8 @@ import numpy as np
 
 from ..common.errors import UserError
 from ..common.metrics import Evidence, Measure
+from ..common.pool import Pool
+from ..common.tails import FREQUENCY, by_frequency
 
 
 @dataclass(frozen=True)
@@ -30,17 +33,39 @@ class Classes:
     }
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        found = evidence.features(evidence.made)
-        if "probabilities" not in found:
-            raise UserError("metrics: 'classes' needs a feature model that knows classes; use features=classifier or leave it out")
-        probabilities = found["probabilities"].astype(np.float64)  # [n, classes]
-        shares = np.bincount(probabilities.argmax(1), minlength=probabilities.shape[1]) / len(probabilities)
+        seen = likeliest(evidence, evidence.made, metric="classes")
+        shares = np.bincount(seen, minlength=evidence.features(evidence.made)["probabilities"].shape[1]) / len(seen)
         some = shares[shares > 0]
         return {
             "class_entropy": float(-(some * np.log(some)).sum()),
             "rarest_class_share": shares.min(),
             **{f"class_share/{number}": share for number, share in enumerate(shares)},
         }
+
+
+@dataclass(frozen=True)
+class ClassFrequency:
+    """What became of common and of rare classes: group 01 is the commonest of the real images, 10 the rarest.
+
+    Real and made images are both sorted by the feature model's classifier, so its mistakes fall on both.
+    """
+
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
+    reads: ClassVar[tuple[str, ...]] = ("made", "real", "features")
+    measures: ClassVar[Mapping[str, Measure]] = FREQUENCY
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        real, made = (Counter(likeliest(evidence, pool, metric="class-frequency").tolist()) for pool in (evidence.real, evidence.made))
+        return by_frequency(real, made, by_mass=False)
+
+
+def likeliest(evidence: Evidence, pool: Pool, *, metric: str) -> np.ndarray:
+    """The likeliest class of each image, int64 [n]; UserError if the feature model knows none."""
+    found = evidence.features(pool)
+    if "probabilities" not in found:
+        raise UserError(f"metrics: '{metric}' needs a feature model that knows classes; use features=classifier or leave it out")
+    return found["probabilities"].argmax(1)
 
 
 @dataclass(frozen=True)

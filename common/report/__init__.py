@@ -41,6 +41,7 @@ class Run:
     rows: pandas.DataFrame
     samples: Pool
     models: Sequence[Mapping[str, Any]]
+    generators: Sequence[str]
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -54,7 +55,12 @@ class Run:
             models = json.loads((folder / "provenance.json").read_text())
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{folder}: cannot be read: {error}") from error
-        return cls(str(config["name"]), folder, config, config_text, rows, samples, models)
+        generators = list(rows.generator.unique())
+        if len(generators) > 1:  # a line of its own for each generator of a chain
+            rows["policy"] = rows.policy + " · " + rows.generator
+            named = [" · ".join(pair) if pair[0] else "" for pair in zip(samples.list("_policy"), samples.list("_generator"), strict=True)]
+            samples = samples.note(policy=named)
+        return cls(str(config["name"]), folder, config, config_text, rows, samples, models, generators)
 
     @property
     def modality(self) -> str:
@@ -179,7 +185,7 @@ def _provenance(run: Run) -> dict[str, list[str]]:
     """Every library version and machine that made a model of the run; more than one of a kind means the run is mixed."""
     found: dict[str, list[str]] = {}
     for name in run.models[0]:
-        if name not in ("policy", "seed", "generation", "key", "seconds"):
+        if name not in ("policy", "generator", "seed", "generation", "key", "seconds"):
             found[name] = sorted({str(model[name]) for model in run.models})
     return found
 

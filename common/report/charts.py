@@ -19,6 +19,12 @@ def colour(policy: str, policies: Sequence[str]) -> str:
     return PALETTE[list(policies).index(policy) % len(PALETTE)]
 
 
+def shape(policy: str, policies: Sequence[str]) -> str:
+    """The point of a policy: after eight policies colours come again, but never with the same shape."""
+    place = list(policies).index(policy)
+    return SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
+
+
 def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
     """Mean, least and greatest value over seeds, with the mean floor, for each metric, policy and generation."""
     grouped = rows.groupby(["metric", "policy", "generation"], sort=False)
@@ -38,7 +44,7 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
     data = over_seeds(found)
     shown = [policy for policy in policies if policy in set(data.policy)]
     colours = altair.Scale(domain=shown, range=[colour(policy, policies) for policy in shown])
-    shapes = altair.Scale(domain=shown, range=[SHAPES[list(policies).index(policy) % len(SHAPES)] for policy in shown])
+    shapes = altair.Scale(domain=shown, range=[shape(policy, policies) for policy in shown])
     base = altair.Chart(data).encode(
         x=altair.X("generation:Q", axis=altair.Axis(tickMinStep=1, format="d", title="generation", grid=False)),
         color=altair.Color("policy:N", scale=colours, legend=None),

@@ -1,0 +1,72 @@
+"""Curations that need to know text: near-duplicates by their words, and token editing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from ..common.curation import Kept
+from ..common.metrics import Evidence
+from ..common.pool import Pool
+from .metrics import words
+
+
+@dataclass(frozen=True)
+class MinHashDedup:
+    """Drops rows whose word n-grams overlap with those of an earlier candidate by more than `similarity` (Lee et al. 2022, sec. 4.2).
+
+    Jaccard similarity, estimated by MinHash and looked up by locality-sensitive hashing: a few pairs near the threshold fall on
+    its other side.
+    """
+
+    similarity: Annotated[float, Field(gt=0, lt=1)] = 0.7
+    ngram: Annotated[int, Field(ge=1)] = 3
+    permutations: Annotated[int, Field(ge=16)] = 128
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ("text",)
+
+    def share(self, *, contamination: float) -> float:
+        return 1.0
+
+    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+        from datasketch import MinHash, MinHashLSH
+
+        index = MinHashLSH(threshold=self.similarity, num_perm=self.permutations)
+        rows = []
+        for row, text in enumerate(candidates.list("text")):
+            sketch = MinHash(num_perm=self.permutations)
+            sketch.update_batch([gram.encode() for gram in self._grams(text)])
+            if not index.query(sketch):
+                index.insert(str(row), sketch)
+                rows.append(row)
+        return Kept(np.array(rows, dtype=np.int64))
+
+    def _grams(self, text: str) -> set[str]:
+        """Word n-grams of a row; a row of fewer words is one of its own."""
+        found = words(text)
+        return {" ".join(found[at : at + self.ngram]) for at in range(max(1, len(found) - self.ngram + 1))}
+
+
+@dataclass(frozen=True)
+class TokenEdit:
+    """Keeps every row, but draws tokens anew that the base model finds likelier than `above`: token editing (Zhu et al. 2024, eq. 4).
+
+    The paper edits real text with 0.99; a small model is rarely so sure.
+    """
+
+    above: Annotated[float, Field(gt=0, le=1)] = 0.99
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("base",)
+    columns: ClassVar[tuple[str, ...]] = ("text",)
+    abilities: ClassVar[tuple[str, ...]] = ("edit",)
+
+    def share(self, *, contamination: float) -> float:
+        return 1.0
+
+    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+        edited, share = evidence.base.edit(candidates, above=self.above, seed=int(rng.integers(2**62)))
+        return Kept(np.arange(len(candidates)), {"tokens_edited": share}, edited)
