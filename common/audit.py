@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .curation import Collected
+from .collect import Collected
 from .errors import UserError
 from .generator import Fitted
 from .policies import ANY, Policy
@@ -64,7 +64,7 @@ def refuse_drift(train: Pool, fitted: Fitted, policy: Policy, *, size: int, gene
     if hasattr(policy, "asked"):
         asked = {pool: rows for pool, rows in policy.asked(size=size, generation=generation).items() if rows}
         found = {ANY: len(train)} if ANY in asked else taken
-        for pool in {*asked, *found}:
+        for pool in sorted({*asked, *found}):
             refuse(found.get(pool, 0), asked.get(pool, 0), of=len(train), what=f"rows of {_named(pool)}", by="the policy says it takes")
     passes = int(fitted.seen.sum())
     for pool, rows in taken.items():

@@ -15,7 +15,8 @@ import numpy as np
 
 from .arms import Arm, Member
 from .audit import audit, audit_collected, mean_depth, refuse_drift, row_of
-from .curation import Collected, Kept, Spare, collect
+from .collect import Collected, Spare, collect
+from .curation import Kept
 from .generator import Fitted
 from .lab import Lab
 from .metrics import measure_of

@@ -20,8 +20,9 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from .arms import Arm, Member
+from .collect import spare_rows
 from .config import Experiment
-from .curation import Kept, spare_rows
+from .curation import Kept
 from .data import Imbalance, deal, long_tailed
 from .errors import UserError
 from .metrics import Evidence

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for a network
+os.environ["OMP_NUM_THREADS"] = "1"  # two test processes with a thread each beat one with two
 
 
 @pytest.fixture

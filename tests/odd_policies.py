@@ -34,3 +34,26 @@ class Middling:
         x = made.array("x")
         middle = np.sort(x, axis=0)[size // 4 : -(size // 4)]  # world by world
         return made.slice(0, len(middle)).with_data(Pool.of(x=middle))
+
+
+@dataclass(frozen=True)
+class Leaky:
+    """Says it trains on the last generation alone, and lets two real rows in."""
+
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources, *, size, rng):
+        return Pool.concat([sources.real.slice(0, 2), sources.history[-1].choose(size - 2, rng)])
+
+    def asked(self, *, size, generation):
+        return {generation - 1: size}
+
+
+@dataclass(frozen=True)
+class Unnoted:
+    """Makes its rows itself."""
+
+    version: ClassVar[int] = 1
+
+    def __call__(self, sources, *, size, rng):
+        return Pool.of(x=np.zeros((size, 2)))

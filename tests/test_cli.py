@@ -10,7 +10,10 @@ import pytest
 import yaml
 from autophagy import experiment, load_config, run
 from autophagy.common import cli
-from tiny import ANALYTIC, ROOT, TEXT, VISION
+from autophagy.common.lab import Lab
+from autophagy.common.plugins import registered
+from autophagy.common.store import Store
+from tiny import ANALYTIC, ROOT, TEXT, TINY, VISION
 from typer.testing import CliRunner
 
 runner = CliRunner()
@@ -75,7 +78,7 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ),
         ({"generator": {"use": "gaussian", "dof": 1}}, "generator.dof: unknown setting; did you mean 'ddof'?"),
         ({"generator": {"use": "gaussian", "sampling": {"scal": 1}}}, "generator.sampling.scal: unknown setting; did you mean 'scale'?"),
-        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: causal-lm, diffusion, gaussian, gmm, vae"),
+        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: causal-lm, diffusion, gaussian, gmm, ngram, vae"),
         ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
         ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
         ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),
@@ -95,6 +98,43 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"base": {}}, "base: data 'gaussian' has no base split to pretrain on"),
         ({"seeds": [1, 1]}, "seeds: [1, 1] names a seed twice"),
         ({"name": "../../x"}, "name: String should match pattern"),
+        ({"generator": None}, "exactly one of generator and generators is needed"),
+        ({"generators": {"a": "gaussian", "b": "gaussian"}}, "exactly one of generator and generators is needed"),
+        ({"generator": None, "generators": {"a": "gaussian"}}, "generators: Value should have at least 2 items"),
+        ({"generator": None, "generators": {"a": "gaussian", "b": "gmm"}}, "generators: 'gmm' makes image, another makes x"),
+        ({"generator": None, "generators": {"a": {"use": "gaussian", "base": {"ddoff": 1}}, "b": "gaussian"}}, "generators.a.base.ddoff:"),
+        ({"labels": "conditional"}, "labels: conditional cannot be: generator 'gaussian' does not learn labels"),
+        ({"imbalance": 10}, "imbalance: this data has no labels, so it cannot be made long-tailed"),
+        ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: Input should be greater than or equal to 1"),
+        ({"policies": {"a": {"use": "replace", "sources": "union"}}}, "policies.a.sources: 'union' needs `generators:` with more than one"),
+        ({"policies": {"a": {"use": "replace", "sources": "all"}}}, "policies.a.sources: Input should be 'self', 'other' or 'union'"),
+        ({"policies": {"a": {"use": "replace", "contamination": 0}}}, "policies.a.contamination: Input should be greater than 0"),
+        ({"policies": {"a": {"use": "real", "curation": "dedup"}}}, "policies.a.curation: policy 'real' trains on nothing that was made"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": "dedupe"}}},
+            "policies.a.curation: there is no curation called 'dedupe'; did you",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "keep": 2}}}},
+            "policies.a.curation.keep: Input should be less than or equal to 1, not 2",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "by": "features"}}}},
+            "policies.a.curation: verify needs `features:`, a feature model to measure with",
+        ),
+        ({"policies": {"a": {"use": "replace", "curation": "detect"}}}, "policies.a.curation: detect needs a generator that can `detect`"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": "token-edit"}}},
+            "policies.a.curation: token-edit looks at 'text', 'gaussian' makes x",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "contamination": 0.5}}},
+            "policies.a: needs 20 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+        ),
+        (
+            {"policies": ["accumulate"], "controls": "auto"},
+            "policies.real-growing (which controls: auto adds): needs 30 real rows that no generation has seen",
+        ),
         ({"init": "previos"}, "init: Input should be 'base', 'previous' or 'scratch', not 'previos'"),
     ],
 )
@@ -177,9 +217,9 @@ def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_
     assert rows.policy.nunique() == 4
 
 
-@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: path.stem)
-def test_every_shipped_config_is_valid(config):
-    load_config(config)
+@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_shipped_config_is_valid_and_its_data_suffices(config, tmp_path):
+    assert Lab(load_config(config), Store(tmp_path)).splits["train"]
 
 
 def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
@@ -215,3 +255,36 @@ def test_data_that_changed_between_two_runs_is_read_again(tmp_path):
         )
         floors.append(rows[rows.metric == "distinct_1"].floor.iloc[0])
     assert floors[0] > floors[1]
+
+
+@pytest.mark.parametrize(
+    ("track", "change", "said"),
+    [
+        ("vision", {"policies": {"a": {"use": "replace", "curation": "verify"}}, "generator": TINY["gmm"]}, "can `score`, 'gmm' cannot"),
+        ("vision", {"policies": {"a": {"use": "replace", "curation": "detect"}}}, "'vae' leaves none; set its sampling.watermark"),
+        ("vision", {"metrics": ["watermark"]}, "metrics: watermark looks for a watermark and 'vae' leaves none"),
+        ("text", {"labels": "conditional"}, "labels: conditional cannot be: generator 'causal-lm' does not learn labels"),
+        ("text", {"imbalance": 3}, "imbalance: this data has no labels"),
+        ("vision", {"prompts": "synthetic"}, "prompts: synthetic cannot be: generator 'vae' continues nothing"),
+    ],
+)
+def test_combinations_that_cannot_be_are_refused_before_anything_runs(track, change, said, write_config, folders):
+    result = autophagy("run", write_config({**{"text": TEXT, "vision": VISION}[track], **change}), *folders, "--dry-run")
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("\n", " ")
+
+
+def test_every_regime_has_a_small_config_in_every_modality_it_applies_to():
+    """Policies run everywhere; what looks at a column runs where that column is made."""
+    shown: dict[str, set[str]] = {"analytic": set(), "text": set(), "vision": set()}
+    for config in ROOT.glob("configs/*/*.yaml"):
+        wanted = load_config(config)
+        for arm in wanted.arms.values():
+            shown[wanted.modality] |= {arm.policy.use, arm.sources, "contaminated" if arm.contamination < 1 else "clean"}
+            shown[wanted.modality] |= {arm.curation.use} if arm.curation else set()
+        shown[wanted.modality] |= {wanted.labels, "long-tailed" if wanted.imbalance else "as it is"}
+    everywhere = {*registered("policy"), "verify", "prune", "dedup", "contaminated"}
+    tracks = {"detect", "self", "other", "union"}
+    assert shown["analytic"] >= everywhere
+    assert shown["text"] >= everywhere | tracks | {"minhash-dedup", "token-edit"}
+    assert shown["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}

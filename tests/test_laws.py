@@ -18,6 +18,7 @@ POLICIES = {
     "window": {"use": "window", "generations": 3}, "fixed": {"use": "mix", "real_fraction": 0.3},
     "fresh": {"use": "mix", "real_fraction": 0.1, "real": "fresh"},
     "schedule": {"use": "mix", "real_fraction": "1/t^0.5", "real": "fresh"}, "replace-growing": None,
+    "scraped": {"use": "replace", "contamination": 0.9},
 }  # fmt: skip
 
 
@@ -80,11 +81,12 @@ def test_accumulate_subsample_lies_between_as_law_5_4_says(rows, generation):
     assert abs(z(rows, "accumulate-subsample", generation, "variance", law)) < STANDARD_ERRORS
 
 
+@pytest.mark.parametrize("policy", ["fresh", "scraped"])
 @pytest.mark.parametrize("generation", [1, 3, GENERATIONS])
-def test_fresh_real_rows_hold_the_variance_of_law_5_5(rows, generation):
+def test_fresh_real_rows_hold_the_variance_of_law_5_5(rows, generation, policy):
     law = laws.mix_fresh_variance(generation, size=SIZE, real_fraction=0.1)
-    assert abs(z(rows, "fresh", generation, "variance", law)) < STANDARD_ERRORS
-    assert abs(z(rows, "fresh", generation, "mean_squared_error", 1 - law)) < STANDARD_ERRORS
+    assert abs(z(rows, policy, generation, "variance", law)) < STANDARD_ERRORS
+    assert abs(z(rows, policy, generation, "mean_squared_error", 1 - law)) < STANDARD_ERRORS
 
 
 def test_fixed_real_rows_settle_where_law_5_6_says(rows):
@@ -128,6 +130,23 @@ def test_law_5_0_holds_for_any_policy_that_selects_nothing(seed, tmp_path):
     found = chains(tmp_path, policies={"odd": {"use": "odd_policies:Odd", "seed": seed}}, generations=6)
     for generation in range(7):
         assert abs(z(found, "odd", generation, "conserved", 1.0)) < 5
+
+
+def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
+    generators = {"one": "gaussian", "two": "gaussian"}
+    policies = {name: {"use": use, "sources": name} for name, use in (("other", "replace"), ("union", "accumulate"))}
+    rows = chains(tmp_path, generator=None, generators=generators, policies=policies, generations=8)
+    for generator in generators:
+        for policy in policies:
+            for generation in (1, 4, 8):
+                assert abs(z(rows[rows.generator == generator], policy, generation, "conserved", 1.0)) < STANDARD_ERRORS
+
+
+def test_law_5_0_catches_a_curation_that_selects(tmp_path):
+    policies = {"verify": {"use": "replace", "curation": {"use": "verify", "keep": 0.8}}}
+    rows = chains(tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "worlds": 1}, seeds=list(range(40)))
+    found = rows[(rows.generation == 3) & (rows.metric == "conserved")].value
+    assert (found.mean() - 1) / (found.std() / len(found) ** 0.5) < -10
 
 
 def test_law_5_0_catches_a_policy_that_selects(tmp_path):

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.errors import UserError, nearest
+from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
+from .checkpoint import check_architecture, checkpoint, digests
 from .sampling import Sampling, Watermark, distribution
 from .tokens import END, train_bpe
 
@@ -77,7 +76,7 @@ class CausalLM:
         if self.pretrained and (self.architecture or self.vocabulary):
             raise ValueError("pretrained: a checkpoint brings its own architecture and vocabulary; leave those out")
         if self.architecture is not None:
-            _check_architecture(self.architecture)
+            check_architecture(self.architecture)
         self._model: Any = None
         self._tokenizer: Any = None
 
@@ -259,47 +258,7 @@ class CausalLM:
         """sha256 of the files of the pretrained checkpoint: part of every key, since a name is not a content."""
         if not self.pretrained:
             return {}
-        folder = checkpoint(self.pretrained, self.revision)
-        files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
-        return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
-
-
-@cache
-def checkpoint(pretrained: str, revision: str | None) -> Path:
-    """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors and tokenizer files only)."""
-    folder = Path(pretrained).expanduser()
-    if not folder.is_dir():
-        from huggingface_hub import snapshot_download
-
-        try:
-            folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
-        except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
-            raise UserError(
-                f"generator.pretrained: '{pretrained}' is not a folder here, and the hub does not give it: {type(error).__name__}: {error}"
-            ) from error
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(f"generator.pretrained: {folder} holds no .safetensors file; pickled weights are refused")
-    return folder
-
-
-@cache
-def _digest(path: Path, modified_ns: int, size: int) -> str:
-    """sha256 of a file, computed again only if it has been written since."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_architecture(settings: Mapping[str, Any]) -> None:
-    """ValueError for a model type or a setting that transformers does not know; it would ignore the latter in silence."""
-    kind = settings.get("model_type")
-    if not isinstance(kind, str):
-        raise ValueError("architecture: `model_type` says which architecture, such as llama or gpt2")
-    if kind not in CONFIG_MAPPING:
-        raise ValueError(f"architecture.model_type: transformers knows no '{kind}'{nearest(kind, CONFIG_MAPPING.keys())}")
-    known = set(AutoConfig.for_model(kind).to_dict())
-    for name in settings:
-        if name not in known:
-            raise ValueError(f"architecture.{name}: a {kind} has no such setting{nearest(name, known)}")
+        return digests(checkpoint(self.pretrained, self.revision))
 
 
 def _padded(sequences: list[list[int]], filler: int, *, width: int = 0) -> torch.Tensor:

@@ -1,0 +1,57 @@
+"""Checkpoints in Hugging Face format: where they are, what is in them, and which architectures can be built without one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from transformers import CONFIG_MAPPING, AutoConfig
+
+from ..common.errors import UserError, nearest
+
+
+@cache
+def checkpoint(pretrained: str, revision: str | None) -> Path:
+    """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors and tokenizer files only)."""
+    folder = Path(pretrained).expanduser()
+    if not folder.is_dir():
+        from huggingface_hub import snapshot_download
+
+        try:
+            folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
+        except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
+            raise UserError(
+                f"generator.pretrained: '{pretrained}' is not a folder here, and the hub does not give it: {type(error).__name__}: {error}"
+            ) from error
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"generator.pretrained: {folder} holds no .safetensors file; pickled weights are refused")
+    return folder
+
+
+def digests(folder: Path) -> Mapping[str, str]:
+    """sha256 of every file of a checkpoint, by name."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
+    return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+
+@cache
+def _digest(path: Path, modified_ns: int, size: int) -> str:
+    """sha256 of a file, computed again only if it has been written since."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_architecture(settings: Mapping[str, Any]) -> None:
+    """ValueError for a model type or a setting that transformers does not know; it would ignore the latter in silence."""
+    kind = settings.get("model_type")
+    if not isinstance(kind, str):
+        raise ValueError("architecture: `model_type` says which architecture, such as llama or gpt2")
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(f"architecture.model_type: transformers knows no '{kind}'{nearest(kind, CONFIG_MAPPING.keys())}")
+    known = set(AutoConfig.for_model(kind).to_dict())
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"architecture.{name}: a {kind} has no such setting{nearest(name, known)}")
