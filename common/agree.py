@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
+from .arms import Arm, Member, Start
 from .plugins import Part, find
 
-if TYPE_CHECKING:
-    from .arms import Arm, Member
-    from .config import Experiment
+Members = Mapping[str, Member]
 
 
-def agree_on_member(experiment: Experiment, member: Member) -> None:
-    """ValueError if a generator cannot do what the experiment asks of all of its generators."""
-    name, found = member.part.use, find("generator", member.part.use)
-    first = find("generator", next(iter(experiment.members.values())).part.use)
-    if set(found.columns) != set(first.columns):
-        raise ValueError(f"generators: '{name}' makes {', '.join(found.columns)}, another makes {', '.join(first.columns)}")
-    if experiment.init == "base" and not member.has_base:
-        raise ValueError(f"init: base needs a `base:` section for '{member.name}' (or a generator with `pretrained`) to start from")
-    if experiment.prompts != "none" and not getattr(found, "continues", False):
-        raise ValueError(f"prompts: {experiment.prompts} cannot be: generator '{name}' continues nothing")
-    if experiment.labels == "conditional" and not getattr(found, "conditional", False):
-        raise ValueError(f"labels: conditional cannot be: generator '{name}' does not learn labels")
+def agree_on_members(members: Members, *, init: Start | None, prompts: str, labels: str) -> None:
+    """ValueError if a generator cannot do what is asked of all of them."""
+    columns = find("generator", next(iter(members.values())).part.use).columns
+    for member in members.values():
+        name, found = member.part.use, find("generator", member.part.use)
+        if set(found.columns) != set(columns):
+            raise ValueError(f"generators: '{name}' makes {', '.join(found.columns)}, another makes {', '.join(columns)}")
+        if init == "base" and not member.has_base:
+            raise ValueError(f"init: base needs a `base:` section for '{member.name}' (or a generator with `pretrained`) to start from")
+        if prompts != "none" and not getattr(found, "continues", False):
+            raise ValueError(f"prompts: {prompts} cannot be: generator '{name}' continues nothing")
+        if labels == "conditional" and not getattr(found, "conditional", False):
+            raise ValueError(f"labels: conditional cannot be: generator '{name}' does not learn labels")
 
 
-def agree_on_shown(experiment: Experiment, part: Part, *, key: str) -> None:
-    """ValueError if a metric or a curation reads, looks at or needs what the experiment does not have."""
+def agree_on_reader(part: Part, *, members: Members, columns: Sequence[str], features: Part | None, key: str) -> None:
+    """ValueError if a metric or a curation reads, looks at or needs what is not there."""
     built = part.build()
-    if experiment.features is None and "features" in built.reads:
+    if features is None and "features" in built.reads:
         raise ValueError(f"{key}: {part.use} needs `features:`, a feature model to measure with")
-    if missing := set(getattr(built, "columns", ())) - set(experiment.columns):
-        maker = next(iter(experiment.members.values())).part.use
-        raise ValueError(f"{key}: {part.use} looks at '{missing.pop()}', '{maker}' makes {', '.join(experiment.columns)}")
-    for member in experiment.members.values():
+    if missing := set(getattr(built, "columns", ())) - set(columns):
+        maker = next(iter(members.values())).part.use
+        raise ValueError(f"{key}: {part.use} looks at '{missing.pop()}', '{maker}' makes {', '.join(columns)}")
+    for member in members.values():
         generator = find("generator", member.part.use)
         for ability in getattr(built, "abilities", ()):
             if not hasattr(generator, ability):
@@ -42,19 +42,19 @@ def agree_on_shown(experiment: Experiment, part: Part, *, key: str) -> None:
                 raise ValueError(f"{key}: {part.use} looks for a watermark and '{member.name}' leaves none; set its sampling.watermark")
 
 
-def agree_on_names(experiment: Experiment) -> None:
+def agree_on_names(metrics: Sequence[Part]) -> None:
     """ValueError if two metrics give a number of the same name."""
     named: dict[str, str] = {}
-    for part in experiment.metrics:
+    for part in metrics:
         for number in find("metric", part.use).measures:
             if number in named:
                 raise ValueError(f"metrics: {named[number]} and {part.use} both give '{number}'; one name is one number")
             named[number] = part.use
 
 
-def agree_on_arm(experiment: Experiment, arm: Arm, *, key: str) -> None:
-    """ValueError if an arm needs other generators or abilities than the experiment has."""
-    if arm.sources != "self" and len(experiment.members) < 2:
+def agree_on_arm(arm: Arm, *, members: Members, columns: Sequence[str], features: Part | None, key: str) -> None:
+    """ValueError if an arm needs other generators or abilities than there are."""
+    if arm.sources != "self" and len(members) < 2:
         raise ValueError(f"{key}.sources: '{arm.sources}' needs `generators:` with more than one")
     if arm.curation is not None:
-        agree_on_shown(experiment, arm.curation, key=f"{key}.curation")
+        agree_on_reader(arm.curation, members=members, columns=columns, features=features, key=f"{key}.curation")

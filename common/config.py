@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from .agree import agree_on_arm, agree_on_member, agree_on_names, agree_on_shown
+from .agree import agree_on_arm, agree_on_members, agree_on_names, agree_on_reader
 from .arms import Arm, Member, Start, with_controls
 from .data import Imbalance
 from .errors import UserError, nearest
@@ -105,13 +105,13 @@ class Experiment(BaseModel):
             raise ValueError(f"eval_size: {self.eval_size} rows cannot be measured when a generation makes size = {self.size}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds: {list(self.seeds)} names a seed twice")
-        for member in self.members.values():
-            agree_on_member(self, member)
+        agree_on_members(self.members, init=self.init, prompts=self.prompts, labels=self.labels)
+        have = {"members": self.members, "columns": self.columns, "features": self.features}
         for part in self.metrics:
-            agree_on_shown(self, part, key="metrics")
-        agree_on_names(self)
+            agree_on_reader(part, **have, key="metrics")
+        agree_on_names(self.metrics)
         for name, arm in self.policies.items():
-            agree_on_arm(self, arm, key=f"policies.{name}")
+            agree_on_arm(arm, **have, key=f"policies.{name}")
         return self
 
     @cached_property

@@ -1,10 +1,4 @@
-"""Curations: what is kept of what was collected, before it becomes history. And the collecting itself.
-
-model ──► sample ──┐
-                   ├──► candidates ──► curate ──► pool of the generation
-unseen real rows ──┘        ▲            │
-                            └─ too few? ─┘
-"""
+"""Curations: what is kept of what was collected, before it becomes history. Those here are the same for every modality."""
 
 from __future__ import annotations
 
