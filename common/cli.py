@@ -140,6 +140,7 @@ def _plan(experiments: list[Experiment], store: Path) -> None:
         splits = Lab(experiment, OpenStore(store)).splits
         sizes = ", ".join(f"{name} {len(pool)}" for name, pool in splits.items())
         out_console.print(experiment.yaml(), highlight=False, markup=False, soft_wrap=True)
+        out_console.print(f"# arms: {', '.join(experiment.arms)}", highlight=False, soft_wrap=True)
         out_console.print(
             f"# {chains(experiment)} chains of {experiment.generations + 1} generations; rows: {sizes}", highlight=False, soft_wrap=True
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from autophagy import experiment, run
+from autophagy import experiment, run, write_report
 from tiny import TEXT, TINY, TINY_LM, VISION
 
 TWO = {key: value for key, value in {**VISION, "seeds": [0], "generator": None}.items() if value is not None}
@@ -54,3 +54,12 @@ def test_text_models_with_other_tokenizers_and_a_base_for_one_share_a_chain(tmp_
     assert set(found.generator) == {"lm", "ngram"}
     last = found[(found.generation == 3) & (found.metric == "bits_per_byte")]
     assert len(last) == 2 and last.value.nunique() == 2
+
+
+def test_the_report_gives_each_generator_a_line_of_its_own(tmp_path):
+    run(experiment({**TWO, "policies": ARMS}), store=tmp_path / "store", out=tmp_path)
+    write_report([tmp_path / TWO["name"]], tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    for policy in ARMS:
+        for generator in ("vae", "gmm"):
+            assert f"{policy} · {generator}" in page

@@ -27,6 +27,7 @@ AXES = {
     "diversity": "Is what it makes varied?",
     "tail": "What became of the rare?",
     "memorisation": "Does it repeat its training data?",
+    "mixture": "How real is what it trains on, and what is kept of what is made?",
 }
 
 
@@ -154,7 +155,7 @@ def _any(runs: Sequence[Run], axis: str) -> bool:
 
 def _charts_of(run: Run, axis: str, policies: Sequence[str]) -> list[dict[str, Any]]:
     """A line chart for every number of the axis; numbers that come in families (one a class) share a heat map."""
-    found = run.rows[run.rows.axis == axis]
+    found = run.rows[(run.rows.axis == axis) & ~run.rows.metric.str.startswith("trained_")]  # those have a chart of their own
     names = found.metric.unique()
     families = list(dict.fromkeys(name.partition("/")[0] for name in names if "/" in name))
     single = [charts.lines(run.rows, name, policies) for name in names if "/" not in name and not name.endswith("_se")]

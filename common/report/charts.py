@@ -28,7 +28,7 @@ def shape(policy: str, policies: Sequence[str]) -> str:
 def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
     """Mean, least and greatest value over seeds, with the mean floor, for each metric, policy and generation."""
     grouped = rows.groupby(["metric", "policy", "generation"], sort=False)
-    return grouped.agg(
+    table = grouped.agg(
         mean=("value", "mean"),
         low=("value", "min"),
         high=("value", "max"),
@@ -36,6 +36,12 @@ def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
         seeds=("seed", "nunique"),
         n=("n", "first"),
     ).reset_index()
+    return table.assign(**{name: table[name].map(_drawn) for name in ("mean", "low", "high", "floor")})
+
+
+def _drawn(value: float) -> float:
+    """A number to twelve digits: equal numbers that differ by a rounding error would get an axis of their own."""
+    return float(f"{value:.12g}")
 
 
 def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, height: int = 150) -> dict[str, Any]:
@@ -67,7 +73,7 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
         ),
     ]
     if found.floor.notna().any():
-        floor = altair.Chart(pandas.DataFrame({"floor": [found.floor.mean()]}))
+        floor = altair.Chart(pandas.DataFrame({"floor": [_drawn(found.floor.mean())]}))
         layers.insert(0, floor.mark_rule(strokeDash=[5, 4], color=FLOOR, strokeWidth=1.5).encode(
             y="floor:Q", tooltip=[altair.Tooltip("floor:Q", format=".4g", title="floor: real against real")]
         ))  # fmt: skip
