@@ -133,6 +133,7 @@ def measured(
         **shown,
         "made": made.slice(0, lab.experiment.size).choose(n, stream(seed, "eval", number)),  # the same rows however many were made
         "heldout": lab.splits["heldout"],
+        "pool": shown["real"],
         "real": shown["real"].choose(n, stream(seed, "reference")),
     }
     for metric in lab.experiment.metrics:

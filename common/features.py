@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from .errors import UserError
@@ -66,3 +67,60 @@ def precision_recall(made: np.ndarray, real: np.ndarray, *, k: int = 3) -> tuple
     precision = float((between <= radius_real[None, :]).any(axis=1).mean())
     recall = float((between <= radius_made[:, None]).any(axis=0).mean())
     return precision, recall
+
+
+def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Unbiased squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4): KID on all pairs.
+
+    a, b: features [n, d] and [m, d]; n, m >= 2. Expected 0 for equal distributions whatever n, so it may be slightly negative.
+    No random subsets are drawn: it costs O((n + m)^2).
+    """
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    kernel = lambda x, y: (x @ y.T / a.shape[1] + 1) ** 3  # noqa: E731
+    within = [(values.sum() - np.trace(values)) / (len(values) * (len(values) - 1)) for values in (kernel(a, a), kernel(b, b))]
+    return float(sum(within) - 2 * kernel(a, b).mean())
+
+
+def density_coverage(made: np.ndarray, real: np.ndarray, *, k: int = 5) -> tuple[float, float]:
+    """Density and coverage (Naeem et al. 2020, eq. 3 and 4), more robust to outliers than precision and recall.
+
+    made [n, d], real [m, d], m > k. Around every real row lies a ball that reaches its k-th nearest real neighbour. Density: in how
+    many balls a made row lies, over k (about 1 for real rows, may exceed 1). Coverage: the share of balls with a made row inside.
+    """
+    if len(real) <= k:
+        raise UserError(f"density and coverage with k = {k} need more than {k} real rows, got {len(real)}")
+    made, real = made.astype(np.float64), real.astype(np.float64)
+    radius = np.partition(cdist(real, real), k, axis=1)[:, k]
+    inside = cdist(made, real) <= radius[None, :]
+    return float(inside.sum(axis=1).mean() / k), float(inside.any(axis=0).mean())
+
+
+def vendi_score(x: np.ndarray) -> float:
+    """How many wholly different rows there are in effect, 1 ... n (Friedman & Dieng 2023, eq. 1), with cosine similarity.
+
+    x [n, d]. exp of the entropy of the eigenvalues of the similarity matrix over n; those of its d x d twin are the same.
+    """
+    x = x.astype(np.float64)
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    return _effective_number(np.linalg.eigvalsh(x.T @ x / len(x)))
+
+
+def effective_rank(x: np.ndarray) -> float:
+    """In how many directions rows differ in effect, 0 ... d (Roy & Vetterli 2007), 0 if all rows are equal.
+
+    x [n, d]. exp of the entropy of the singular values of the centred rows, as shares of their sum.
+    """
+    return _effective_number(np.linalg.svd(x.astype(np.float64) - x.mean(axis=0, dtype=np.float64), compute_uv=False))
+
+
+def _effective_number(weights: np.ndarray) -> float:
+    weights = weights[weights > 1e-9 * max(1e-9, weights.max())]
+    if not weights.size:
+        return 0.0
+    shares = weights / weights.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def nearest(x: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Distance of every row of x [n, d] to the nearest of `among` [m, d], float64 [n]."""
+    return cKDTree(among.astype(np.float64)).query(x.astype(np.float64))[0]

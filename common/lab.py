@@ -146,7 +146,8 @@ class Lab:
             model.fit(train, seed=seed, scratch=scratch)
             model.save(folder)
 
-        return self._make({"stage": "feature-model", "features": part.recipe, "pool": train.digest, "seed": seed}, build)
+        recipe = {"stage": "feature-model", "features": part.recipe, "inputs": inputs_of(part), "pool": train.digest, "seed": seed}
+        return self._make(recipe, build)
 
     def fit(
         self, member: Member, train: Pool, *, seed: int, generation: int, first: Artifact | None, previous: Artifact | None

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import rankdata
 
-from .features import frechet_distance, precision_recall
+from .features import density_coverage, effective_rank, frechet_distance, kernel_distance, nearest, precision_recall, vendi_score
 from .laws import conserved
 
 Axis = Literal["fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost"]
@@ -33,6 +33,7 @@ class Evidence:
     made       what the generation made: `eval_size` rows of it
     heldout    real rows that nothing was ever trained on: `eval_size` rows
     real       the real training pool of the chain: `eval_size` rows of it
+    pool       the real training pool of the chain, whole
     model      the generation's model, loaded
     base       the model that fine-tuning starts from (generation 0's model where there is none), loaded
     features   `features(pool)` gives the arrays of the feature model for a pool
@@ -86,8 +87,7 @@ class Frechet:
     }
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        made, heldout = (evidence.features(pool)["features"] for pool in (evidence.made, evidence.heldout))
-        return {"frechet_distance": frechet_distance(made, heldout)}
+        return {"frechet_distance": frechet_distance(*_features(evidence))}
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,105 @@ class PrecisionRecall:
     }
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        made, heldout = (evidence.features(pool)["features"] for pool in (evidence.made, evidence.heldout))
-        precision, recall = precision_recall(made, heldout, k=self.k)
+        precision, recall = precision_recall(*_features(evidence), k=self.k)
         return {"precision": precision, "recall": recall}
+
+
+@dataclass(frozen=True)
+class KernelDistance:
+    """Kernel distance between the features of made and of held-out rows (Binkowski et al. 2018); with Inception features, KID.
+
+    Unlike the Frechet distance it is not biased by the number of rows, and sees more than two moments.
+    """
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "kernel_distance": Measure("fidelity", "squared kernel distance", False, "Binkowski et al. 2018"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        return {"kernel_distance": kernel_distance(*_features(evidence))}
+
+
+@dataclass(frozen=True)
+class DensityCoverage:
+    """Density and coverage in feature space (Naeem et al. 2020), k nearest neighbours.
+
+    Density is no score: real rows give about 1, and rows that crowd in the middle of the data, where many balls overlap, far more.
+    """
+
+    k: Annotated[int, Field(ge=1)] = 5
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "density": Measure("fidelity", "balls a row lies in, over k", None, "Naeem et al. 2020"),
+        "coverage": Measure("tail", "share of held-out rows", True, "Naeem et al. 2020"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        density, coverage = density_coverage(*_features(evidence), k=self.k)
+        return {"density": density, "coverage": coverage}
+
+
+@dataclass(frozen=True)
+class Vendi:
+    """How varied made rows are among themselves: Vendi score and effective rank of their features. No real row is looked at."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "vendi_score": Measure("diversity", "different rows in effect", True, "Friedman & Dieng 2023"),
+        "effective_rank": Measure("diversity", "directions in effect", True, "Roy & Vetterli 2007"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        found = evidence.features(evidence.made)["features"]
+        return {"vendi_score": vendi_score(found), "effective_rank": effective_rank(found)}
+
+
+@dataclass(frozen=True)
+class Memorisation:
+    """Whether made rows lie nearer to rows the chain was trained on than to real rows it never saw.
+
+    `nearest_ratio`: median over made rows of the distance to the nearest real training row over that to the nearest held-out one, as many
+    of each; 1 where nothing is memorised (Meehan et al. 2020 test the same two distances). `copies`: made rows that equal one
+    of the real pool to the last bit.
+    """
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "real", "pool", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "nearest_ratio": Measure("memorisation", "distance ratio", None, "Meehan et al. 2020"),
+        "copies": Measure("memorisation", "share of rows", False, "Carlini et al. 2021"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        made, heldout, real = (evidence.features(rows)["features"] for rows in (evidence.made, evidence.heldout, evidence.real))
+        known = set(evidence.pool.row_digests())
+        copies = [digest in known for digest in evidence.made.only(evidence.pool.columns).row_digests()]
+        ratio = np.median(np.maximum(nearest(made, real), 1e-12) / np.maximum(nearest(made, heldout), 1e-12))
+        return {"nearest_ratio": ratio, "copies": np.mean(copies)}
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """What the model says of real rows it never saw, in nats a row: an exact likelihood or, for a VAE, a bound on it."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("model", "heldout")
+    abilities: ClassVar[tuple[str, ...]] = ("score",)
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "heldout_nats": Measure("likelihood", "nats per row", False, "Kingma & Welling 2014"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        return {"heldout_nats": evidence.model.score(evidence.heldout).mean()}
+
+
+def _features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Features of made and of held-out rows."""
+    return evidence.features(evidence.made)["features"], evidence.features(evidence.heldout)["features"]
 
 
 @dataclass(frozen=True)

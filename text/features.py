@@ -1,0 +1,125 @@
+"""Feature models for text: latent semantic analysis of the real rows, and any transformers encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+from safetensors.numpy import load_file, save_file
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ..common.pool import Pool
+from ..common.seeds import derive
+from .metrics import words
+
+CHUNK = 64
+
+
+@dataclass
+class LSA:
+    """Latent semantic analysis (Deerwester et al. 1990): weighted counts of words and word pairs, projected to `features` directions.
+
+    Words, weights and directions are learned from the real training rows alone. It sees what a text is about and which words
+    stand beside each other, not its grammar; it costs next to nothing and needs no weights from elsewhere.
+    """
+
+    features: Annotated[int, Field(ge=2)] = 64
+    version: ClassVar[int] = 1
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
+        self._vectorizer = self._new()
+        counts = self._vectorizer.fit_transform(pool.list("text"))
+        svd = TruncatedSVD(min(self.features, *(side - 1 for side in counts.shape)), random_state=derive(seed, "lsa") % 2**32)
+        self._directions = svd.fit(counts).components_.astype(np.float32)  # [features, n-grams]
+
+    def _new(self, vocabulary: Mapping[str, int] | None = None) -> TfidfVectorizer:
+        least = 2 if vocabulary is None else 1  # an n-gram that occurs once tells nothing of two rows
+        return TfidfVectorizer(analyzer=_grams, min_df=least, sublinear_tf=True, vocabulary=vocabulary)
+
+    def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
+        """`features` float32 [n, d]; a row without any known word is 0."""
+        return {"features": (self._vectorizer.transform(pool.list("text")) @ self._directions.T).astype(np.float32)}
+
+    def save(self, folder: Path) -> None:
+        known = {gram: int(place) for gram, place in sorted(self._vectorizer.vocabulary_.items())}
+        (folder / "vocabulary.json").write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+        save_file({"directions": self._directions, "weights": self._vectorizer.idf_}, folder / "lsa.safetensors")
+
+    def load(self, folder: Path) -> None:
+        arrays = load_file(folder / "lsa.safetensors")
+        self._vectorizer = self._new(json.loads((folder / "vocabulary.json").read_text(encoding="utf-8")))
+        self._vectorizer.idf_, self._directions = arrays["weights"], arrays["directions"]
+
+
+@dataclass
+class Encoder:
+    """Mean of the last hidden states of a transformers encoder, `pretrained` a hub id or a folder (safetensors only, no remote code).
+
+    With sentence-transformers/all-mpnet-base-v2, say, the Frechet distance is what text generation papers report.
+    """
+
+    pretrained: str
+    revision: str | None = None
+    tokens: Annotated[int, Field(ge=2)] = 128
+    """Longer rows are cut."""
+    version: ClassVar[int] = 1
+
+    def inputs(self) -> Mapping[str, str]:
+        from .checkpoint import checkpoint, digests
+
+        return digests(checkpoint(self.pretrained, self.revision))
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
+        """Nothing is learned here; the weights are fetched now, so that a missing network is noticed at once."""
+        self._load()
+
+    def _load(self) -> None:
+        import torch
+        from transformers import AutoModel, AutoTokenizer
+
+        from ..common.train import device, seeded
+        from .checkpoint import checkpoint
+
+        folder = checkpoint(self.pretrained, self.revision)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        with seeded(0):
+            self._model = AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
+        self._model.to(device()).eval()
+
+    def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
+        """`features` float32 [n, hidden]; padding counts for nothing."""
+        import torch
+
+        from ..common.train import device
+
+        texts, found = pool.list("text"), []
+        with torch.inference_mode():
+            for start in range(0, len(texts), CHUNK):
+                batch = self._tokenizer(
+                    texts[start : start + CHUNK], padding=True, truncation=True, max_length=self.tokens, return_tensors="pt"
+                ).to(device())
+                states = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+                mask = batch["attention_mask"][..., None]
+                found.append(((states * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu().numpy())
+        return {"features": np.concatenate(found)}
+
+    def save(self, folder: Path) -> None:
+        (folder / "encoder.json").write_text(json.dumps({"pretrained": self.pretrained, "files": dict(self.inputs())}, sort_keys=True))
+
+    def load(self, folder: Path) -> None:
+        self._load()
+
+
+def _grams(text: str) -> list[str]:
+    """Words and pairs of neighbouring words."""
+    found = words(text)
+    return [*found, *(" ".join(pair) for pair in pairwise(found))]
