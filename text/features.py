@@ -1,13 +1,13 @@
-"""Feature models for text: latent semantic analysis of the real rows, and any transformers encoder."""
+"""Feature models for text: a small language model that reads real rows, latent semantic analysis, any transformers encoder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -17,7 +17,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from ..common.pool import Pool
 from ..common.seeds import derive
+from ..common.train import Training
 from .metrics import words
+
+if TYPE_CHECKING:
+    from .lm import CausalLM
 
 CHUNK = 64
 
@@ -26,8 +30,8 @@ CHUNK = 64
 class LSA:
     """Latent semantic analysis (Deerwester et al. 1990): weighted counts of words and word pairs, projected to `features` directions.
 
-    Words, weights and directions are learned from the real training rows alone. It sees what a text is about and which words
-    stand beside each other, not its grammar; it costs next to nothing and needs no weights from elsewhere.
+    Words, weights and directions are learned from the real training rows alone, on which every direction has unit variance. It
+    sees what a text is about, hardly its grammar: `reader` tells real from made far better, this one costs next to nothing.
     """
 
     features: Annotated[int, Field(ge=2)] = 64
@@ -37,7 +41,9 @@ class LSA:
         self._vectorizer = self._new()
         counts = self._vectorizer.fit_transform(pool.list("text"))
         svd = TruncatedSVD(min(self.features, *(side - 1 for side in counts.shape)), random_state=derive(seed, "lsa") % 2**32)
-        self._directions = svd.fit(counts).components_.astype(np.float32)  # [features, n-grams]
+        directions = svd.fit(counts).components_
+        spread = (counts @ directions.T).std(axis=0)
+        self._directions = np.ascontiguousarray(directions / spread[:, None], dtype=np.float32)  # [features, n-grams]
 
     def _new(self, vocabulary: Mapping[str, int] | None = None) -> TfidfVectorizer:
         least = 2 if vocabulary is None else 1  # an n-gram that occurs once tells nothing of two rows
@@ -56,6 +62,39 @@ class LSA:
         arrays = load_file(folder / "lsa.safetensors")
         self._vectorizer = self._new(json.loads((folder / "vocabulary.json").read_text(encoding="utf-8")))
         self._vectorizer.idf_, self._directions = arrays["weights"], arrays["directions"]
+
+
+@dataclass
+class Reader:
+    """The last hidden state of a small language model, averaged over a row; the model reads real training rows once, and no made one.
+
+    For text what `classifier` is for images: an embedded feature model, trained in half a minute, where none can be fetched.
+    """
+
+    context: Annotated[int, Field(ge=2)] = 64
+    """Tokens of a row that are looked at."""
+    training: Training = field(default_factory=lambda: Training(steps=150, batch=32, learning_rate=3e-3))
+    version: ClassVar[int] = 1
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
+        self._model = self._new()
+        self._model.fit(pool, seed=seed, scratch=scratch)
+
+    def _new(self) -> CausalLM:
+        from .lm import CausalLM
+
+        return CausalLM(training=self.training, context=self.context, vocabulary=2048, prompt_tokens=1)
+
+    def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
+        """`features` float32 [n, 128]."""
+        return {"features": self._model.read(pool)}
+
+    def save(self, folder: Path) -> None:
+        self._model.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self._model = self._new()
+        self._model.load(folder)
 
 
 @dataclass

@@ -229,6 +229,19 @@ class CausalLM:
     def _watermark(self) -> Watermark | None:
         return None if self.sampling.watermark is None else Watermark(self.sampling.watermark, self._model.config.vocab_size)
 
+    @torch.inference_mode()
+    def read(self, pool: Pool) -> np.ndarray:
+        """Last hidden state averaged over the first `context` tokens of each row, float32 [n, hidden]."""
+        rows = [[self._start, *row[: self.context]] for row in self._tokens(pool.list("text"))]
+        found = np.zeros((len(rows), self._model.config.hidden_size), dtype=np.float32)
+        for start in range(0, len(rows), SCORED):
+            chunk = rows[start : start + SCORED]
+            filled = _padded([*chunk, *[[self._start]] * (SCORED - len(chunk))], self._tokenizer.eos_token_id, width=self.context + 1)
+            states = self._model.base_model(filled[:, :-1]).last_hidden_state
+            for place, row in enumerate(chunk):
+                found[start + place] = states[place, : min(len(row), self.context)].mean(0).cpu().numpy()
+        return found
+
     def tokens(self, pool: Pool) -> np.ndarray:
         """Tokens that `score` counts in each row, int64 [n]."""
         return np.array([len(row) for row in self._tokens(pool.list("text"))], dtype=np.int64)
