@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .arms import Arm, Member, Start
 from .plugins import Part, find
+from .pool import EDITED
 
 Members = Mapping[str, Member]
 
@@ -14,6 +15,8 @@ def agree_on_members(members: Members, *, init: Start | None, prompts: str, labe
     """ValueError if a generator cannot do what is asked of all of them."""
     columns = find("generator", next(iter(members.values())).part.use).columns
     for member in members.values():
+        if member.name in ("real", EDITED):
+            raise ValueError(f"generators: '{member.name}' is what the audit calls rows that no generator made; another name, please")
         name, found = member.part.use, find("generator", member.part.use)
         if set(found.columns) != set(columns):
             raise ValueError(f"generators: '{name}' makes {', '.join(found.columns)}, another makes {', '.join(columns)}")
@@ -52,9 +55,19 @@ def agree_on_names(metrics: Sequence[Part]) -> None:
             named[number] = part.use
 
 
-def agree_on_arm(arm: Arm, *, members: Members, columns: Sequence[str], features: Part | None, key: str) -> None:
-    """ValueError if an arm needs other generators or abilities than there are."""
+def agree_on_arm(
+    arm: Arm, *, members: Members, columns: Sequence[str], features: Part | None, size: int, candidates: int, key: str
+) -> None:
+    """ValueError if an arm needs other generators or abilities than there are, or could never fill its pools."""
     if arm.sources != "self" and len(members) < 2:
         raise ValueError(f"{key}.sources: '{arm.sources}' needs `generators:` with more than one")
     if arm.curation is not None:
         agree_on_reader(arm.curation, members=members, columns=columns, features=features, key=f"{key}.curation")
+        share = arm.curation.build().share(contamination=arm.contamination)
+        if share * candidates < 1:
+            raise ValueError(
+                f"{key}.curation: {arm.curation.use} would keep {share:.3g} of what it is shown (contamination: {arm.contamination:g}), so "
+                f"candidates: {candidates} rows for each one kept do not suffice"
+            )
+    if round(arm.contamination * size) == 0:
+        raise ValueError(f"{key}.contamination: {arm.contamination:g} of size: {size} is less than one row")

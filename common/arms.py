@@ -15,6 +15,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from .plugins import Part, SettingError, explain, under
 
 Start = Literal["base", "previous", "scratch"]
+ARM_KEYS = ("curation", "contamination", "sources")
+MEMBER_KEYS = ("base",)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Arm:
     @classmethod
     def parse(cls, written: Any) -> Arm:
         """From `name` or `{use: name, curation: ..., contamination: ..., sources: ..., settings of the policy}`."""
-        settings, own = _split(written, ("curation", "contamination", "sources"))
+        settings, own = _split(written, ARM_KEYS)
         policy = Part.parse("policy", settings)
         curation = own.pop("curation", None)
         if curation in (None, "none"):
@@ -77,7 +79,9 @@ class Member:
     @classmethod
     def parse(cls, name: str, written: Any) -> Member:
         """From `name` or `{use: name, base: {settings}, settings of the generator}`."""
-        settings, own = _split(written, ("base",))
+        settings, own = _split(written, MEMBER_KEYS)
+        if not isinstance(own.get("base"), Mapping | None):
+            raise SettingError(f"base: settings that differ from the generator's, or {{}}, not {own['base']!r}")
         member = cls(name, Part.parse("generator", settings), own.get("base"))
         if member.base_settings is not None:
             under("base", lambda: member.part.but(member.base_settings))

@@ -17,6 +17,7 @@ from .arms import Arm, Member
 from .audit import audit, audit_collected, mean_depth, refuse_drift, row_of
 from .collect import Collected, Spare, collect
 from .curation import Kept
+from .errors import UserError
 from .generator import Fitted
 from .lab import Lab
 from .metrics import measure_of
@@ -70,14 +71,16 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
                 refuse_drift(train, fitted, pick, size=wanted.size, generation=number)
             life.first, life.previous = life.first or model, model
             notes = {"generation": number, "collected": number, "depth": 1 + mean_depth(train, fitted), "source": life.member.name}
-            n = made_rows(pick, size=wanted.size, generation=number)
-            made = sampled(lab, life, real=real, number=number, batch=0, n=n).note(**notes)
+            last = number == wanted.generations
+            n = wanted.size if last else made_rows(pick, size=wanted.size, generation=number)
+            made = sampled(lab, life, real=real, number=number, batch=0, before=0, n=n).note(**notes)
             shown = {"model": model, "base": lab.base(life.member) or life.first, "real": real}
-            collected = gathered(lab, arm, life, made=made, notes=notes, spare=spare, shown=shown)
-            life.history.append(collected.pool.note(collected=number))
             rows = [*audit(train, fitted), *measured(lab, life.member, made=made, shown=shown, first=life.first, seed=seed, number=number)]
-            if arm.curation is not None or arm.contamination < 1:
-                rows += audit_collected(collected)
+            if not last:  # nothing learns from what the last generation makes
+                collected = gathered(lab, arm, life, made=made, notes=notes, spare=spare, shown=shown, policy=policy)
+                life.history.append(collected.pool.note(collected=number))
+                if arm.curation is not None or arm.contamination < 1:
+                    rows += audit_collected(collected)
             labels = {
                 "experiment": wanted.name,
                 "modality": wanted.modality,
@@ -98,30 +101,40 @@ def offered(arm: Arm, lives: Sequence[_Life], own: _Life) -> Iterator[Pool]:
         yield Pool.concat(pool.slice(0, n // k + (place < n % k)) for place, pool in enumerate(pools))
 
 
-def sampled(lab: Lab, life: _Life, *, real: Pool, number: int, batch: int, n: int) -> Pool:
-    """n rows of a batch that a member's latest model makes. The first batch does not depend on the arm's curation, so arms share it."""
+def sampled(lab: Lab, life: _Life, *, real: Pool, number: int, batch: int, before: int, n: int) -> Pool:
+    """n rows of a batch that a member's latest model makes, `before` others having gone before.
+
+    The first batch does not depend on the arm's curation, so arms share it.
+    """
     given = None
     if lab.experiment.prompts != "none":
         pool = life.history[-1].bare() if lab.experiment.prompts == "synthetic" and number > 0 else real.bare()
         drawn = "frozen" if lab.experiment.prompts == "frozen" else number
         order = stream(life.seed, "prompts", drawn).permutation(len(pool))
-        given = pool.take(np.resize(order, (batch + 1) * n)[batch * n :])  # every row once before one comes again
+        given = pool.take(np.resize(order, before + n)[before:])  # every row once before one comes again
     path = ("sample", number) if batch == 0 else ("sample", number, batch)
     return lab.sample(life.member, life.previous, n=n, seed=derive(life.seed, *path), given=given)
 
 
-def gathered(lab: Lab, arm: Arm, life: _Life, *, made: Pool, notes: Mapping[str, Any], spare: Spare, shown: Mapping[str, Any]) -> Collected:
-    """What becomes of made rows before they are history."""
+def gathered(
+    lab: Lab, arm: Arm, life: _Life, *, made: Pool, notes: Mapping[str, Any], spare: Spare, shown: Mapping[str, Any], policy: str
+) -> Collected:
+    """What becomes of made rows before they are history. UserError naming the arm if they cannot be had."""
     number, real = notes["generation"], shown["real"]
 
-    def sample(batch: int, n: int) -> Pool:
-        return made.slice(0, n) if batch == 0 else sampled(lab, life, real=real, number=number, batch=batch, n=n).note(**notes)
+    def sample(batch: int, before: int, n: int) -> Pool:
+        if batch == 0:
+            return made.slice(0, n)
+        return sampled(lab, life, real=real, number=number, batch=batch, before=before, n=n).note(**notes)
 
     def curate(candidates: Pool) -> Kept:
         return lab.curate(arm.curation, life.member, candidates, shown, seed=derive(life.seed, "curate", number))
 
     most, rng = lab.experiment.candidates, stream(life.seed, "collect", number)
-    return collect(arm, n=len(made), sample=sample, spare=spare, curate=curate, most=most, rng=rng)
+    try:
+        return collect(arm, n=len(made), sample=sample, spare=spare, curate=curate, most=most, rng=rng)
+    except UserError as error:
+        raise UserError(f"policies.{policy}: {error}") from error
 
 
 def measured(

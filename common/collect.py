@@ -17,15 +17,18 @@ import numpy as np
 from .arms import Arm
 from .curation import Kept
 from .errors import UserError
+from .policies import made_rows
 from .pool import Pool
 
 
-def spare_rows(arm: Arm, *, size: int, collections: int) -> int:
-    """Unseen real rows that an arm is expected to collect beside made ones, in so many collections."""
+def spare_rows(arm: Arm, *, size: int, generations: int) -> int:
+    """Unseen real rows that an arm is expected to collect beside made ones, for so many generations to come."""
     if arm.contamination == 1:
         return 0
     share = 1.0 if arm.curation is None else arm.curation.build().share(contamination=arm.contamination)
-    return collections * math.ceil((1 - arm.contamination) * math.ceil(size / share))
+    policy = arm.policy.build()
+    candidates = [math.ceil(made_rows(policy, size=size, generation=number) / share) for number in range(generations)]
+    return sum(count - round(arm.contamination * count) for count in candidates)
 
 
 class Spare:
@@ -57,7 +60,7 @@ def collect(
     arm: Arm,
     *,
     n: int,
-    sample: Callable[[int, int], Pool],
+    sample: Callable[[int, int, int], Pool],
     spare: Spare,
     curate: Callable[[Pool], Kept],
     most: int,
@@ -65,19 +68,20 @@ def collect(
 ) -> Collected:
     """n rows that a curation keeps, of candidates of which a share is made by a model and the others are real.
 
-    `sample(batch, n)` gives the n made rows of a batch, at most n of this function at a time. UserError if `most` candidates
-    a row are not enough.
+    `sample(batch, before, k)` gives the k made rows of a batch, `before` made rows having gone before it. UserError if `most`
+    candidates a row are not enough.
     """
     share = 1.0 if arm.curation is None else arm.curation.build().share(contamination=arm.contamination)
     batches: list[Pool] = []
-    have, wanted = 0, min(math.ceil(n / share), most * n)
+    have, made, wanted = 0, 0, min(math.ceil(n / share), most * n)
     while True:
         while have < wanted:
             more = min(n, wanted - have)
-            n_made = round(arm.contamination * more)
-            both = Pool.concat([sample(len(batches), n_made), spare.take(more - n_made)])
-            batches.append(both if n_made == more else both.take(rng.permutation(more)))
-            have += more
+            n_made = round(arm.contamination * (have + more)) - made  # of all so far: no batch is too small for its share
+            parts = [sample(len(batches), made, n_made)] if n_made else []
+            parts += [spare.take(more - n_made)] if n_made < more else []
+            batches.append(parts[0] if len(parts) == 1 else Pool.concat(parts).take(rng.permutation(more)))
+            have, made = have + more, made + n_made
         candidates = Pool.concat(batches)
         kept = Kept(np.arange(have)) if arm.curation is None else curate(candidates)
         if len(kept.rows) >= n:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from .agree import agree_on_arm, agree_on_members, agree_on_names, agree_on_reader
-from .arms import Arm, Member, Start, with_controls
+from .arms import ARM_KEYS, MEMBER_KEYS, Arm, Member, Start, with_controls
 from .data import Imbalance
 from .errors import UserError, nearest
 from .plugins import Part, explain, find, under
@@ -26,23 +26,32 @@ def _arms(written: Any) -> Any:
     """`[replace, real]` and `{replace: }` are short for `{replace: {use: replace}, ...}`."""
     if isinstance(written, str):
         written = [written]
-    if isinstance(written, Sequence):
-        written = dict.fromkeys(written)
-    return _each(written, lambda name, arm: Arm.parse(arm))
+    return _each(_named(written), lambda name, arm: Arm.parse(arm))
 
 
 def _members(written: Any) -> Any:
     """`[causal-lm, ngram]` is short for `{causal-lm: {use: causal-lm}, ...}`."""
-    if isinstance(written, Sequence) and not isinstance(written, str):
-        written = dict.fromkeys(written)
-    return _each(written, Member.parse)
+    return _each(_named(written), Member.parse)
+
+
+def _named(written: Any) -> Any:
+    """A list of names as a mapping of names to nothing."""
+    if not isinstance(written, Sequence) or isinstance(written, str):
+        return written
+    if wrong := [entry for entry in written if not isinstance(entry, str)]:
+        raise ValueError(f"a list holds names, not {wrong[0]!r}; settings are written under a name, as in `name: {{use: ...}}`")
+    return dict.fromkeys(written)
 
 
 def _each(written: Any, parse: Callable[[str, Any], Any]) -> Any:
     """The parsed values of a mapping, each of which may be left out if its name says it all; what is no mapping pydantic refuses."""
     if not isinstance(written, Mapping):
         return written
-    return {name: under(str(name), lambda name=name, value=value: parse(str(name), value or str(name))) for name, value in written.items()}
+    complete = {
+        name: value or str(name) if not isinstance(value, Mapping) or not value else {"use": str(name), **value}
+        for name, value in written.items()
+    }
+    return {name: under(str(name), lambda name=name, value=value: parse(str(name), value)) for name, value in complete.items()}
 
 
 def _imbalance(written: Any) -> Any:
@@ -51,6 +60,10 @@ def _imbalance(written: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+
+
+OWN = {"policies": ARM_KEYS, "generators": MEMBER_KEYS}
+"""Keys beside `use` that are not settings of the part itself."""
 
 
 class Experiment(BaseModel):
@@ -111,7 +124,7 @@ class Experiment(BaseModel):
             agree_on_reader(part, **have, key="metrics")
         agree_on_names(self.metrics)
         for name, arm in self.policies.items():
-            agree_on_arm(arm, **have, key=f"policies.{name}")
+            agree_on_arm(arm, **have, size=self.size, candidates=self.candidates, key=f"policies.{name}")
         return self
 
     @cached_property
@@ -223,9 +236,13 @@ def _apply(written: dict[str, Any], change: str) -> None:
     for depth, key in enumerate(parents):
         if isinstance(inner.get(key), str) or inner.get(key) is None:
             inner[key] = {"use": inner[key]} if inner.get(key) else {}
+        if depth == 0 and key in OWN and isinstance(inner[key], list):
+            inner[key] = dict.fromkeys(map(str, inner[key]))
         inner = inner[key]
         if not isinstance(inner, dict):
             raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} holds {inner!r}, which has no keys")
-    if last == "use":
+    if last == "use":  # the old part's settings mean nothing to the new one; what belongs to the arm or the member stays
+        kept = {name: inner[name] for name in OWN.get(parents[0], ()) if len(parents) == 2 and name in inner}
         inner.clear()
+        inner.update(kept)
     inner[last] = _parse(text, change)

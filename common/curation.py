@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
 from .metrics import Evidence
-from .pool import Pool
+from .pool import EDITED, REAL, Pool
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -41,9 +41,19 @@ class Kept:
         return cls(rows, json.loads((folder / "figures.json").read_text()), edited)
 
     def of(self, candidates: Pool) -> Pool:
-        """The kept rows with the notes of the candidates they were."""
+        """The kept rows with the notes of the candidates they were. A real row that was rewritten is no longer one: it counts as
+        born in the latest generation there is, at depth 1, its source `edited`."""
         rows = candidates.take(self.rows)
-        return rows if self.edited is None else rows.with_data(self.edited)
+        if self.edited is None:
+            return rows
+        same = [old == new for old, new in zip(rows.row_digests(), self.edited.row_digests(), strict=True)]
+        written = ~np.array(same) & (rows.array("_generation") == REAL)
+        latest = candidates.array("_generation").max()
+        return rows.with_data(self.edited).note(
+            generation=np.where(written, latest, rows.array("_generation")),
+            depth=np.where(written, 1.0, rows.array("_depth")),
+            source=np.where(written, EDITED, rows.array("_source").astype(str)),
+        )
 
 
 class Curation(Protocol):
@@ -211,7 +221,7 @@ class Detect:
     abilities: ClassVar[tuple[str, ...]] = ("detect",)
 
     def share(self, *, contamination: float) -> float:
-        return max(1 - contamination, 0.05)  # a detector that misses nothing keeps the real rows
+        return 1 - contamination  # a detector that misses nothing keeps the real rows
 
     def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
         threshold = self.threshold

@@ -77,6 +77,8 @@ class Generator(Protocol):
     """Whether `sample` makes use of `given` rows; if not, a config that asks for prompts is refused."""
     conditional: ClassVar[bool] = False
     """Whether it learns and makes the column `label` too where a pool has one; if not, `labels: conditional` is refused."""
+    classes: int = 0
+    """For conditional ones: how many classes the data has, set before `fit`; a pool need not hold a row of each."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted: ...
 

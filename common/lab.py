@@ -64,6 +64,13 @@ class Lab:
         self._check_reserve(len(splits["train"]) - wanted.size, of=len(splits["train"]))
         return splits
 
+    @cached_property
+    def classes(self) -> int:
+        """How many classes the data has, where generators are told of them; else 0."""
+        if self.experiment.labels == "none":
+            return 0
+        return 1 + max(int(pool.array("label").max()) for pool in self.splits.values() if "label" in pool)
+
     def _check_rows(self, splits: Mapping[str, Pool]) -> None:
         wanted = self.experiment
         if len(splits["train"]) < wanted.size:
@@ -92,9 +99,7 @@ class Lab:
     def _check_reserve(self, spare: int, *, of: int) -> None:
         wanted = self.experiment
         for name, arm in wanted.arms.items():
-            needed = self.reserved(arm) + spare_rows(
-                arm, size=wanted.size, collections=(wanted.generations + 1) * len(wanted.members)
-            )  # fmt: skip
+            needed = self.reserved(arm) + len(wanted.members) * spare_rows(arm, size=wanted.size, generations=wanted.generations)
             if needed > spare:
                 why = "" if name in wanted.policies else " (which controls: auto adds)"
                 raise UserError(
@@ -161,6 +166,8 @@ class Lab:
         def build(folder: Path, scratch: Path) -> None:
             self.say(saying)
             generator = part.build()
+            if self.classes:
+                generator.classes = self.classes
             if start is not None:
                 generator.load(start.folder / "model")
             fitted = generator.fit(train, seed=seed, scratch=scratch, fresh=fresh)
@@ -177,6 +184,8 @@ class Lab:
             "fresh": fresh,
             "seed": seed,
         }
+        if self.classes:
+            recipe["classes"] = self.classes
         return self._make(recipe, build)
 
     def sample(self, member: Member, model: Artifact, *, n: int, seed: int, given: Pool | None = None) -> Pool:

@@ -14,6 +14,8 @@ import pyarrow.feather
 
 REAL = -1
 """The birth generation of a real row."""
+EDITED = "edited"
+"""The source of a row that was real until a model rewrote some of it."""
 
 
 class Pool:

@@ -8,7 +8,7 @@ import sys
 import pandas
 import pytest
 import yaml
-from autophagy import experiment, load_config, run
+from autophagy import UserError, experiment, load_config, run
 from autophagy.common import cli
 from autophagy.common.lab import Lab
 from autophagy.common.plugins import registered
@@ -129,8 +129,21 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ),
         (
             {"policies": {"a": {"use": "replace", "contamination": 0.5}}},
-            "policies.a: needs 20 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+            "policies.a: needs 15 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
         ),
+        ({"policies": {"a": {"use": "replace", "contamination": 0.01}}}, "policies.a.contamination: 0.01 of size: 10 is less than one row"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "prune", "keep": 0.04}}}},
+            "policies.a.curation: prune would keep 0.04 of what it is shown",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "keep": 1, "error": 1}}}},
+            "policies.a.curation: verify would keep 0 of what it is shown",
+        ),
+        ({"policies": [{"use": "replace"}]}, "policies: a list holds names, not {'use': 'replace'}"),
+        ({"generator": None, "generators": [{"use": "gaussian"}, "gaussian"]}, "generators: a list holds names, not {'use': 'gaussian'}"),
+        ({"generator": None, "generators": {"a": {"use": "gaussian", "base": True}, "b": "gaussian"}}, "generators.a.base: settings that"),
+        ({"generator": None, "generators": {"real": "gaussian", "b": "gaussian"}}, "generators: 'real' is what the audit calls rows"),
         (
             {"policies": ["accumulate"], "controls": "auto"},
             "policies.real-growing (which controls: auto adds): needs 30 real rows that no generation has seen",
@@ -288,3 +301,21 @@ def test_every_regime_has_a_small_config_in_every_modality_it_applies_to():
     assert shown["analytic"] >= everywhere
     assert shown["text"] >= everywhere | tracks | {"minhash-dedup", "token-edit"}
     assert shown["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}
+
+
+def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
+    curated = ROOT / "configs" / "analytic" / "curation.yaml"
+    arms = load_config(
+        curated, ["policies.scraped.use=accumulate", "policies.replace.curation=dedup", "policies.verify.curation.keep=0.2"]
+    ).arms
+    assert arms["scraped"].policy.use == "accumulate" and arms["scraped"].contamination == 0.5
+    assert arms["replace"].curation.use == "dedup" and arms["replace"].policy.use == "replace"
+    assert arms["verify"].curation.settings["keep"] == 0.2
+    population = ROOT / "configs" / "text" / "population.yaml"
+    with pytest.raises(UserError, match=r"generators\.causal-lm\.base\.training: unknown setting"):
+        load_config(population, ["generators.causal-lm.use=ngram"])  # what its base was is not dropped in silence
+    members = load_config(population, ["generators.causal-lm.use=ngram", "generators.causal-lm.base={}"]).members
+    assert members["causal-lm"].part.use == "ngram" and members["causal-lm"].base_settings is not None
+    listed = tmp_path / "listed.yaml"
+    listed.write_text(yaml.safe_dump(ANALYTIC))
+    assert load_config(listed, ["policies.replace.curation=dedup"]).arms["replace"].curation.use == "dedup"

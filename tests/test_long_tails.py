@@ -79,6 +79,15 @@ def test_labelled_generators_keep_labels_and_images_together_round_the_loop(gene
     assert set(rows.generation) == {0, 1, 2, 3}
 
 
+@pytest.mark.parametrize("generator", ["vae", "gmm", "diffusion"])
+def test_a_class_that_the_first_pool_lacks_may_come_later(generator, tmp_path):
+    """Twelve rows do not hold ten classes; unseen real rows bring the others."""
+    arms = {"scraped": {"use": "replace", "contamination": 0.5}, "fresh": {"use": "real-fresh"}}
+    written = {**VISION, "labels": "conditional", "generator": TINY[generator], "policies": arms, "seeds": [0], "init": "previous"}
+    rows = run(experiment({**written, "size": 12, "eval_size": 10, "metrics": ["pixel-variance"]}), store=tmp_path)
+    assert set(rows.generation) == {0, 1, 2, 3}
+
+
 def test_a_conditional_model_makes_the_class_it_names(tmp_path):
     """Images of class k are all of grey level 60 k: the label a row comes with is the class its pixels show."""
     from autophagy.common.plugins import Part

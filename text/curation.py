@@ -18,8 +18,8 @@ from .metrics import words
 class MinHashDedup:
     """Drops rows whose word n-grams overlap with those of an earlier candidate by more than `similarity` (Lee et al. 2022, sec. 4.2).
 
-    Jaccard similarity, estimated by MinHash and looked up by locality-sensitive hashing: a few pairs near the threshold fall on
-    its other side.
+    Jaccard similarity, estimated by MinHash (a few pairs near the threshold fall on its other side); which earlier rows a row is
+    held against at all is looked up by locality-sensitive hashing at four fifths of the threshold, so that few are overlooked.
     """
 
     similarity: Annotated[float, Field(gt=0, lt=1)] = 0.7
@@ -35,15 +35,14 @@ class MinHashDedup:
     def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
         from datasketch import MinHash, MinHashLSH
 
-        index = MinHashLSH(threshold=self.similarity, num_perm=self.permutations)
-        rows = []
+        index, sketches = MinHashLSH(threshold=0.8 * self.similarity, num_perm=self.permutations), {}
         for row, text in enumerate(candidates.list("text")):
             sketch = MinHash(num_perm=self.permutations)
             sketch.update_batch([gram.encode() for gram in self._grams(text)])
-            if not index.query(sketch):
-                index.insert(str(row), sketch)
-                rows.append(row)
-        return Kept(np.array(rows, dtype=np.int64))
+            if all(sketch.jaccard(sketches[near]) <= self.similarity for near in index.query(sketch)):
+                index.insert(row, sketch)
+                sketches[row] = sketch
+        return Kept(np.array(list(sketches), dtype=np.int64))
 
     def _grams(self, text: str) -> set[str]:
         """Word n-grams of a row; a row of fewer words is one of its own."""

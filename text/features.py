@@ -31,7 +31,8 @@ class LSA:
     """Latent semantic analysis (Deerwester et al. 1990): weighted counts of words and word pairs, projected to `features` directions.
 
     Words, weights and directions are learned from the real training rows alone, on which every direction has unit variance. It
-    sees what a text is about, hardly its grammar: `reader` tells real from made far better, this one costs next to nothing.
+    sees what a text is about, hardly its grammar, and costs next to nothing. Which feature model sees more depends on the chain: this
+    one follows the slow drift of a fine-tuned language model that `reader` hardly notices, `reader` an n-gram model's nonsense.
     """
 
     features: Annotated[int, Field(ge=2)] = 64

@@ -55,6 +55,7 @@ class Diffusion:
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
     conditional: ClassVar[bool] = True
+    classes: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         if any(count % 8 for count in self.channels):
@@ -66,7 +67,7 @@ class Diffusion:
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
         x = torch.from_numpy(to_unit(pool.array("image"))).permute(0, 3, 1, 2).contiguous().to(device())  # [n, c, h, w]
-        self._shares = shares_of(pool, classes=0 if self._shares is None else len(self._shares))
+        self._shares = shares_of(pool, classes=max(self.classes, 0 if self._shares is None else len(self._shares)))
         labels = torch.from_numpy(pool.array("label").copy()).to(device()) if self._shares is not None else None
         with seeded(derive(seed, "weights")):
             if self._network is None or fresh:

@@ -53,6 +53,7 @@ class GMM:
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
     conditional: ClassVar[bool] = True
+    classes: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
@@ -61,7 +62,7 @@ class GMM:
         images = pool.array("image")
         x = to_unit(images).reshape(len(images), -1).astype(np.float64)
         labels = pool.array("label") if "label" in pool else np.zeros(len(x), dtype=np.int64)
-        known = len(self._arrays["class_shares"]) if self._arrays else 0
+        known = max(self.classes, len(self._arrays["class_shares"]) if self._arrays else 0)
         pca = PCA(min(self.dimensions, *x.shape), svd_solver="full")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the share of explained variance of images that are all equal

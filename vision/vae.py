@@ -87,6 +87,7 @@ class VAE:
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
     conditional: ClassVar[bool] = True
+    classes: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         self._network: Network | None = None
@@ -94,7 +95,7 @@ class VAE:
         self._shares: np.ndarray | None = None
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
-        self._shares = shares_of(pool, classes=self._classes)
+        self._shares = shares_of(pool, classes=max(self.classes, self._classes))
         x, told = self._tensors(pool)
         with seeded(derive(seed, "weights")):
             if self._network is None or fresh:

@@ -29,6 +29,8 @@ AXES = {
     "memorisation": "Does it repeat its training data?",
     "mixture": "How real is what it trains on, and what is kept of what is made?",
 }
+SHARED = ("fidelity", "diversity", "tail")
+"""Axes whose numbers mean the same in every modality; likelihoods have units of their own."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
             policies=[(policy, charts.colour(policy, policies)) for policy in policies],
             answers=[answer(run) for run in read],
             headlines=[charts.lines(run.rows, run.headline, policies, height=260) for run in read],
+            shared=[charts.beside({run.name: run.rows for run in read}, metric) for metric in shared_metrics(read)],
+            run_colours=dict(zip([run.name for run in read], charts.BESIDE, strict=False)),
             axes=[(axis, about, [_charts_of(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
             mixtures=[charts.mixture(run.rows) for run in read],
             steps=[_steps(run) for run in read],
@@ -147,6 +151,21 @@ def final_table(run: Run) -> list[dict[str, Any]]:
         lines.append({"metric": metric, "axis": about.axis, "unit": about.unit, "better": about.higher_is_better,
                       "floor": found.floor.mean(), "first": first, "ends": ends})  # fmt: skip
     return lines
+
+
+def shared_metrics(runs: Sequence[Run]) -> list[str]:
+    """Numbers of fidelity, diversity and tails that two or more runs have, each with a floor that generation 0 differs from."""
+    if not 1 < len(runs) <= len(charts.BESIDE) or len({run.name for run in runs}) < len(runs):
+        return []
+    found = []
+    for metric in runs[0].rows.metric.unique():
+        own = [run.rows[run.rows.metric == metric] for run in runs]
+        if "/" in metric or any(rows.empty or rows.axis.iloc[0] not in SHARED or rows.floor.isna().all() for rows in own):
+            continue
+        gaps = [abs(rows[rows.generation == 0].value.mean() - rows.floor.mean()) for rows in own]
+        if all(gap > 1e-9 for gap in gaps) and set.intersection(*(set(rows.policy) for rows in own)):
+            found.append(metric)
+    return found
 
 
 def _any(runs: Sequence[Run], axis: str) -> bool:

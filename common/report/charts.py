@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair
@@ -11,6 +11,7 @@ import pandas
 # Okabe & Ito 2008: eight colours that colour-blind readers can tell apart (black left out, yellow last)
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
+BESIDE = ("#882255", "#117733", "#332288", "#DDCC77")  # Tol's muted colours: runs, as against policies
 FLOOR = "#888888"
 
 
@@ -83,6 +84,48 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
         "title": metric.replace("_", " "),
         "unit": f"{about.unit}{arrow}",
         "spec": altair.layer(*layers).properties(width="container", height=height).to_dict(),
+    }
+
+
+def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any]:
+    """One statistic of several runs on one axis, a panel per policy.
+
+    Shares mean the same everywhere: 0 is the run's floor. Distances do not: 0 is the floor, 1 where the run's generation 0 stood.
+    """
+    found, share = [], all(rows[rows.metric == metric].unit.iloc[0].startswith("share") for rows in tables.values())
+    for run, rows in tables.items():
+        data = over_seeds(rows[rows.metric == metric])
+        floor, first = data.floor.mean(), data[data.generation == 0]["mean"].mean()
+        scaled = {name: (data[name] - floor) / (1 if share else abs(first - floor)) for name in ("mean", "low", "high")}
+        found.append(data.assign(run=run, measured=data["mean"], **scaled))
+    data = pandas.concat(found)
+    shared = [policy for policy in data.policy.unique() if data[data.policy == policy].run.nunique() > 1]
+    base = altair.Chart(data[data.policy.isin(shared)]).encode(
+        x=altair.X("generation:Q", axis=altair.Axis(tickMinStep=1, format="d", title="generation", grid=False)),
+        color=altair.Color("run:N", scale=altair.Scale(domain=list(tables), range=BESIDE[: len(tables)]), legend=None),
+    )
+    title = "above the floor" if share else "from the floor, generation 0 = 1"
+    tooltip = [
+        *("run:N", "policy:N"),
+        altair.Tooltip("generation:Q", format="d"),
+        altair.Tooltip("mean:Q", format=".3g", title=title),
+        altair.Tooltip("measured:Q", format=".4g", title="as measured"),
+        altair.Tooltip("n:Q", format="d", title="rows measured"),
+    ]
+    y = altair.Y("mean:Q", title=title)
+    chart = (
+        altair.layer(
+            base.mark_area(opacity=0.18).encode(y=altair.Y("low:Q", title=title), y2="high:Q"),
+            base.mark_line(strokeWidth=2).encode(y=y),
+            base.mark_point(filled=True, size=45, opacity=1).encode(y=y, tooltip=tooltip, shape=altair.Shape("run:N", legend=None)),
+        )
+        .properties(width=190, height=170)
+        .facet(altair.Facet("policy:N", title=None, sort=shared), columns=4)
+    )
+    return {
+        "title": metric.replace("_", " "),
+        "unit": "0: real against real" + ("" if share else " · 1 away: generation 0"),
+        "spec": chart.to_dict(),
     }
 
 
