@@ -124,7 +124,7 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
     )
     return {
         "title": metric.replace("_", " "),
-        "unit": "0: real against real" + ("" if share else " · 1 away: generation 0"),
+        "unit": "0: real against real" if share else "0: real against real · 1 away: generation 0",
         "spec": chart.to_dict(),
     }
 
