@@ -6,9 +6,11 @@ import re
 import shutil
 
 import numpy as np
+import pandas
 import pytest
 from autophagy import experiment, write_report
 from autophagy.common.pool import Pool
+from autophagy.common.report import charts
 from autophagy.common.run import write
 from autophagy.common.sweep import Outcome
 from autophagy.text import show as text_show
@@ -117,3 +119,35 @@ def test_a_real_browser_draws_every_chart_and_runs_nothing_else(run_folder, tmp_
         assert browser.execute_script("return document.querySelector('h1').textContent").startswith("Is <b>this</b>")
     finally:
         browser.quit()
+
+
+def test_side_by_side_puts_floors_at_0_and_generation_0_at_1_away():
+    def rows(first, floor, unit, policies=("replace", "real")):
+        lines = [
+            {
+                "metric": "m",
+                "policy": policy,
+                "seed": seed,
+                "generation": g,
+                "value": first + g * step,
+                "floor": floor,
+                "unit": unit,
+                "n": 9,
+            }
+            for policy, step in zip(policies, (5.0, 0.0), strict=True)
+            for seed in (0, 1)
+            for g in (0, 1, 2)
+        ]
+        return pandas.DataFrame(lines).assign(n=9)
+
+    def drawn(spec):
+        [data] = spec["datasets"].values()
+        return {(line["run"], line["policy"], line["generation"]): line["mean"] for line in data}
+
+    one, two = rows(30.0, 10.0, "squared distance"), rows(3.0, 5.0, "squared distance", ("replace", "mix"))
+    found = drawn(charts.beside({"one": one, "two": two}, "m")["spec"])
+    assert found["one", "replace", 0] == 1 and found["one", "replace", 2] == 1.5
+    assert found["two", "replace", 0] == -1, "below the floor stays below"
+    assert {policy for _, policy, _ in found} == {"replace"}, "policies that both runs have"
+    shares = drawn(charts.beside({"one": rows(0.7, 0.9, "share"), "two": rows(0.5, 0.8, "share")}, "m")["spec"])
+    assert shares["one", "real", 0] == pytest.approx(-0.2) and shares["two", "real", 0] == pytest.approx(-0.3)
