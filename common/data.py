@@ -74,3 +74,14 @@ def long_tailed(pool: Pool, imbalance: Imbalance) -> Pool:
     rng = stream(0, "imbalance")
     chosen = [rng.permutation(np.flatnonzero(labels == name))[:count] for name, count in zip(classes, wanted, strict=True)]
     return pool.take(np.sort(np.concatenate(chosen)))
+
+
+def tailed(splits: Mapping[str, Pool], imbalance: Imbalance, *, eval_size: int) -> Mapping[str, Pool]:
+    """Splits dealt anew from a long-tailed part of the data. The feature model learns from all real rows but the measured ones:
+    a yardstick for rare classes must have seen them."""
+    pool = Pool.concat([splits["train"], splits["heldout"], splits["control"]])
+    pool = pool.note(row=np.arange(len(pool)))
+    found = dict(deal(long_tailed(pool, imbalance), eval_size=eval_size, where="imbalance"))
+    measured = np.concatenate([found[name].array("_row") for name in ("heldout", "control")])
+    found["features"] = pool.take(np.setdiff1d(np.arange(len(pool)), measured))
+    return {name: split.without("row") for name, split in found.items()}

@@ -6,13 +6,9 @@ policies share generation 0, and whatever else they happen to have in common.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +19,13 @@ from .arms import Arm, Member
 from .collect import spare_rows
 from .config import Experiment
 from .curation import Kept
-from .data import Imbalance, deal, long_tailed
+from .data import tailed
 from .errors import UserError
 from .metrics import Evidence
 from .plugins import Part
 from .policies import reserve_rows
 from .pool import Pool
+from .provenance import provenance
 from .seeds import derive, stream
 from .store import Artifact, Store
 
@@ -275,39 +272,7 @@ class Lab:
         return recipe, parts
 
 
-def tailed(splits: Mapping[str, Pool], imbalance: Imbalance, *, eval_size: int) -> Mapping[str, Pool]:
-    """Splits dealt anew from a long-tailed part of the data. The feature model learns from all real rows but the measured ones:
-    a yardstick for rare classes must have seen them."""
-    pool = Pool.concat([splits["train"], splits["heldout"], splits["control"]])
-    pool = pool.note(row=np.arange(len(pool)))
-    found = dict(deal(long_tailed(pool, imbalance), eval_size=eval_size, where="imbalance"))
-    measured = np.concatenate([found[name].array("_row") for name in ("heldout", "control")])
-    found["features"] = pool.take(np.setdiff1d(np.arange(len(pool)), measured))
-    return {name: split.without("row") for name, split in found.items()}
-
-
 def inputs_of(part: Part) -> Mapping[str, str]:
     """Digests of the files a part's settings point at (a pretrained checkpoint), if it has any: names are not contents."""
     made = part.build()
     return made.inputs() if hasattr(made, "inputs") else {}
-
-
-RECORDED = (
-    *("autophagy", "torch", "torchvision", "transformers", "tokenizers"),
-    *("diffusers", "accelerate", "torchmetrics", "numpy", "pyarrow"),
-)
-"""Packages whose versions are kept with every artifact."""
-
-
-def provenance() -> dict[str, str]:
-    """Where and with what something was made. Written beside results, never part of a key."""
-    device = os.environ.get("AUTOPHAGY_DEVICE", "auto")
-    if device == "auto" and (torch := sys.modules.get("torch")):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = {"machine": platform.machine(), "system": platform.system(), "device": device}
-    return {"python": platform.python_version(), **where, **_versions()}
-
-
-@cache
-def _versions() -> Mapping[str, str]:
-    return {name: importlib.metadata.version(name) for name in RECORDED}
