@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import numpy as np
 from pydantic import Field
 from scipy.optimize import linear_sum_assignment
-from scipy.spatial import cKDTree
 
-from .metrics import Evidence
+from .features import nearest
+from .metrics import Evidence, alarm_threshold
 from .pool import EDITED, REAL, Pool
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -88,10 +88,8 @@ def scores(evidence: Evidence, pool: Pool, *, by: Literal["base", "features"]) -
     if by == "base":
         nats = evidence.base.score(pool)
         return nats / np.maximum(1, evidence.base.tokens(pool)) if hasattr(evidence.base, "tokens") else nats
-    real, own = (evidence.features(rows)["features"].astype(np.float64) for rows in (evidence.real, pool))
-    if pool.digest == evidence.real.bare().digest:
-        return cKDTree(real).query(own, k=2)[0][:, 1]  # not the row itself
-    return cKDTree(real).query(own)[0]
+    real, own = (evidence.features(rows)["features"] for rows in (evidence.real, pool))
+    return nearest(own, real, but_itself=pool.digest == evidence.real.bare().digest)
 
 
 @dataclass(frozen=True)
@@ -226,6 +224,6 @@ class Detect:
     def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
         threshold = self.threshold
         if threshold is None:
-            threshold = float(np.quantile(evidence.model.detect(evidence.real.bare()), 1 - self.false_positives, method="higher"))
+            threshold = alarm_threshold(evidence.model.detect(evidence.real.bare()), self.false_positives)
         z = evidence.model.detect(candidates)
         return Kept(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": (z > threshold).mean()})

@@ -121,6 +121,7 @@ def _effective_number(weights: np.ndarray) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def nearest(x: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Distance of every row of x [n, d] to the nearest of `among` [m, d], float64 [n]."""
-    return cKDTree(among.astype(np.float64)).query(x.astype(np.float64))[0]
+def nearest(x: np.ndarray, among: np.ndarray, *, but_itself: bool = False) -> np.ndarray:
+    """Distance of every row of x [n, d] to the nearest of `among` [m, d], float64 [n]; `but_itself` where x is `among`."""
+    place = 2 if but_itself else 1
+    return cKDTree(among.astype(np.float64)).query(x.astype(np.float64), k=[place])[0][:, 0]

@@ -203,6 +203,11 @@ class HeldOutScore:
         return {"heldout_nats": evidence.model.score(evidence.heldout).mean()}
 
 
+def alarm_threshold(z: np.ndarray, false_positives: float) -> float:
+    """The z above which so large a share of unmarked rows is flagged, at most; z float64 [n] of unmarked rows."""
+    return float(np.quantile(z, 1 - false_positives, method="higher"))
+
+
 def _features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Features of made and of held-out rows."""
     return evidence.features(evidence.made)["features"], evidence.features(evidence.heldout)["features"]
@@ -229,7 +234,7 @@ class Watermarked:
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
         made, heldout, real = (evidence.model.detect(pool.bare()) for pool in (evidence.made, evidence.heldout, evidence.real))
-        threshold = np.quantile(real, 1 - self.false_positives, method="higher")
+        threshold = alarm_threshold(real, self.false_positives)
         ranks = rankdata(np.concatenate([made, heldout]))[: len(made)]  # the Mann-Whitney form of the area
         return {
             "watermark_detected": (made > threshold).mean(),

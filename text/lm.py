@@ -19,7 +19,7 @@ from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
 from .checkpoint import check_architecture, checkpoint, digests
-from .sampling import Sampling, Watermark, distribution
+from .sampling import Sampling, Watermark, distribution, watermark_of
 from .tokens import END, train_bpe
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
@@ -227,7 +227,7 @@ class CausalLM:
         return np.array([watermark.z(row) for row in self._tokens(pool.list("text"))], dtype=np.float64)
 
     def _watermark(self) -> Watermark | None:
-        return None if self.sampling.watermark is None else Watermark(self.sampling.watermark, self._model.config.vocab_size)
+        return watermark_of(self.sampling.watermark, self._model.config.vocab_size)
 
     @torch.inference_mode()
     def read(self, pool: Pool) -> np.ndarray:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import stream
-from .sampling import Sampling, Watermark, distribution
+from .sampling import Sampling, Watermark, distribution, watermark_of
 from .tokens import END, train_bpe
 
 CHUNK = 256
@@ -90,7 +90,7 @@ class NGram:
         self._orders = [Order(keys, counts, self._base) for keys, counts in reversed(tables)]
         cut = np.mean([sequence[-1] != self._end for sequence in sequences])
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.float64)
-        figures = {"rows_cut_at_context": float(cut), "types": float(len(grams) and len(tables[0][0]))}
+        figures = {"rows_cut_at_context": float(cut), "types": float(len(tables[0][0]))}
         return Fitted.once("tokens", len(pool), each=lengths, figures=figures)
 
     @property
@@ -204,7 +204,7 @@ class NGram:
         return found[which]
 
     def _watermark(self) -> Watermark | None:
-        return None if self.sampling.watermark is None else Watermark(self.sampling.watermark, self._size)
+        return watermark_of(self.sampling.watermark, self._size)
 
     # ---- scoring --------------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,3 +91,9 @@ class Watermark:
             return 0.0
         greens = sum(bool(self.green(previous)[token]) for previous, token in pairs)
         return float((greens - self.gamma * len(pairs)) / np.sqrt(len(pairs) * self.gamma * (1 - self.gamma)))
+
+
+@cache
+def watermark_of(settings: GreenList | None, vocabulary: int) -> Watermark | None:
+    """The watermark of these settings, its green lists drawn once for all who ask; None for none."""
+    return None if settings is None else Watermark(settings, vocabulary)
