@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from .tokens import END, train_bpe
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
 
-CHUNK = 256
+CHUNK = 128
 """Rows sampled at once. A constant, and short chunks are filled up: a row's bits never depend on how many are asked for."""
 SCORED = 16
 """Rows scored at once; small, because every position keeps its logits over the vocabulary."""
@@ -65,7 +66,7 @@ class CausalLM:
     context: Annotated[int, Field(ge=2)] = 64
     prompt_tokens: Annotated[int, Field(ge=1)] = 16
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     modality: ClassVar[str] = "text"
     columns: ClassVar[tuple[str, ...]] = ("text",)
     continues: ClassVar[bool] = True
@@ -154,10 +155,11 @@ class CausalLM:
         watermark = self._watermark()
         draws = torch.from_numpy(np.resize(uniforms, (CHUNK, uniforms.shape[1]))).to(device())
         cache = StaticCache(config=self._model.config, max_cache_len=self.context + 1)
+        kept = {"cache" if "cache" in inspect.signature(self._model.forward).parameters else "past_key_values": cache}  # its older name
         ended = torch.zeros(CHUNK, dtype=torch.bool, device=device())
         made = []
         for step in range(self.context + 1 - tokens.shape[1]):
-            logits = self._model(tokens, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1].double()
+            logits = self._model(tokens, **kept, use_cache=True, logits_to_keep=1).logits[:, -1].double()
             if step == 0:
                 logits[:, end] = -torch.inf  # an empty row could not be learned from
             chances = distribution(logits, self.sampling)  # [CHUNK, vocabulary]
