@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,12 +83,12 @@ def mean_depth(train: Pool, fitted: Fitted) -> float:
 
 
 def row_of(
-    metric: str, axis: str, value: float, unit: str, higher_is_better: bool | None = None, floor: float | None = None, n: int = 0
+    metric: str, axis: str, value: float, unit: str, higher_is_better: bool | None = None, *, n: int, floors: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """One tidy row: a single number and what it means."""
+    """One tidy row: a single number, what it means, the mean and scatter of its floors, and how many rows it was read off."""
     return {
         "metric": metric, "axis": axis, "value": float(value), "unit": unit, "higher_is_better": higher_is_better,
-        "floor": floor, "n": n,
+        "floor": float(np.mean(floors)) if floors else None, "floor_sd": float(np.std(floors, ddof=1)) if len(floors) > 1 else None, "n": n,
     }  # fmt: skip
 
 

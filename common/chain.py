@@ -140,7 +140,8 @@ def gathered(
 def measured(
     lab: Lab, member: Member, *, made: Pool, shown: Mapping[str, Any], first: Artifact, seed: int, number: int
 ) -> Iterator[dict[str, Any]]:
-    """A row for every number of every metric, beside its floor: the same metric on real control rows and generation 0's model."""
+    """A row for every number of every metric, beside its floors: the same metric on real rows in place of made ones and
+    generation 0's model."""
     n = lab.experiment.eval_size
     shown = {
         **shown,
@@ -150,8 +151,10 @@ def measured(
         "real": shown["real"].choose(n, stream(seed, "reference")),
     }
     for metric in lab.experiment.metrics:
+        instance = metric.build()
         values = lab.measure(metric, member, shown)
-        floors = lab.measure(metric, member, {**shown, "made": lab.splits["control"], "model": first})
+        floors = [lab.measure(metric, member, {**shown, **real, "model": first}) for real in lab.floors]
         for name, value in values.items():
-            meaning = measure_of(metric.build(), name)
-            yield row_of(name, meaning.axis, value, meaning.unit, meaning.higher_is_better, floors.get(name), n)
+            meaning, known = measure_of(instance, name), [floor[name] for floor in floors if name in floor]
+            rows = min(n, getattr(instance, "at_most", n))
+            yield row_of(name, meaning.axis, value, meaning.unit, meaning.higher_is_better, n=rows, floors=known)

@@ -105,6 +105,8 @@ class Experiment(BaseModel):
     candidates: Annotated[int, Field(ge=1)] = 20
     """At most so many rows are sampled for each one that a curation keeps; a model that needs more stops the run."""
     metrics: Annotated[tuple[Annotated[Part, _part("metric")], ...], Field(min_length=1)]
+    floors: Annotated[int, Field(ge=2)] = 5
+    """The floor of every number is the mean over so many draws of real rows against real rows, of the same size each."""
     features: Annotated[Part, _part("features")] | None = None
     """The fixed feature model that feature-space metrics read; trained on real data once, never on made data."""
 

@@ -38,10 +38,22 @@ class Lab:
 
     def __init__(self, experiment: Experiment, store: Store, *, say: Say = lambda what: None):
         self.experiment, self.store, self.say = experiment, store, say
+        self.seconds: dict[str, tuple[str, float]] = {}
+        """What every stage that this lab used cost when it was made: its name and seconds, by key."""
         self._bases: dict[str, Artifact | None] = {}
+        self._depth = 0
 
     def _make(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Artifact:
-        return self.store.make(recipe, build, provenance=provenance())
+        self._depth += 1
+        try:
+            artifact = self.store.make(recipe, build, provenance=provenance())
+        finally:
+            self._depth -= 1
+        if self._depth == 0:  # features are made inside the metric that asks first, and counted there
+            part = recipe.get("metric") or recipe.get("curation")
+            name = " ".join([recipe["stage"], *([part["use"]] if part else [])])
+            self.seconds[artifact.key] = (name, artifact.manifest["provenance"]["seconds"])
+        return artifact
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
@@ -122,6 +134,17 @@ class Lab:
         train = self.splits["train"].only(self.experiment.columns)
         order = stream(seed, "real").permutation(len(train))
         return train.take(order[: self.experiment.size]), train.take(order[self.experiment.size :])
+
+    @cached_property
+    def floors(self) -> Sequence[Mapping[str, Pool]]:
+        """Real rows in the place of `made` beside others as `heldout`: control against held-out as they were dealt, then random halves
+        of both together. The scatter of a metric over them is what chance alone does to it."""
+        found = [{"made": self.splits["control"], "heldout": self.splits["heldout"]}]
+        both, n = Pool.concat(found[0].values()), self.experiment.eval_size
+        for draw in range(1, self.experiment.floors):
+            order = stream(0, "floor", draw).permutation(2 * n)
+            found.append({"made": both.take(order[:n]), "heldout": both.take(order[n:])})
+        return found
 
     # ---- stages ---------------------------------------------------------------------------------------------------
 

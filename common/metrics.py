@@ -99,6 +99,8 @@ class PrecisionRecall:
     """
 
     k: Annotated[int, Field(ge=1)] = 3
+    at_most: Annotated[int, Field(ge=2)] = 4000
+    """Rows compared, the first ones; the cost grows with its square. Rows of numbers say how many it was."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
     measures: ClassVar[Mapping[str, Measure]] = {
@@ -107,7 +109,7 @@ class PrecisionRecall:
     }
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        precision, recall = precision_recall(*_features(evidence), k=self.k)
+        precision, recall = precision_recall(*_features(evidence, self.at_most), k=self.k)
         return {"precision": precision, "recall": recall}
 
 
@@ -118,6 +120,8 @@ class KernelDistance:
     Unlike the Frechet distance it is not biased by the number of rows, and sees more than two moments.
     """
 
+    at_most: Annotated[int, Field(ge=2)] = 4000
+    """Rows compared, the first ones; the cost grows with its square. Rows of numbers say how many it was."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
     measures: ClassVar[Mapping[str, Measure]] = {
@@ -125,7 +129,7 @@ class KernelDistance:
     }
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        return {"kernel_distance": kernel_distance(*_features(evidence))}
+        return {"kernel_distance": kernel_distance(*_features(evidence, self.at_most))}
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,8 @@ class DensityCoverage:
     """
 
     k: Annotated[int, Field(ge=1)] = 5
+    at_most: Annotated[int, Field(ge=2)] = 4000
+    """Rows compared, the first ones; the cost grows with its square. Rows of numbers say how many it was."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
     measures: ClassVar[Mapping[str, Measure]] = {
@@ -144,7 +150,7 @@ class DensityCoverage:
     }
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        density, coverage = density_coverage(*_features(evidence), k=self.k)
+        density, coverage = density_coverage(*_features(evidence, self.at_most), k=self.k)
         return {"density": density, "coverage": coverage}
 
 
@@ -208,9 +214,10 @@ def alarm_threshold(z: np.ndarray, false_positives: float) -> float:
     return float(np.quantile(z, 1 - false_positives, method="higher"))
 
 
-def _features(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+def _features(evidence: Evidence, at_most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Features of made and of held-out rows."""
-    return evidence.features(evidence.made)["features"], evidence.features(evidence.heldout)["features"]
+    made, heldout = (evidence.features(pool)["features"][:at_most] for pool in (evidence.made, evidence.heldout))
+    return made, heldout
 
 
 @dataclass(frozen=True)

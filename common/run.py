@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
         "unit": pa.string(),
         "higher_is_better": pa.bool_(),
         "floor": pa.float64(),
+        "floor_sd": pa.float64(),
         "n": pa.int64(),
     }
 )
@@ -90,10 +91,19 @@ def write(experiment: Experiment, outcome: Outcome, folder: Path) -> None:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         _replace(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
         _replace(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
-        _replace(folder / "provenance.json", lambda path: path.write_text(json.dumps(outcome.models, indent=1)))
+        made = {"models": outcome.models, "seconds": _by_stage(outcome)}
+        _replace(folder / "provenance.json", lambda path: path.write_text(json.dumps(made, indent=1)))
         _replace(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
     except OSError as error:
         raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error
+
+
+def _by_stage(outcome: Outcome) -> dict[str, float]:
+    """Seconds that each kind of stage cost when it was made, stages that chains share counted once; dearest first."""
+    found: dict[str, float] = {}
+    for name, seconds in outcome.seconds.values():
+        found[name] = found.get(name, 0.0) + seconds
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
 def _replace(path: Path, write_to: Any) -> None:

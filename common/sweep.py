@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .chain import chain
@@ -29,10 +30,12 @@ from .config import Experiment
 from .errors import UserError
 from .lab import Lab
 from .pool import REAL, Pool
+from .seeds import derive
 from .store import Store
 
 SHOWN_ROWS = 12
-"""Samples of each generation kept for the report."""
+"""Samples of each generation for the report: drawn beside the chain, from the same noise (and prompts) every time, so that one sees
+one sample change. Nothing is trained on or measured of them."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Outcome:
     rows: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Pool] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
+    seconds: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """What the stages cost when they were made: name and seconds, by key."""
 
     @property
     def steps(self) -> list[dict[str, Any]]:
@@ -128,6 +133,7 @@ def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], Outc
             joined.rows += one.rows
             joined.samples += one.samples
             joined.models += one.models
+            joined.seconds |= one.seconds
     return joined
 
 
@@ -173,6 +179,8 @@ def _follow(lab: Lab, task: Task) -> Outcome:
     lab.say = lambda what: _tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
     policy = task.policy or next(iter(wanted.arms))
     last = list(wanted.members)[-1]
+    real = lab.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
+    given = None if wanted.prompts == "none" else real.take(np.resize(np.arange(len(real)), SHOWN_ROWS))
     try:
         for generation in chain(lab, policy=policy, seed=task.seed):
             name, number = generation.member.name, generation.number
@@ -184,18 +192,17 @@ def _follow(lab: Lab, task: Task) -> Outcome:
             about = {"policy": policy, "generator": name, "seed": task.seed, "generation": number}
             outcome.rows += generation.rows
             outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
-            shown = generation.made.slice(0, SHOWN_ROWS).bare()
-            outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
+            if task.seed == wanted.seeds[0]:  # one seed is enough to look at
+                shown = lab.sample(generation.member, generation.model, n=SHOWN_ROWS, seed=derive(task.seed, "shown"), given=given)
+                outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
             if done:
                 _tell(Event(wanted.name, str(task), f"generation {number}", done=True))
                 number += 1
     except UserError as error:
         raise UserError(f"{wanted.name}, {task}, generation {number}: {error}") from error
-    if task.seed != wanted.seeds[0]:
-        outcome.samples = []  # one seed is enough to look at
-    elif policy == next(iter(wanted.arms)):
-        real = lab.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
+    if task.seed == wanted.seeds[0] and policy == next(iter(wanted.arms)):
         outcome.samples.insert(0, real.note(generation=REAL, policy="", generator=""))
+    outcome.seconds = dict(lab.seconds)
     return outcome
 
 

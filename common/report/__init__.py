@@ -44,6 +44,8 @@ class Run:
     rows: pandas.DataFrame
     samples: Pool
     models: Sequence[Mapping[str, Any]]
+    seconds: Mapping[str, float]
+    """What each kind of stage cost."""
     generators: Sequence[str]
 
     @classmethod
@@ -55,7 +57,7 @@ class Run:
             config = yaml.safe_load(config_text)
             rows = pandas.read_parquet(folder / "rows.parquet")
             samples = Pool.load(folder / "samples")
-            models = json.loads((folder / "provenance.json").read_text())
+            made = json.loads((folder / "provenance.json").read_text())
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{folder}: cannot be read: {error}") from error
         generators = list(rows.generator.unique())
@@ -63,7 +65,7 @@ class Run:
             rows["policy"] = rows.policy + " · " + rows.generator
             named = [" · ".join(pair) if pair[0] else "" for pair in zip(samples.list("_policy"), samples.list("_generator"), strict=True)]
             samples = samples.note(policy=named)
-        return cls(str(config["name"]), folder, config, config_text, rows, samples, models, generators)
+        return cls(str(config["name"]), folder, config, config_text, rows, samples, made["models"], made["seconds"], generators)
 
     @property
     def modality(self) -> str:
