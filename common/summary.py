@@ -67,8 +67,9 @@ def chains(rows: pandas.DataFrame) -> pandas.DataFrame:
             noise = SURE * np.nan_to_num(scatter).max()
             values, sign = chain.value.to_numpy(), -1.0 if about["higher_is_better"] == True else 1.0  # noqa: E712 (it may be numpy's, or None)
             floor = chain.floor.mean()
-            found.append({**about, "generator": generator, "policy": policy, "seed": seed, "floor": floor, "floor_sd": chain.floor_sd.mean(), "noise": noise,
-                          **_of_chain(values, sign=sign, floor=floor, noise=noise)})  # fmt: skip
+            names = {"generator": generator, "policy": policy, "seed": seed}
+            known = {"floor": floor, "floor_sd": chain.floor_sd.mean(), "noise": noise}
+            found.append({**about, **names, **known, **_of_chain(values, sign=sign, floor=floor, noise=noise)})
     return pandas.DataFrame(found)
 
 
@@ -122,8 +123,8 @@ def policies(found: pandas.DataFrame, *, controls: Mapping[str, str]) -> pandas.
     """
     lines = []
     for (metric, policy), own in found.groupby(["metric", "policy"], sort=False):
-        line = {**{name: own[name].iloc[0] for name in (*ABOUT, "generator")}, "policy": policy, "seeds": len(own), "floor": own.floor.mean(),
-                "floor_sd": own.floor_sd.mean()}  # fmt: skip
+        line = {name: own[name].iloc[0] for name in (*ABOUT, "generator", "policy")}
+        line |= {"seeds": len(own), "floor": own.floor.mean(), "floor_sd": own.floor_sd.mean()}
         for name in ("first", "last", "worse", "slope", "ratio"):
             line |= _spread(name, own[name].to_numpy())
         against = controls.get(own.generator.iloc[0])
