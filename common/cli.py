@@ -1,4 +1,4 @@
-"""The command line: `autophagy run | report | list | demo`."""
+"""The command line: `autophagy run | report | figures | export | list | demo`."""
 
 from __future__ import annotations
 
@@ -77,6 +77,20 @@ def report(
 
         write_report(runs, output)
         out_console.print(f"report: {output}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def figures(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `run` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")] = Path("figures"),
+    format_: Annotated[list[str], typer.Option("--format", help="pdf, svg, png; may be given several times.")] = ["pdf", "svg", "png"],  # noqa: B006
+) -> None:
+    """Write the charts of one or more runs as files for a paper."""
+    with told():
+        from .report.figures import write_figures
+
+        written = write_figures(runs, output, formats=format_)
+        out_console.print(f"{len(written)} figures: {output}", highlight=False, soft_wrap=True)
 
 
 @app.command(name="list")

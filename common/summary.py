@@ -122,7 +122,7 @@ def policies(found: pandas.DataFrame, *, controls: Mapping[str, str]) -> pandas.
     `onset` and `half_life` are means over the chains that have one, `onsets` and `half_lives` say how many have.
     """
     lines = []
-    for (metric, policy), own in found.groupby(["metric", "policy"], sort=False):
+    for (metric, _), own in found.groupby(["metric", "policy"], sort=False):
         line = {name: own[name].iloc[0] for name in (*ABOUT, "generator", "policy")}
         line |= {"seeds": len(own), "floor": own.floor.mean(), "floor_sd": own.floor_sd.mean()}
         for name in ("first", "last", "worse", "slope", "ratio"):

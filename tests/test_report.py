@@ -9,8 +9,11 @@ import numpy as np
 import pandas
 import pytest
 from autophagy import experiment, write_report
+from autophagy.common import summary
+from autophagy.common.errors import UserError
 from autophagy.common.pool import Pool
-from autophagy.common.report import charts
+from autophagy.common.report import answers, charts
+from autophagy.common.report.figures import write_figures
 from autophagy.common.run import write
 from autophagy.common.sweep import Outcome
 from autophagy.text import show as text_show
@@ -26,6 +29,7 @@ NUMBERS = [
     ("class_share/0", "tail", None),
     ("class_share/1", "tail", None),
     ("trained_rows/real", "mixture", None),
+    ("real_share", "mixture", None),
     ("steps", "cost", None),
 ]
 
@@ -41,9 +45,20 @@ def run_folder(tmp_path_factory):
             for seed in (0, 1):
                 at = {**about, "policy": policy, "seed": seed, "generation": generation, "n": 12}
                 for metric, axis, better in NUMBERS:
-                    value = (generation if policy == "replace" else 0) + rng.random()
+                    value = (generation if policy == "replace" else 0) + 0.01 * rng.random() + 1
+                    if metric == "real_share":
+                        value = float(policy == "real" or generation == 0)
                     rows.append(
-                        {**at, "metric": metric, "axis": axis, "value": value, "unit": "nats", "higher_is_better": better, "floor": 0.5}
+                        {
+                            **at,
+                            "metric": metric,
+                            "axis": axis,
+                            "value": value,
+                            "unit": "nats",
+                            "higher_is_better": better,
+                            "floor": 0.5,
+                            "floor_sd": 0.1,
+                        }
                     )
                 models.append({"policy": policy, "seed": seed, "generation": generation, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
             samples.append(Pool.of(text=HOSTILE).note(generation=generation, policy=policy))
@@ -83,42 +98,209 @@ def test_images_are_shown_as_they_are():
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
-
-
-@pytest.mark.skipif(
+needs_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
 )
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_real_browser_draws_every_chart_and_runs_nothing_else(run_folder, tmp_path):
+
+
+@pytest.fixture(scope="module")
+def browser(run_folder, tmp_path_factory):
+    """A real browser that has drawn the report of `run_folder`."""
     from selenium import webdriver
     from selenium.webdriver.support.ui import WebDriverWait
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
+    downloads = tmp_path_factory.mktemp("downloads")
     for flag in (
         "--headless",
         "--no-sandbox",
         "--disable-gpu",
         "--disable-background-networking",
         "--disable-component-update",
-        f"--user-data-dir={tmp_path}",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
         browser.get((run_folder / "report.html").as_uri())
         WebDriverWait(browser, 60).until(lambda page: page.execute_script("return document.documentElement.dataset.drawn") == "yes")
-        charts, drawn = browser.execute_script(
-            "return [document.querySelectorAll('.chart').length, document.querySelectorAll('.chart svg').length]"
-        )
-        assert charts == drawn >= 8
-        assert browser.title != "owned"
-        assert browser.execute_script("return document.querySelectorAll('.samples script').length") == 0
-        assert not [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
-        assert browser.execute_script("return document.querySelector('h1').textContent").startswith("Is <b>this</b>")
+        browser.downloads = downloads
+        yield browser
     finally:
         browser.quit()
+
+
+in_a_browser = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@needs_browser
+@in_a_browser
+def test_a_real_browser_draws_every_chart_and_runs_nothing_else(browser):
+    drawn = "return [document.querySelectorAll('.chart').length, document.querySelectorAll('.chart svg').length]"
+    charts, drawings = browser.execute_script(drawn)
+    assert charts == drawings >= 8
+    assert browser.title != "owned"
+    assert browser.execute_script("return document.querySelectorAll('.samples script').length") == 0
+    assert not [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
+    assert browser.execute_script("return document.querySelector('h1').textContent").startswith("Is <b>this</b>")
+
+
+def visible(browser, selector):
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].filter((one) => one.checkVisibility()).length", selector
+    )
+
+
+@needs_browser
+@in_a_browser
+def test_the_slider_moves_through_the_generations_by_keyboard(browser):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    slider = browser.find_element(By.CSS_SELECTOR, ".samples input")
+    first = ".samples:first-of-type [data-generation='{}']"
+    assert visible(browser, first.format(3)) == 3 and visible(browser, first.format(0)) == 0
+    slider.send_keys(Keys.HOME)
+    assert visible(browser, first.format(0)) == 3 and visible(browser, first.format(3)) == 0
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert browser.find_element(By.CSS_SELECTOR, ".samples output").text == "1"
+    slider.send_keys(Keys.END)
+
+
+@needs_browser
+@in_a_browser
+def test_a_switch_takes_its_policy_out_of_charts_tables_and_samples(browser):
+    from selenium.webdriver.common.by import By
+
+    points = "return document.querySelectorAll('.chart')[0].querySelectorAll('[aria-roledescription=point]').length"
+    before, cells = browser.execute_script(points), visible(browser, "[data-policy=replace]")
+    switch = browser.find_element(By.CSS_SELECTOR, "[data-switch=replace]")
+    browser.execute_script("arguments[0].click()", switch)
+    browser.execute_async_script("setTimeout(arguments[0], 300)")
+    assert browser.execute_script(points) == before * 2 // 3
+    assert cells > 0 == visible(browser, "[data-policy=replace]")
+    assert switch.get_attribute("aria-pressed") == "false"
+    browser.execute_script("arguments[0].click()", switch)
+    browser.execute_async_script("setTimeout(arguments[0], 300)")
+    assert browser.execute_script(points) == before and visible(browser, "[data-policy=replace]") == cells
+
+
+@needs_browser
+@in_a_browser
+def test_hovering_a_point_says_its_value_and_how_many_rows_it_rests_on(browser):
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+
+    point = browser.find_elements(By.CSS_SELECTOR, ".chart [aria-roledescription=point]")[0]
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
+    ActionChains(browser).move_to_element(point).perform()
+    browser.execute_async_script("setTimeout(arguments[0], 300)")
+    shown = browser.execute_script("return document.querySelector('.vg-tooltip')?.innerText ?? ''")
+    assert "mean over seeds" in shown and "rows measured" in shown and "12" in shown
+
+
+@needs_browser
+@in_a_browser
+def test_tables_and_charts_are_handed_out_as_csv(browser):
+    import time
+
+    for button in browser.execute_script("return [...document.querySelectorAll('button.csv')].slice(0, 4)"):
+        browser.execute_script("arguments[0].click()", button)
+    names = {"heldout_nll", "tiny-text-verdicts"}
+    for _ in range(50):
+        found = {path.stem: path for path in browser.downloads.glob("*.csv")}
+        if len(found) >= 2:
+            break
+        time.sleep(0.1)
+    assert found, f"nothing was downloaded, of {names}"
+    frames = {name: pandas.read_csv(path) for name, path in found.items()}
+    assert any({"policy", "generation", "mean"} <= set(frame.columns) for frame in frames.values())
+    assert all(len(frame) for frame in frames.values())
+
+
+@needs_browser
+@in_a_browser
+def test_a_phone_shows_it_without_scrolling_sideways(browser):
+    screen = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    try:
+        browser.refresh()
+        browser.execute_async_script("setTimeout(arguments[0], 3000)")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+# ---- what it says -------------------------------------------------------------------------------------------------
+
+
+def arms_of(by_policy, metric="loss", axis="likelihood", better=False, floor=1.0):
+    rows = pandas.DataFrame(
+        {"metric": metric, "axis": axis, "unit": "u", "higher_is_better": better, "floor": floor, "floor_sd": 0.01, "n": 9,
+         "generator": "g",
+         "policy": policy, "seed": seed, "generation": generation, "value": value}
+        for policy, chains in by_policy.items()
+        for seed, values in enumerate(chains)
+        for generation, value in enumerate(values)
+    )  # fmt: skip
+    return summary.policies(summary.chains(rows), controls={})
+
+
+def test_the_policy_that_goes_first_is_the_one_whose_chains_all_leave_the_noise_first():
+    late, early, one, never = [2, 2, 2, 9], [2, 3, 3, 3], [2, 8, 8, 8], [2, 2, 2, 2]
+    found = answers.by_policy(arms_of({"late": [late, late], "early": [early, early], "one": [one, never], "never": [never, never]}))
+    assert [line["policy"] for line in found] == ["early", "late", "one", "never"], "earlier before further, all chains before some"
+
+
+def test_what_is_lost_first_is_what_is_halved_first():
+    table = pandas.concat(
+        arms_of({"a": [values, values]}, metric=name, axis="diversity", better=True, floor=8)
+        for name, values in {"slow": [8, 6, 4, 2], "fast": [8, 2, 1, 1], "part": [8, 7, 6, 5], "flat": [8, 8, 8, 8]}.items()
+    )
+    found = answers.lost_first(table, "a")
+    assert [line["metric"] for line in found["halved"]] == ["fast", "slow"]
+    assert [line["metric"] for line in found["rest"]] == ["part"]
+    assert found["rest"][0]["gone"] == pytest.approx(3 / 8)
+
+
+def test_which_run_moves_further_is_judged_from_each_ones_own_floor():
+    """Both distances grow by 10; one began 10 from its floor, the other 1."""
+    near = arms_of({"replace": [[2, 12], [2, 12.4]], "real": [[2, 2], [2, 2]]}, metric="d", axis="fidelity", floor=1)
+    far = arms_of({"replace": [[20, 30], [20, 31]], "real": [[20, 20], [20, 20]]}, metric="d", axis="fidelity", floor=10)
+    found = answers.which_sooner({"near": near, "far": far})
+    assert (found["sooner"], found["policy"], found["apart"]) == ("near", "replace", True)
+    assert found["ends"]["near"]["mean"] == pytest.approx(10.2) and found["ends"]["far"]["mean"] == pytest.approx(1.05)
+    mixed = arms_of({"replace": [[2, 2.5], [2, 13]]}, metric="d", axis="fidelity", floor=1)
+    assert not answers.which_sooner({"far": far, "mixed": mixed})["apart"], "the seeds overlap"
+    assert answers.which_sooner({"near": near}) is None
+
+
+def test_runs_of_words_that_come_again_are_marked():
+    shown = str(text_show.show(Pool.of(text=["and he said unto them, go", "but AND he said unto all <b>", "another text altogether here"])))
+    assert shown.count("<mark>") == 2
+    assert "<mark>and he said unto</mark> them, go" in shown and "but <mark>AND he said unto</mark> all &lt;b&gt;" in shown
+
+
+# ---- figures ------------------------------------------------------------------------------------------------------
+
+
+def test_figures_are_files_of_the_formats_asked_for(run_folder, tmp_path):
+    from PIL import Image
+
+    written = write_figures([run_folder], tmp_path / "figures")
+    assert {path.suffix for path in written} == {".pdf", ".svg", ".png"} and all(path.stat().st_size > 1000 for path in written)
+    names = {path.stem for path in written}
+    assert {"tiny-text-heldout_nll", "tiny-text-class_share", "tiny-text-trained-on"} <= names
+    svg = (tmp_path / "figures" / "tiny-text-heldout_nll.svg").read_text()
+    assert "replace" in svg and "held-out NLL" in svg, "a figure has its legend and its title"
+    assert (tmp_path / "figures" / "tiny-text-heldout_nll.pdf").read_bytes().startswith(b"%PDF")
+    image = np.asarray(Image.open(tmp_path / "figures" / "tiny-text-heldout_nll.png").convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(image, axis=0)) > 20, "something is drawn"
+    with pytest.raises(UserError, match="figures are written as pdf, svg, png"):
+        write_figures([run_folder], tmp_path, formats=["pgn"])
 
 
 def test_side_by_side_puts_floors_at_0_and_generation_0_at_1_away():
@@ -131,6 +313,7 @@ def test_side_by_side_puts_floors_at_0_and_generation_0_at_1_away():
                 "generation": g,
                 "value": first + g * step,
                 "floor": floor,
+                "floor_sd": 0.1,
                 "unit": unit,
                 "n": 9,
             }

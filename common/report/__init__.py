@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +16,21 @@ import pandas
 import yaml
 from markupsafe import Markup
 
+from .. import summary
 from ..errors import UserError
 from ..plugins import find
 from ..pool import REAL, Pool
-from . import charts
+from . import answers, charts
 
 NEEDED = ("config.yaml", "rows.parquet", "provenance.json", "samples/pool.arrow")
 AXES = {
-    "fidelity": "Is what it makes like the real thing?",
     "likelihood": "How well do models predict real data, and how likely is what they make?",
+    "fidelity": "Is what it makes like the real thing?",
     "diversity": "Is what it makes varied?",
     "tail": "What became of the rare?",
     "memorisation": "Does it repeat its training data?",
     "mixture": "How real is what it trains on, and what is kept of what is made?",
 }
-SHARED = ("fidelity", "diversity", "tail")
-"""Axes whose numbers mean the same in every modality; likelihoods have units of their own."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,21 @@ class Run:
     def modality(self) -> str:
         return self.rows.modality.iloc[0]
 
+    @cached_property
+    def chains(self) -> pandas.DataFrame:
+        return summary.chains(self.rows)
+
+    @cached_property
+    def arms(self) -> pandas.DataFrame:
+        return summary.policies(self.chains, controls=summary.control(self.rows))
+
     @property
-    def headline(self) -> str:
-        """The number the run is judged by: the first of its config's first metric that has a better and a worse."""
-        judged = self.rows[self.rows.higher_is_better.notna() & ~self.rows.axis.isin(["mixture", "cost"])]
-        return (judged if len(judged) else self.rows[~self.rows.axis.isin(["mixture", "cost"])]).metric.iloc[0]
+    def generations(self) -> int:
+        return int(self.rows.generation.max())
+
+    @property
+    def seeds(self) -> int:
+        return self.rows.seed.nunique()
 
 
 def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
@@ -85,22 +95,19 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
     """
     read = [Run.read(Path(folder)) for folder in runs]
     policies = list(dict.fromkeys(policy for run in read for policy in run.rows.policy.unique()))
+    arms = {run.name: run.arms for run in read}
+    shared = answers.shared_metrics(arms) if 1 < len(arms) <= len(charts.BESIDE) else []
     page = (
         _environment()
         .get_template("page.html")
         .render(
-            runs=read,
-            policies=[(policy, charts.colour(policy, policies)) for policy in policies],
-            answers=[answer(run) for run in read],
-            headlines=[charts.lines(run.rows, run.headline, policies, height=260) for run in read],
-            shared=[charts.beside({run.name: run.rows for run in read}, metric) for metric in shared_metrics(read)],
-            run_colours=dict(zip([run.name for run in read], charts.BESIDE, strict=False)),
-            axes=[(axis, about, [_charts_of(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
-            mixtures=[charts.mixture(run.rows) for run in read],
-            steps=[_steps(run) for run in read],
-            samples=[_samples(run) for run in read],
-            provenance=[_provenance(run) for run in read],
-            tables=[final_table(run) for run in read],
+            runs=[_about(run, policies) for run in read],
+            colours={policy: charts.colour(policy, policies) for policy in policies},
+            first=_first(read),
+            sooner=answers.which_sooner(arms),
+            shared=[charts.beside({run.name: run.rows for run in read}, metric) for metric in shared],
+            run_colours=dict(zip(arms, charts.BESIDE, strict=False)),
+            axes=[(axis, about, [charts_of_axis(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
             bundle=Markup(_bundle()),
             style=Markup(_file("style.css")),
             script=Markup(_file("page.js")),
@@ -115,58 +122,40 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
         raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
 
 
-def answer(run: Run) -> dict[str, Any]:
-    """What the run says, from its headline number alone: each policy's distance from generation 0, worst first."""
-    rows = run.rows[run.rows.metric == run.headline]
-    last = int(rows.generation.max())
-    sign = -1.0 if rows.higher_is_better.iloc[0] else 1.0
-    wide = rows.pivot_table(index=["policy", "seed"], columns="generation", values="value", sort=False)
-    worse = (sign * (wide[last] - wide[0])).groupby("policy", sort=False)  # paired: the same generation 0
-    means = {
-        "first": wide[0].groupby("policy", sort=False).mean(),
-        "last": wide[last].groupby("policy", sort=False).mean(),
-        "worse": worse.mean(),
-        "low": worse.min(),
-        "high": worse.max(),
-    }
-    found = pandas.DataFrame(means).sort_values("worse", ascending=False)
+def _about(run: Run, policies: Sequence[str]) -> dict[str, Any]:
+    """All that the page says of one run."""
+    fared = answers.by_policy(run.arms)
+    last = charts.over_seeds(run.rows[run.rows.generation == run.generations]).set_index(["metric", "policy"])
     return {
-        "metric": run.headline,
-        "judged": rows.higher_is_better.notna().any(),
-        "unit": rows.unit.iloc[0],
-        "floor": rows.floor.mean(),
-        "generation": last,
-        "seeds": rows.seed.nunique(),
-        "policies": found.reset_index().to_dict("records"),
+        "run": run,
+        "name": run.name,
+        "policies": list(run.rows.policy.unique()),
+        "interval": summary.what_intervals_are(run.seeds),
+        "fared": fared,
+        "decimals": _decimals(max(abs(policy["worse"]) for policy in fared)),
+        "lost": answers.lost_first(run.arms, fared[0]["policy"]),
+        "headline": charts.lines(run.rows, answers.headline(run.arms), policies, height=260),
+        "verdicts": answers.tally(summary.verdicts(run.chains, generations=run.generations)),
+        "mixture": charts.mixture(run.rows),
+        "steps": _steps(run),
+        "samples": _samples(run),
+        "metrics": run.rows[~run.rows.axis.isin(["mixture", "cost"])].drop_duplicates("metric").to_dict("records"),
+        "firsts": run.rows[run.rows.generation == 0].groupby("metric").value.mean().to_dict(),
+        "floors": run.rows.groupby("metric").floor.mean().to_dict(),
+        "ends": last[["mean", "low", "high"]].to_dict("index"),
+        "arms": run.arms.to_dict("records"),
+        "seconds": {"stages": run.seconds, "total": sum(run.seconds.values())},
+        "provenance": _provenance(run),
     }
 
 
-def final_table(run: Run) -> list[dict[str, Any]]:
-    """A row per metric: its value at generation 0, at the end under every policy, and its floor."""
-    table = charts.over_seeds(run.rows[~run.rows.axis.isin(["mixture", "cost"])])
-    last = table.generation.max()
-    lines = []
-    for metric, found in table.groupby("metric", sort=False):
-        about = run.rows[run.rows.metric == metric].iloc[0]
-        ends = found[found.generation == last].set_index("policy")["mean"].to_dict()
-        first = found[found.generation == 0]["mean"].mean()
-        lines.append({"metric": metric, "axis": about.axis, "unit": about.unit, "better": about.higher_is_better,
-                      "floor": found.floor.mean(), "first": first, "ends": ends})  # fmt: skip
-    return lines
-
-
-def shared_metrics(runs: Sequence[Run]) -> list[str]:
-    """Numbers of fidelity, diversity and tails that two or more runs have, each with a floor that generation 0 differs from."""
-    if not 1 < len(runs) <= len(charts.BESIDE) or len({run.name for run in runs}) < len(runs):
-        return []
-    found = []
-    for metric in runs[0].rows.metric.unique():
-        own = [run.rows[run.rows.metric == metric] for run in runs]
-        if "/" in metric or any(rows.empty or rows.axis.iloc[0] not in SHARED or rows.floor.isna().all() for rows in own):
-            continue
-        gaps = [abs(rows[rows.generation == 0].value.mean() - rows.floor.mean()) for rows in own]
-        if all(gap > 1e-9 for gap in gaps) and set.intersection(*(set(rows.policy) for rows in own)):
-            found.append(metric)
+def _first(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The policies that go beyond noise first, each with the runs where it does."""
+    found: dict[str, list[str]] = {}
+    for run in runs:
+        worst = answers.by_policy(run.arms)[0]
+        if worst["onsets"] == worst["seeds"]:
+            found.setdefault(worst["policy"], []).append(run.name)
     return found
 
 
@@ -174,13 +163,15 @@ def _any(runs: Sequence[Run], axis: str) -> bool:
     return any((run.rows.axis == axis).any() for run in runs)
 
 
-def _charts_of(run: Run, axis: str, policies: Sequence[str]) -> list[dict[str, Any]]:
-    """A line chart for every number of the axis; numbers that come in families (one a class) share a heat map."""
+def charts_of_axis(run: Run, axis: str, policies: Sequence[str]) -> list[dict[str, Any]]:
+    """A line chart for every number of the axis; numbers that come in families (one a class) share a profile."""
     found = run.rows[(run.rows.axis == axis) & ~run.rows.metric.str.startswith("trained_")]  # those have a chart of their own
     names = found.metric.unique()
+    if len(run.generators) == 1:  # then the source of a row says no more than whether it is real
+        names = [name for name in names if not name.startswith("source_share/")]
     families = list(dict.fromkeys(name.partition("/")[0] for name in names if "/" in name))
     single = [charts.lines(run.rows, name, policies) for name in names if "/" not in name and not name.endswith("_se")]
-    return single + [charts.family(found, family) for family in families]
+    return single + [charts.profile(found, family) for family in families]
 
 
 def _steps(run: Run) -> dict[str, Any]:
@@ -200,7 +191,7 @@ def _samples(run: Run) -> dict[str, Any]:
     for (policy, generation), rows in table.groupby(["_policy", "_generation"], sort=False):
         cells.setdefault(str(policy), {})[int(generation)] = show(run.samples.take(rows.index.to_numpy()))
     real = cells.pop("", {}).get(REAL)
-    return {"real": real, "policies": cells, "last": int(table._generation.max())}
+    return {"real": real, "policies": cells, "generations": sorted({number for found in cells.values() for number in found})}
 
 
 def _provenance(run: Run) -> dict[str, list[str]]:
@@ -217,10 +208,24 @@ def _number(value: float) -> str:
     return "–" if value is None or value != value else f"{value:.4g}"
 
 
+def _decimals(greatest: float) -> int:
+    """Decimals that leave the greatest of some numbers two digits or more."""
+    return max(0, 1 - math.floor(math.log10(greatest))) if greatest > 0 else 0
+
+
+def _short(value: float) -> str:
+    """Two decimals or, of what is small, two significant digits; no more digits than tell anything at a glance."""
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return (f"{value:.{digits}f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "−")
+
+
 def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = _number
+    environment.filters["fixed"] = lambda value, decimals: f"{value:+.{decimals}f}".replace("-", "−")
+    environment.filters["short"] = _short
+    environment.filters["words"] = charts.spelt
     return environment
 
 
@@ -231,8 +236,6 @@ def _file(name: str) -> str:
 @cache
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, so that the report needs no network."""
-    import altair
     import vl_convert
 
-    version = "v" + ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    return vl_convert.javascript_bundle(vl_version=version).replace("</script", "<\\/script")
+    return vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE).replace("</script", "<\\/script")

@@ -1,4 +1,7 @@
-"""Charts as Vega-Lite specifications, drawn by Altair's library in the reader's browser."""
+"""Charts as Vega-Lite specifications, drawn by Altair's library in the reader's browser or, for `figures`, into files.
+
+Every specification has a parameter `hidden`, a list of policies that are not drawn: the page's switches set it.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair
+import numpy as np
 import pandas
+
+from ..summary import FEW, interval
 
 # Okabe & Ito 2008: eight colours that colour-blind readers can tell apart (black left out, yellow last)
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 BESIDE = ("#882255", "#117733", "#332288", "#DDCC77")  # Tol's muted colours: runs, as against policies
 FLOOR = "#888888"
+HIDDEN = altair.param(name="hidden", value=[])
+SHOWN = "indexof(hidden, datum.policy) < 0"
+VEGA_LITE = "v" + ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+PANEL = 200
+"""Width of a panel of small multiples, in pixels."""
 
 
 def colour(policy: str, policies: Sequence[str]) -> str:
@@ -26,18 +37,39 @@ def shape(policy: str, policies: Sequence[str]) -> str:
     return SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
 
 
+SPELT = {
+    "nll": "NLL",
+    "frechet": "Fréchet",
+    "vendi": "Vendi",
+    "heldout": "held-out",
+    "bleu": "BLEU",
+    "mauve": "MAUVE",
+    "ms": "MS",
+    "ssim": "SSIM",
+}
+
+
+def spelt(metric: str) -> str:
+    """A metric's name as people write it."""
+    return " ".join(SPELT.get(word, word) for word in metric.split("_"))
+
+
 def over_seeds(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """Mean, least and greatest value over seeds, with the mean floor, for each metric, policy and generation."""
+    """Mean over seeds with its interval, and the mean floor with its scatter, for each metric, policy and generation."""
     grouped = rows.groupby(["metric", "policy", "generation"], sort=False)
     table = grouped.agg(
         mean=("value", "mean"),
         low=("value", "min"),
         high=("value", "max"),
         floor=("floor", "mean"),
+        floor_sd=("floor_sd", "mean"),
         seeds=("seed", "nunique"),
         n=("n", "first"),
-    ).reset_index()
-    return table.assign(**{name: table[name].map(_drawn) for name in ("mean", "low", "high", "floor")})
+    )
+    if table.seeds.max() >= FEW:
+        spread = [interval(values.to_numpy()) for _, values in grouped.value]
+        table["low"], table["high"] = zip(*spread, strict=True)
+    return table.reset_index().assign(**{name: table[name].map(_drawn).to_numpy() for name in ("mean", "low", "high", "floor", "floor_sd")})
 
 
 def _drawn(value: float) -> float:
@@ -46,23 +78,24 @@ def _drawn(value: float) -> float:
 
 
 def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, height: int = 150) -> dict[str, Any]:
-    """A metric over generations: a line per policy (mean over seeds), a band from the least to the greatest seed, the floor dashed."""
+    """A metric over generations: a line per policy (mean over seeds), a band for its interval, the floor dashed with its scatter."""
     found = rows[rows.metric == metric]
     data = over_seeds(found)
     shown = [policy for policy in policies if policy in set(data.policy)]
     colours = altair.Scale(domain=shown, range=[colour(policy, policies) for policy in shown])
     shapes = altair.Scale(domain=shown, range=[shape(policy, policies) for policy in shown])
-    base = altair.Chart(data).encode(
-        x=altair.X("generation:Q", axis=altair.Axis(tickMinStep=1, format="d", title="generation", grid=False)),
-        color=altair.Color("policy:N", scale=colours, legend=None),
+    base = (
+        altair.Chart(data.drop(columns=["metric", "floor", "floor_sd"]))
+        .transform_filter(SHOWN)
+        .encode(x=_generations(), color=altair.Color("policy:N", scale=colours, legend=None))
     )
     y = altair.Y("mean:Q", title=None, scale=altair.Scale(zero=False))
     tooltip = [
         altair.Tooltip("policy:N"),
         altair.Tooltip("generation:Q", format="d"),
         altair.Tooltip("mean:Q", format=".4g", title="mean over seeds"),
-        altair.Tooltip("low:Q", format=".4g", title="least seed"),
-        altair.Tooltip("high:Q", format=".4g", title="greatest seed"),
+        altair.Tooltip("low:Q", format=".4g", title="from"),
+        altair.Tooltip("high:Q", format=".4g", title="to"),
         altair.Tooltip("seeds:Q", format="d"),
         altair.Tooltip("n:Q", format="d", title="rows measured"),
     ]
@@ -74,17 +107,39 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
         ),
     ]
     if found.floor.notna().any():
-        floor = altair.Chart(pandas.DataFrame({"floor": [_drawn(found.floor.mean())]}))
-        layers.insert(0, floor.mark_rule(strokeDash=[5, 4], color=FLOOR, strokeWidth=1.5).encode(
-            y="floor:Q", tooltip=[altair.Tooltip("floor:Q", format=".4g", title="floor: real against real")]
-        ))  # fmt: skip
-    about = found.iloc[0]
-    arrow = {True: " · higher is better", False: " · lower is better"}.get(about.higher_is_better, "")
+        layers = [*_floor(found), *layers]
     return {
-        "title": metric.replace("_", " "),
-        "unit": f"{about.unit}{arrow}",
-        "spec": altair.layer(*layers).properties(width="container", height=height).to_dict(),
+        "name": metric,
+        "title": spelt(metric),
+        "unit": f"{found.unit.iloc[0]}{better(found.higher_is_better.iloc[0])}",
+        "spec": altair.layer(*layers).add_params(HIDDEN).properties(width="container", height=height).to_dict(),
     }
+
+
+def better(higher: bool | None) -> str:
+    """Which direction is better, in words, after a unit."""
+    return {True: " · higher is better", False: " · lower is better"}.get(higher, "")
+
+
+def _generations(title: str = "generation") -> altair.X:
+    return altair.X("generation:Q", axis=altair.Axis(tickMinStep=1, format="d", title=title, grid=False))
+
+
+def _floor(found: pandas.DataFrame) -> list[altair.Chart]:
+    """The floor as a dashed rule in a band of two standard deviations of its scatter."""
+    floor, scatter = found.floor.mean(), np.nan_to_num(found.floor_sd.mean())
+    at = altair.Chart(
+        pandas.DataFrame({"floor": [_drawn(floor)], "low": [_drawn(floor - 2 * scatter)], "high": [_drawn(floor + 2 * scatter)]})
+    )
+    tooltip = [
+        altair.Tooltip("floor:Q", format=".4g", title="floor: real against real"),
+        altair.Tooltip("low:Q", format=".4g", title="less two sd of its draws"),
+        altair.Tooltip("high:Q", format=".4g", title="and two sd more"),
+    ]
+    return [
+        at.mark_rect(color=FLOOR, opacity=0.2).encode(y="low:Q", y2="high:Q"),
+        at.mark_rule(strokeDash=[5, 4], color=FLOOR, strokeWidth=1.5).encode(y="floor:Q", tooltip=tooltip),
+    ]
 
 
 def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any]:
@@ -100,8 +155,8 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
         found.append(data.assign(run=run, measured=data["mean"], **scaled))
     data = pandas.concat(found)
     shared = [policy for policy in data.policy.unique() if data[data.policy == policy].run.nunique() > 1]
-    base = altair.Chart(data[data.policy.isin(shared)]).encode(
-        x=altair.X("generation:Q", axis=altair.Axis(tickMinStep=1, format="d", title="generation", grid=False)),
+    base = altair.Chart().encode(
+        x=_generations(),
         color=altair.Color("run:N", scale=altair.Scale(domain=list(tables), range=BESIDE[: len(tables)]), legend=None),
     )
     title = "above the floor" if share else "from the floor, generation 0 = 1"
@@ -113,50 +168,76 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
         altair.Tooltip("n:Q", format="d", title="rows measured"),
     ]
     y = altair.Y("mean:Q", title=title)
+    rule = altair.Chart().mark_rule(strokeDash=[5, 4], color=FLOOR, strokeWidth=1.5)
     chart = (
         altair.layer(
+            rule.encode(y=altair.datum(0)),
             base.mark_area(opacity=0.18).encode(y=altair.Y("low:Q", title=title), y2="high:Q"),
             base.mark_line(strokeWidth=2).encode(y=y),
-            base.mark_point(filled=True, size=45, opacity=1).encode(y=y, tooltip=tooltip, shape=altair.Shape("run:N", legend=None)),
+            base.mark_point(filled=True, size=45, opacity=1).encode(
+                y=y, tooltip=tooltip, shape=altair.Shape("run:N", legend=None, scale=altair.Scale(domain=list(tables)))
+            ),
+            data=data[data.policy.isin(shared)].drop(columns=["metric", "floor", "floor_sd"]),
         )
-        .properties(width=190, height=170)
+        .properties(width=PANEL - 10, height=170)
         .facet(altair.Facet("policy:N", title=None, sort=shared), columns=4)
+        .transform_filter(SHOWN)
+        .add_params(HIDDEN)
     )
     return {
-        "title": metric.replace("_", " "),
+        "name": metric,
+        "title": spelt(metric),
         "unit": "0: real against real" if share else "0: real against real · 1 away: generation 0",
         "spec": chart.to_dict(),
     }
 
 
-def family(rows: pandas.DataFrame, name: str) -> dict[str, Any]:
-    """Numbers of one family (`class_share/0`, `class_share/1`, ...) as a heat map over generations, a panel per policy."""
-    found = rows[rows.metric.str.startswith(f"{name}/")]
-    data = found.groupby(["policy", "generation", "metric"], sort=False).value.mean().reset_index()
+def profile(rows: pandas.DataFrame, family: str) -> dict[str, Any]:
+    """The numbers of a family (`word_ratio/01`, `word_ratio/02`, ...) side by side, a line per generation and a panel per policy; the
+    floor dashed."""
+    found = rows[rows.metric.str.startswith(f"{family}/")]
+    data = found.groupby(["policy", "generation", "metric"], sort=False)[["value", "floor"]].mean().reset_index()
     data["member"] = data.metric.str.partition("/")[2]
-    policies = list(data.policy.unique())
-    chart = (
-        altair.Chart(data)
-        .mark_rect()
-        .encode(
-            x=altair.X("generation:O", title="generation"),
-            y=altair.Y("member:O", title=None),
-            color=altair.Color(
-                "value:Q", scale=altair.Scale(scheme="viridis"), title=found.unit.iloc[0], legend=altair.Legend(orient="bottom")
-            ),
-            tooltip=["policy:N", "generation:O", "member:O", altair.Tooltip("value:Q", format=".3f")],
-        )
-        .properties(width=105, height=150)
-        .facet(altair.Facet("policy:N", title=None, sort=policies), columns=4)
+    policies, members = list(data.policy.unique()), sorted(data.member.unique(), key=_place)
+    x = altair.X(
+        "member:O", title=None, sort=members, axis=altair.Axis(labelAngle=0 if len(max(members, key=len)) < 4 else -90, labelOverlap=True)
     )
-    return {"title": name.replace("_", " "), "unit": found.unit.iloc[0], "spec": chart.to_dict()}
+    unit = found.unit.iloc[0]
+    base = altair.Chart().encode(x=x)
+    tooltip = ["policy:N", "generation:Q", "member:O", altair.Tooltip("value:Q", format=".3g"), altair.Tooltip("floor:Q", format=".3g")]
+    colours = altair.Color(
+        "generation:Q",
+        scale=altair.Scale(scheme="viridis"),
+        legend=altair.Legend(orient="bottom", tickMinStep=1, format="d", gradientLength=120),
+    )
+    y = altair.Y("value:Q", title=None)
+    layers = [
+        base.mark_line(strokeDash=[5, 4], color=FLOOR, strokeWidth=1.5).encode(y=altair.Y("mean(floor):Q", title=None)),
+        base.mark_line(strokeWidth=1.5).encode(y=y, color=colours, detail="generation:O"),
+        base.mark_point(filled=True, size=25, opacity=1).encode(y=y, color=colours, tooltip=tooltip),
+    ]
+    if found.floor.isna().all():
+        layers, data = layers[1:], data.drop(columns="floor")
+    chart = (
+        altair.layer(*layers, data=data.drop(columns="metric"))
+        .properties(width=PANEL, height=130)
+        .facet(altair.Facet("policy:N", title=None, sort=policies), columns=4)
+        .transform_filter(SHOWN)
+        .add_params(HIDDEN)
+    )
+    return {"name": family, "title": spelt(family), "unit": unit, "spec": chart.to_dict()}
+
+
+def _place(member: str) -> tuple[float, str]:
+    """Numbers by size, names by letters."""
+    return (float(member), "") if member.replace(".", "", 1).isdigit() else (float("inf"), member)
 
 
 def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
     """What each generation was really trained on: rows by the generation that made them, stacked, a panel per policy."""
     found = rows[rows.metric.str.startswith("trained_rows/")]
     data = found[found.seed == found.seed.min()][["policy", "generation", "metric", "value"]].copy()
-    data["birth"] = data.metric.str.partition("/")[2]
+    data["birth"] = data.pop("metric").str.partition("/")[2]
     births = ["real", *(f"generation {number}" for number in range(int(data.generation.max()) + 1))]
     chart = (
         altair.Chart(data)
@@ -174,10 +255,17 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
             ],
         )
         .transform_calculate(rank=f"indexof({births!r}, datum.birth)")
-        .properties(width=105, height=120)
+        .properties(width=PANEL / 2 + 5, height=120)
         .facet(altair.Facet("policy:N", title=None, sort=list(data.policy.unique())), columns=4)
+        .transform_filter(SHOWN)
+        .add_params(HIDDEN)
     )
-    return {"title": "what was trained on", "unit": "rows by the generation that made them; green is real", "spec": chart.to_dict()}
+    return {
+        "name": "trained_on",
+        "title": "what was trained on",
+        "unit": "rows by the generation that made them; green is real",
+        "spec": chart.to_dict(),
+    }
 
 
 def _births(count: int) -> list[str]:

@@ -1,5 +1,8 @@
-// Draws every chart from the specification beside it, in the colours of the reader's light or dark scheme.
+// Draws every chart from the specification beside it, in the colours of the reader's light or dark scheme; switches policies on
+// and off, moves through the generations of samples, and hands out what is shown as CSV.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const views = new Map();
 
 function look() {
   const style = getComputedStyle(document.documentElement);
@@ -9,13 +12,95 @@ function look() {
   return { background: "transparent", view: { stroke: null }, axis, header: { labelColor: ink, labelFontSize: 12 }, legend: { labelColor: ink, titleColor: ink, titleFontWeight: "normal" }, font: "system-ui, sans-serif" };
 }
 
+function specification(place) {
+  return JSON.parse(place.parentElement.querySelector("script").textContent);
+}
+
+// Panels in rows of equal length, as wide as there is room for.
+function fit(spec, room) {
+  const rows = Object.values(spec.datasets).sort((one, other) => other.length - one.length)[0];
+  const panels = new Set(rows.map((row) => row.policy)).size;
+  const most = Math.max(1, Math.min(spec.columns, Math.floor(room / (spec.spec.width + 35))));
+  spec.columns = Math.ceil(panels / Math.ceil(panels / most));
+  spec.spec.width = Math.min(260, Math.floor((room - 50) / spec.columns) - 22);
+}
+
 async function draw() {
-  for (const place of document.querySelectorAll(".chart")) {
-    const spec = JSON.parse(place.parentElement.querySelector("script").textContent);
+  for (const place of all(".chart")) {
+    const spec = specification(place);
     spec.config = look();
-    await window.vegaEmbed(place, spec, { actions: false, renderer: "svg" });
+    if (spec.facet) fit(spec, place.clientWidth);
+    views.get(place)?.finalize();
+    const { view } = await window.vegaEmbed(place, spec, { actions: false, renderer: "svg" });
+    views.set(place, view);
   }
+  await show();
   document.documentElement.dataset.drawn = "yes";
+}
+
+// ---- switches
+
+const switches = all("[data-switch]");
+
+async function show() {
+  const hidden = switches.filter((one) => one.getAttribute("aria-pressed") === "false").map((one) => one.dataset.switch);
+  for (const one of all("[data-policy]")) one.classList.toggle("off", hidden.includes(one.dataset.policy));
+  await Promise.all([...views.values()].map((view) => view.signal("hidden", hidden).runAsync()));
+}
+
+for (const one of switches) {
+  one.addEventListener("click", () => {
+    one.setAttribute("aria-pressed", String(one.getAttribute("aria-pressed") !== "true"));
+    show();
+  });
+}
+
+// ---- generations of samples
+
+for (const samples of all(".samples")) {
+  const numbers = samples.dataset.generations.split(" ");
+  const slider = samples.querySelector("input");
+  const move = () => {
+    const number = numbers[slider.value];
+    samples.querySelector("output").value = number;
+    slider.setAttribute("aria-valuetext", `generation ${number}`);
+    for (const cell of all("[data-generation]", samples)) cell.hidden = cell.dataset.generation !== number;
+  };
+  slider.addEventListener("input", move);
+  move();
+}
+
+// ---- CSV
+
+const quoted = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+const lines = (rows) => rows.map((row) => row.map((value) => quoted(String(value ?? ""))).join(",")).join("\r\n") + "\r\n";
+
+function offer(place, name, rows) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "csv";
+  button.textContent = "CSV";
+  button.setAttribute("aria-label", `download ${name} as CSV`);
+  button.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([lines(rows())], { type: "text/csv" }));
+    link.download = `${name}.csv`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  place.append(button);
+}
+
+for (const table of all("table[data-csv]")) {
+  const cells = (row) => [...row.cells].map((cell) => cell.innerText.replace(/\s+/g, " ").trim());
+  offer(table.parentElement, table.dataset.csv, () => [...table.rows].map(cells));
+}
+for (const place of all(".chart")) {
+  offer(place.parentElement.querySelector("figcaption"), place.parentElement.querySelector("b").textContent.replaceAll(" ", "_"), () => {
+    const data = Object.values(specification(place).datasets).sort((one, other) => other.length - one.length)[0];
+    const names = Object.keys(data[0]);
+    return [names, ...data.map((row) => names.map((name) => row[name]))];
+  });
 }
 
 dark.addEventListener("change", draw);
