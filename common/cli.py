@@ -93,6 +93,19 @@ def figures(
         out_console.print(f"{len(written)} figures: {output}", highlight=False, soft_wrap=True)
 
 
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` wrote.")],
+    to: Annotated[str, typer.Option("--to", help="csv, jsonl, tensorboard, wandb, mlflow or trackio.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to write to; RUN/export if left out.")] = None,
+) -> None:
+    """Hand a run's numbers to other tools: one tidy file, or each chain as a run of an experiment tracker."""
+    with told():
+        from .export import export as export_run
+
+        out_console.print(f"export: {export_run(run, to, output)}", highlight=False, soft_wrap=True)
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[str | None, typer.Argument(help="generators, policies, curations, metrics, data or features; all if left out.")] = None,

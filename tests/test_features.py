@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from autophagy.common.errors import UserError
 from autophagy.common.features import frechet_distance, precision_recall
 from autophagy.common.plugins import Part, registered
 from autophagy.common.pool import Pool
@@ -12,7 +13,17 @@ from autophagy.text.data import Bible
 from autophagy.text.ngram import NGram
 from autophagy.text.tokens import END, train_bpe
 from autophagy.vision.data import Digits
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from torchvision.transforms.v2 import functional
+from transformers import (
+    BitImageProcessor,
+    Dinov2Config,
+    Dinov2Model,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    ViTConfig,
+    ViTModel,
+)
 
 SMALL = {
     "classifier": {"features": 16, "training": {"steps": 20}},
@@ -20,6 +31,10 @@ SMALL = {
     "lsa": {"features": 16},
     "reader": {"training": {"steps": 30, "batch": 16, "learning_rate": 3e-3}},
 }
+
+
+PRETRAINED = {"encoder": "encoder", "image-encoder": "image_encoder"}
+"""Those that need a checkpoint, and the fixture that makes one."""
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +48,40 @@ def encoder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(params=[*SMALL, "encoder"])
+MEAN, SPREAD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+SMALL_VISION = {"image_size": 28, "patch_size": 14, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def vision_checkpoint(folder, model):
+    """A vision model in the format the hub serves, with the image processor of DINOv2 made small."""
+    BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}, image_mean=MEAN, image_std=SPREAD).save_pretrained(
+        folder
+    )
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def image_encoder(tmp_path_factory):
+    """A tiny random DINOv2."""
+    with torch.random.fork_rng():
+        return vision_checkpoint(tmp_path_factory.mktemp("image-encoder"), Dinov2Model(Dinov2Config(**SMALL_VISION)))
+
+
+@pytest.fixture(params=[*SMALL, *PRETRAINED])
 def part(request):
-    settings = SMALL[request.param] if request.param in SMALL else {"pretrained": str(request.getfixturevalue("encoder"))}
+    settings = SMALL[request.param] if request.param in SMALL else {"pretrained": str(request.getfixturevalue(PRETRAINED[request.param]))}
     return Part.parse("features", {"use": request.param, **settings})
 
 
 def rows_for(part, n=120):
-    data = Digits() if part.use in ("classifier", "pixels") else Bible(words=24)
+    data = Digits() if part.use in ("classifier", "pixels", "image-encoder") else Bible(words=24)
     splits = data.load(eval_size=n)
     return splits["train"].slice(0, 600), splits["heldout"], splits["control"]
 
 
 def test_all_but_the_one_that_must_be_fetched_are_tested_here():
-    assert {*SMALL, "encoder", "inception"} == set(registered("features"))
+    assert {*SMALL, *PRETRAINED, "inception"} == set(registered("features"))
 
 
 def test_a_feature_model_is_the_same_after_load_and_save(part, tmp_path):
@@ -88,3 +123,34 @@ def test_text_features_see_an_n_gram_model_collapse(name, tmp_path):
     precisions = [precision_recall(model(shown)["features"], real)[0] for shown in pools]
     assert distances[0] < distances[1] < distances[4]
     assert precisions[0] > precisions[1] > precisions[4]
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_an_image_encoder_sees_the_whole_image_as_its_checkpoint_wants_it(colours, image_encoder, tmp_path):
+    """Its features are the normalised CLS token for images that were resized and normalised here."""
+    images = np.random.default_rng(0).integers(0, 256, (70, 10, 10, colours), dtype=np.uint8)
+    model = Part.parse("features", {"use": "image-encoder", "pretrained": str(image_encoder)}).build()
+    model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
+    resized = functional.resize(planes, [28, 28], interpolation=functional.InterpolationMode.BICUBIC, antialias=True)
+    wanted = (resized / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(SPREAD).view(3, 1, 1)
+    with torch.inference_mode():
+        states = Dinov2Model.from_pretrained(image_encoder)(pixel_values=wanted).last_hidden_state
+    assert np.allclose(model(Pool.of(image=images))["features"], states[:, 0].numpy(), atol=1e-4)
+
+
+def test_checkpoints_that_cannot_sum_up_images_are_refused(encoder, tmp_path):
+    def fit(folder):
+        Part.parse("features", {"use": "image-encoder", "pretrained": str(folder)}).build().fit(Pool.of(), seed=0, scratch=tmp_path)
+
+    with pytest.raises(UserError, match="'nobody/nothing' is not a folder here, and the hub does not give it"):
+        fit("nobody/nothing")
+    with pytest.raises(UserError, match="does not say how it wants images"):
+        fit(encoder)
+    with torch.random.fork_rng():
+        headless = ViTModel(ViTConfig(**SMALL_VISION, intermediate_size=16), add_pooling_layer=False)
+    with pytest.raises(UserError, match=r"has no pooler\.dense\.bias, so features would be random"):
+        fit(vision_checkpoint(tmp_path / "headless", headless))
+    BitImageProcessor().save_pretrained(encoder)
+    with pytest.raises(UserError, match="holds a GPT2Model, which takes more than images"):
+        fit(encoder)

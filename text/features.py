@@ -112,7 +112,7 @@ class Encoder:
     version: ClassVar[int] = 1
 
     def inputs(self) -> Mapping[str, str]:
-        from .checkpoint import checkpoint, digests
+        from ..common.checkpoint import checkpoint, digests
 
         return digests(checkpoint(self.pretrained, self.revision))
 
@@ -124,8 +124,8 @@ class Encoder:
         import torch
         from transformers import AutoModel, AutoTokenizer
 
+        from ..common.checkpoint import checkpoint
         from ..common.train import device, seeded
-        from .checkpoint import checkpoint
 
         folder = checkpoint(self.pretrained, self.revision)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -14,12 +14,12 @@ from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
+from ..common.checkpoint import check_architecture, checkpoint, digests
 from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
-from .checkpoint import check_architecture, checkpoint, digests
 from .sampling import Sampling, Watermark, distribution, watermark_of
 from .tokens import END, train_bpe
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
+from scipy.ndimage import laplace
+from scipy.special import rel_entr
 
 from ..common.errors import UserError
 from ..common.metrics import Evidence, Measure
 from ..common.pool import Pool
+from ..common.seeds import stream
 from ..common.tails import FREQUENCY, by_frequency
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""How much each scale counts, the finest first (Wang et al. 2003, sec. 3.2)."""
+WINDOW, SIGMA = 11, 1.5
+"""Side and standard deviation of the Gaussian window in which two images are compared, in pixels (Wang et al. 2004)."""
+
+CHUNK = 20
+"""Pairs compared at once."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +75,15 @@ class ClassFrequency:
 
 def likeliest(evidence: Evidence, pool: Pool, *, metric: str) -> np.ndarray:
     """The likeliest class of each image, int64 [n]; UserError if the feature model knows none."""
+    return probabilities(evidence, pool, metric=metric).argmax(1)
+
+
+def probabilities(evidence: Evidence, pool: Pool, *, metric: str) -> np.ndarray:
+    """The probability of each class for each image, float32 [n, classes]; UserError if the feature model knows none."""
     found = evidence.features(pool)
     if "probabilities" not in found:
         raise UserError(f"metrics: '{metric}' needs a feature model that knows classes; use features=classifier or leave it out")
-    return found["probabilities"].argmax(1)
+    return found["probabilities"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +100,141 @@ class PixelVariance:
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
         images = evidence.made.array("image").astype(np.float64) / 255
         return {"pixel_variance": images.var(axis=0).mean()}
+
+
+@dataclass(frozen=True)
+class InceptionScore:
+    """How sure the feature model's classifier is of each made image, and of how many classes: exp(mean KL(p(y|x) || p(y))).
+
+    1 ... classes; with Inception's own thousand classes it is the Inception score, on all rows at once. It does not look at real
+    rows: one perfect image a class scores best, whatever else is lost (Barratt & Sharma 2018).
+    """
+
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
+    reads: ClassVar[tuple[str, ...]] = ("made", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "classifier_score": Measure("fidelity", "classes in effect", True, "Salimans et al. 2016; Barratt & Sharma 2018"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        given_image = probabilities(evidence, evidence.made, metric="inception-score").astype(np.float64)
+        return {"classifier_score": np.exp(rel_entr(given_image, given_image.mean(axis=0)).sum(axis=1).mean())}
+
+
+@dataclass(frozen=True)
+class StudentClassifier:
+    """Train on synthetic, test on real: how well real images are told apart by a classifier that learned from made ones alone.
+
+    The classification accuracy score with logistic regression on standardised pixels as the classifier. Where generators make labels
+    (`labels: conditional`) those are what it learns; elsewhere, and for the floor there, the feature model's classifier labels the
+    images, so that its mistakes fall on both.
+    """
+
+    iterations: Annotated[int, Field(ge=1)] = 200
+    """At most so many steps of the optimizer; stopping there is no fault."""
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
+    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "real", "features")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "student_accuracy": Measure("fidelity", "share of held-out images", True, "Ravuri & Vinyals 2019"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        if "label" not in evidence.heldout:
+            raise UserError("metrics: 'student-classifier' is tested on labelled images, this data has no labels; leave it out")
+        made, heldout = evidence.made, evidence.heldout
+        # control rows always have labels; what generators learn from tells whether made rows have
+        labels = made.array("label") if "label" in evidence.real else likeliest(evidence, made, metric="student-classifier")
+        guesses = self._learned(_flat(made), labels, _flat(heldout))
+        return {"student_accuracy": (guesses == heldout.array("label")).mean()}
+
+    def _learned(self, images: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+        """What a student of `images` [n, d] takes the `asked` [m, d] for: labels [m]."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        if len(np.unique(labels)) == 1:  # there is nothing to tell apart
+            return np.full(len(asked), labels[0])
+        student = make_pipeline(StandardScaler(), LogisticRegression(max_iter=self.iterations))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return student.fit(images, labels).predict(asked)
+
+
+@dataclass(frozen=True)
+class MultiscaleSimilarity:
+    """How alike made images are among themselves: the mean multi-scale structural similarity of pairs, computed by torchmetrics.
+
+    1 where all are equal; a pair that is negatively alike at some scale counts as 0. There are as many of Wang's five scales as leave
+    every one as wide as the Gaussian window (28 and 32 pixels: 2); in an image smaller than that window it shrinks to the largest
+    odd side that fits, at a single scale (8 pixels: 7). So values compare between images of one size only.
+    """
+
+    pairs: Annotated[int, Field(ge=1)] = 200
+    """All pairs are taken if there are no more than this, else so many of them at random: their number is quadratic in the rows."""
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
+    reads: ClassVar[tuple[str, ...]] = ("made",)
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "ms_ssim": Measure("diversity", "similarity of pairs, 0 to 1", False, "Wang et al. 2003; Odena et al. 2017"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        images, n = evidence.made.array("image"), len(evidence.made)
+        if n < 2:
+            raise UserError(f"metrics: 'ms-ssim' compares images in pairs, got {n}")
+        every = n * (n - 1) // 2
+        # a stream of its own whose name holds nothing but the number of rows: the same rows give the same pairs
+        pair = stream(0, "ms-ssim", n).choice(every, size=min(every, self.pairs), replace=False)
+        second = ((1 + np.sqrt(1 + 8 * pair)) // 2).astype(np.int64)  # pairs are numbered (0, 1), (0, 2), (1, 2), (0, 3), ...
+        first = pair - second * (second - 1) // 2
+        chunks = (slice(start, start + CHUNK) for start in range(0, len(pair), CHUNK))
+        found = np.concatenate([_similarity(images[first[some]], images[second[some]]) for some in chunks])
+        return {"ms_ssim": found.mean(dtype=np.float64)}
+
+
+def _similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Multi-scale structural similarity of pairs of images, uint8 [n, h, w, c] twice: float32 [n]."""
+    import torch
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    planes = [torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2) for images in (a, b)]
+    weights, window = scales(min(a.shape[1:3]))
+    options = {"betas": weights, "kernel_size": window, "sigma": SIGMA * window / WINDOW, "data_range": 1.0, "normalize": "relu"}
+    return multiscale_structural_similarity_index_measure(*planes, **options, reduction="none").numpy()
+
+
+def scales(side: int) -> tuple[tuple[float, ...], int]:
+    """Weights of the scales, which sum to 1, and the window's side in pixels, for images of so many pixels on their shorter side."""
+    # each scale halves the image; torchmetrics, which asks for the square instead, is stricter about the fourth
+    fit = [n for n in range(1, 6) if side // max(2 ** (n - 1), (n - 1) ** 2) >= WINDOW]
+    weights = np.array(SCALE_WEIGHTS[: max(fit, default=1)])
+    return tuple((weights / weights.sum()).tolist()), min(WINDOW, side - 1 + side % 2)
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """Variance of the Laplacian over an image's pixels, mean over images: little of it is blur, much of it edges or noise.
+
+    Noise is sharper than anything real, so neither direction is better: read it against its floor. Colours are averaged to
+    grey levels 0 to 1; borders are mirrored.
+    """
+
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("image",)
+    reads: ClassVar[tuple[str, ...]] = ("made",)
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "sharpness": Measure("fidelity", "squared grey level (0 to 1)", None, "Pech-Pacheco et al. 2000"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        grey = evidence.made.array("image").mean(axis=-1) / 255
+        return {"sharpness": np.mean([laplace(image, mode="reflect").var() for image in grey])}
+
+
+def _flat(pool: Pool) -> np.ndarray:
+    """Images as rows of pixels, float64 [n, h * w * c], grey levels 0 to 1."""
+    return pool.array("image").reshape(len(pool), -1).astype(np.float64) / 255

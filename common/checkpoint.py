@@ -10,12 +10,12 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig
 
-from ..common.errors import UserError, nearest
+from .errors import UserError, nearest
 
 
 @cache
 def checkpoint(pretrained: str, revision: str | None) -> Path:
-    """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors and tokenizer files only)."""
+    """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors, settings and tokenizer files only)."""
     folder = Path(pretrained).expanduser()
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
@@ -24,10 +24,10 @@ def checkpoint(pretrained: str, revision: str | None) -> Path:
             folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
         except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
             raise UserError(
-                f"generator.pretrained: '{pretrained}' is not a folder here, and the hub does not give it: {type(error).__name__}: {error}"
+                f"pretrained: '{pretrained}' is not a folder here, and the hub does not give it: {type(error).__name__}: {error}"
             ) from error
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"generator.pretrained: {folder} holds no .safetensors file; pickled weights are refused")
+        raise UserError(f"pretrained: {folder} holds no .safetensors file; pickled weights are refused")
     return folder
 
 
