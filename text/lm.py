@@ -194,8 +194,10 @@ class CausalLM:
                 filled = [*chunk, *[[end]] * (SCORED - len(chunk))]
                 inputs, targets = _padded(filled, end, width=width), _padded(filled, IGNORED, width=width)
                 logits = self._model(inputs[:, :-1]).logits.float()
-                losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), targets[:, 1:], ignore_index=IGNORED, reduction="none")
-                np.add.at(nats, list(rows), losses.double().sum(1)[: len(chunk)].cpu().numpy())
+                wanted = targets[:, 1:].flatten()
+                losses = torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted, ignore_index=IGNORED, reduction="none")
+                per_row = losses.double().view(SCORED, -1).sum(1)
+                np.add.at(nats, list(rows), per_row[: len(chunk)].cpu().numpy())
         return nats
 
     @torch.inference_mode()
