@@ -38,6 +38,6 @@ def _marked(row: list[str], runs: Counter[tuple[str, ...]]) -> Markup:
     parts, start = [], 0
     for end in range(1, len(row) + 1):
         if end == len(row) or again[end] != again[start]:
-            parts.append((Markup("<mark>{}</mark>") if again[start] else Markup("{}")).format("".join(row[start:end])))
+            parts.append((Markup('<mark title="comes again">{}</mark>') if again[start] else Markup("{}")).format("".join(row[start:end])))
             start = end
     return Markup("").join(parts)

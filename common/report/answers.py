@@ -39,14 +39,18 @@ def lost_first(arms: pandas.DataFrame, policy: str) -> dict[str, list[dict[str, 
 
 
 def shared_metrics(runs: Mapping[str, pandas.DataFrame]) -> list[str]:
-    """Numbers of fidelity, diversity and tails that all runs have, each with a floor that generation 0 differs from."""
+    """Numbers of fidelity, diversity and tails that all runs have, where every generation 0 has a distance from its floor and, of
+    what can be lost, something to lose."""
     first = next(iter(runs.values()))
-    found = []
-    for metric in first[first.axis.isin(SHARED) & first.higher_is_better.notna()].metric.unique():
-        own = [arms[arms.metric == metric] for arms in runs.values()]
-        if all(len(arms) and abs(arms["first"].mean() - arms.floor.mean()) > 1e-9 for arms in own):
-            found.append(metric)
-    return found
+    judged = first[first.axis.isin(SHARED) & first.higher_is_better.notna()].metric.unique()
+    own = {metric: [arms[arms.metric == metric] for arms in runs.values()] for metric in judged}
+    return [metric for metric, found in own.items() if all(len(arms) and min(map(abs, _starts(arms))) > 1e-9 for arms in found)]
+
+
+def _starts(arms: pandas.DataFrame) -> tuple[float, float]:
+    """Generation 0's distance from the floor, and what changes for the worse are measured in: of what can be lost, what there was."""
+    first, apart = arms["first"].mean(), arms["first"].mean() - arms.floor.mean()
+    return apart, first if arms.higher_is_better.iloc[0] else apart
 
 
 def which_sooner(runs: Mapping[str, pandas.DataFrame]) -> dict[str, Any] | None:
@@ -80,11 +84,9 @@ def which_sooner(runs: Mapping[str, pandas.DataFrame]) -> dict[str, Any] | None:
 def _moved(arms: pandas.DataFrame) -> dict[str, dict[str, float]]:
     """How far each policy has come for the worse since generation 0: of what can be lost, as a share of what there was; of a
     distance, as multiples of generation 0's distance from the floor."""
-    found = {}
-    for line in arms.to_dict("records"):
-        start = line["first"] if line["higher_is_better"] else abs(line["first"] - line["floor"])
-        found[line["policy"]] = {name: line[f"worse{end}"] / start for name, end in (("mean", ""), ("low", "_low"), ("high", "_high"))}
-    return found
+    start = abs(_starts(arms)[1])
+    ends = {"mean": "worse", "low": "worse_low", "high": "worse_high"}
+    return {line["policy"]: {name: line[end] / start for name, end in ends.items()} for line in arms.to_dict("records")}
 
 
 def tally(verdicts: Iterator[Mapping[str, Any]]) -> list[dict[str, Any]]:
