@@ -9,15 +9,24 @@ import numpy as np
 from .metrics import Measure
 
 GROUPS = 10
-FREQUENCY = {
-    "frequency_ratio": Measure("tail", "made share / real share", None, "Shumailov et al. 2024; Suresh et al. 2024"),
-    "frequency_recall": Measure("tail", "share of kinds", True, "Shumailov et al. 2024; Suresh et al. 2024"),
-}
-"""The meaning of the numbers of `by_frequency`."""
 
 
-def by_frequency(real: Mapping[Hashable, float], made: Mapping[Hashable, float], *, by_mass: bool) -> dict[str, float]:
-    """For each group of kinds (word types, classes), from the commonest (01) to the rarest, two numbers.
+def frequency_measures(name: str) -> dict[str, Measure]:
+    """The meaning of the numbers of `by_frequency` that start with `name`."""
+    source = "Shumailov et al. 2024; Suresh et al. 2024"
+    return {
+        f"{name}_ratio": Measure("tail", "made share / real share", None, source),
+        f"{name}_recall": Measure("tail", "share of kinds", True, source),
+    }
+
+
+FREQUENCY = frequency_measures("frequency")
+
+
+def by_frequency(
+    real: Mapping[Hashable, float], made: Mapping[Hashable, float], *, by_mass: bool, name: str = "frequency"
+) -> dict[str, float]:
+    """For each group of kinds (word types, classes), from the commonest (01) to the rarest, two numbers; `name` is what they start with.
 
     `frequency_ratio/NN`  its share of what was made, as a multiple of its share of what is real: 1 is right, 0 is gone
     `frequency_recall/NN`  the share of its kinds that were made at all
@@ -34,6 +43,6 @@ def by_frequency(real: Mapping[Hashable, float], made: Mapping[Hashable, float],
     numbers = {}
     for group in np.unique(groups):
         own = groups == group
-        numbers[f"frequency_ratio/{group + 1:02}"] = found[own].sum() / total / (counts[own].sum() / counts.sum())
-        numbers[f"frequency_recall/{group + 1:02}"] = float((found[own] > 0).mean())
+        numbers[f"{name}_ratio/{group + 1:02}"] = found[own].sum() / total / (counts[own].sum() / counts.sum())
+        numbers[f"{name}_recall/{group + 1:02}"] = float((found[own] > 0).mean())
     return numbers

@@ -19,7 +19,7 @@ from autophagy.common.plugins import Part, registered
 from autophagy.common.pool import Pool
 from autophagy.text.metrics import words
 from sklearn.neighbors import NearestNeighbors
-from tiny import small_pool
+from tiny import ROOT, small_pool
 from torchmetrics.image.kid import maximum_mean_discrepancy, poly_kernel
 
 RNG = np.random.default_rng(0)
@@ -242,3 +242,13 @@ def test_image_metrics_stay_finite_on_black_images():
 def test_a_metric_sees_only_what_it_says_it_reads():
     with pytest.raises(AttributeError, match="may not look at 'train'"):
         _ = evidence(made=1).train
+
+
+def test_the_docs_list_every_number_with_its_axis_and_unit():
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    for name, point in registered("metric").items():
+        assert f"\n| `{name}` |" in page, f"{name} is not in docs/metrics.md"
+        for number, measure in point.load().measures.items():
+            if not number.endswith("_se"):
+                found = [line for line in page.splitlines() if f"| `{number}" in line and f"`{name}`" in line]
+                assert any(f"| {measure.axis} |" in line and f"| {measure.unit} |" in line for line in found), f"{number} of {name}"
