@@ -264,6 +264,7 @@ def test_what_is_lost_first_is_what_is_halved_first():
     assert [line["metric"] for line in found["halved"]] == ["fast", "slow"]
     assert [line["metric"] for line in found["rest"]] == ["part"]
     assert found["rest"][0]["gone"] == pytest.approx(3 / 8)
+    assert not answers.lost_first(table.assign(axis="fidelity"), "a")["halved"], "being unlike is nothing that is lost"
 
 
 def test_which_run_moves_further_is_judged_from_each_ones_own_floor():

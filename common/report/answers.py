@@ -27,11 +27,12 @@ def by_policy(arms: pandas.DataFrame) -> list[dict[str, Any]]:
 
 
 def lost_first(arms: pandas.DataFrame, policy: str) -> dict[str, list[dict[str, Any]]]:
-    """What a policy loses of what can be lost (diversity, tails, shares where higher is better), beyond noise in every chain.
+    """What a policy loses of what can be lost (diversity and tails), beyond noise in every chain.
 
     `halved`: what falls to half of generation 0's value, by when it does. `least`: the rest, by the share that is gone at the end.
     """
-    own = arms[(arms.policy == policy) & arms.higher_is_better.eq(True) & (arms.onsets == arms.seeds)]
+    own = arms[(arms.policy == policy) & arms.axis.isin(["diversity", "tail"]) & arms.higher_is_better.eq(True)]
+    own = own[own.onsets == own.seeds]
     own = own.assign(gone=1 - own.ratio)
     halved = own.half_lives == own.seeds
     rest = own[~halved].sort_values("gone", ascending=False).head(NAMED)
