@@ -223,7 +223,7 @@ def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = _number
-    environment.filters["fixed"] = lambda value, decimals: f"{value:+.{decimals}f}".replace("-", "−")
+    environment.filters["fixed"] = lambda value, decimals, sign="+": f"{value:{sign}.{decimals}f}".replace("-", "−")
     environment.filters["short"] = _short
     environment.filters["words"] = charts.spelt
     return environment
