@@ -47,7 +47,8 @@ def chains(rows: pandas.DataFrame) -> pandas.DataFrame:
     first, last    the value at generation 0 and at the end; `ratio` is the one over the other
     worse          last - first, positive in the direction that is worse (for metrics without one: up)
     noise          what chance does to a difference from generation 0: twice its standard deviation, the largest of what the scatter of
-                   the floors, the metric's own standard error (`<metric>_se`) and the chains of the control say of it
+                   the floors, the metric's own standard error (`<metric>_se`, of either generation) and the chains of the control
+                   say of it; here that of the last generation
     onset          the first generation from which on the value is worse, by more than noise, than generation 0 and the floor; NaN: never
     slope          least squares over generations, per generation, as measured
     half_life      the generation, interpolated, at which half of generation 0's value is lost or, where lower is better, it has doubled
@@ -62,19 +63,20 @@ def chains(rows: pandas.DataFrame) -> pandas.DataFrame:
         refitted = {generator: _refitted(own[own.policy == policy]) for generator, policy in controls.items()}
         for (generator, policy, seed), chain in own.groupby(["generator", "policy", "seed"], sort=False):
             chain = chain.sort_values("generation")
-            error = errors[(errors.policy == policy) & (errors.seed == seed)].value.max()
-            scatter = [np.sqrt(2) * chain.floor_sd.max(), np.sqrt(2) * error, refitted.get(generator, 0.0)]
-            noise = SURE * np.nan_to_num(scatter).max()
+            error = errors[(errors.policy == policy) & (errors.seed == seed)].sort_values("generation").value.to_numpy()
+            error = error if len(error) else np.zeros(len(chain))
+            scatter = np.sqrt(2) * np.nan_to_num(chain.floor_sd.max())
+            noise = SURE * np.maximum(np.sqrt(error**2 + error[0] ** 2), max(scatter, refitted.get(generator, 0.0)))  # [generations + 1]
             values, sign = chain.value.to_numpy(), -1.0 if about["higher_is_better"] == True else 1.0  # noqa: E712 (it may be numpy's, or None)
             floor = chain.floor.mean()
             names = {"generator": generator, "policy": policy, "seed": seed}
-            known = {"floor": floor, "floor_sd": chain.floor_sd.mean(), "noise": noise}
+            known = {"floor": floor, "floor_sd": chain.floor_sd.mean(), "noise": noise[-1]}
             found.append({**about, **names, **known, **_of_chain(values, sign=sign, floor=floor, noise=noise)})
     return pandas.DataFrame(found)
 
 
-def _of_chain(values: np.ndarray, *, sign: float, floor: float, noise: float) -> dict[str, float]:
-    """values float64 [generations + 1]; sign +1 where lower is better."""
+def _of_chain(values: np.ndarray, *, sign: float, floor: float, noise: np.ndarray) -> dict[str, float]:
+    """values, noise float64 [generations + 1]; sign +1 where lower is better."""
     number, last = np.arange(len(values)), len(values) - 1
     worse = sign * (values - values[0])
     start = 0.0 if np.isnan(floor) else max(0.0, sign * (floor - values[0]))  # generation 0 may be better than the floor

@@ -54,6 +54,12 @@ def test_a_metrics_own_standard_error_counts_as_noise():
     assert np.isnan(only(found).onset) and only(found).noise == pytest.approx(0.2 * np.sqrt(2))
 
 
+def test_a_chain_whose_errors_grow_later_is_not_held_to_be_noisy_before():
+    values, errors = [1.0, 1.2, 2.0, 3.0], [0.01, 0.01, 0.3, 0.5]
+    one = only(chains(pandas.concat([rows("loss", {"a": [values]}), rows("loss_se", {"a": [errors]})])))
+    assert one.onset == 1 and one.noise == pytest.approx(2 * np.sqrt(0.5**2 + 0.01**2))
+
+
 def test_the_interval_is_the_bootstrap_and_of_few_chains_the_range():
     assert interval(np.array([3.0, 1.0])) == (1, 3)
     values = np.random.default_rng(0).standard_exponential(12)

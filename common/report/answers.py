@@ -26,17 +26,18 @@ def by_policy(arms: pandas.DataFrame) -> list[dict[str, Any]]:
     return own.sort_values(["onset", "worse"], ascending=[True, False], na_position="last").to_dict("records")
 
 
-def lost_first(arms: pandas.DataFrame, policy: str) -> dict[str, list[dict[str, Any]]]:
+def lost_first(arms: pandas.DataFrame, policy: str) -> dict[str, Any]:
     """What a policy loses of what can be lost (diversity and tails), beyond noise in every chain.
 
     `halved`: what falls to half of generation 0's value, by when it does. `least`: the rest, by the share that is gone at the end.
+    `asked`: whether anything was measured that can be lost.
     """
     own = arms[(arms.policy == policy) & arms.axis.isin(["diversity", "tail"]) & arms.higher_is_better.eq(True)]
-    own = own[own.onsets == own.seeds]
+    asked, own = len(own) > 0, own[own.onsets == own.seeds]
     own = own.assign(gone=1 - own.ratio)
     halved = own.half_lives == own.seeds
     rest = own[~halved].sort_values("gone", ascending=False).head(NAMED)
-    return {"halved": own[halved].sort_values("half_life").to_dict("records"), "rest": rest.to_dict("records")}
+    return {"halved": own[halved].sort_values("half_life").to_dict("records"), "rest": rest.to_dict("records"), "asked": asked}
 
 
 def shared_metrics(runs: Mapping[str, pandas.DataFrame]) -> list[str]:
