@@ -87,7 +87,7 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
     base = (
         altair.Chart(data.drop(columns=["metric", "floor", "floor_sd"]))
         .transform_filter(SHOWN)
-        .encode(x=_generations(), color=altair.Color("policy:N", scale=colours, legend=None))
+        .encode(x=_generations(int(data.generation.max())), color=altair.Color("policy:N", scale=colours, legend=None))
     )
     y = altair.Y("mean:Q", title=None, scale=altair.Scale(zero=False))
     tooltip = [
@@ -121,8 +121,10 @@ def better(higher: bool | None) -> str:
     return {True: " · higher is better", False: " · lower is better"}.get(higher, "")
 
 
-def _generations(title: str = "generation") -> altair.X:
-    return altair.X("generation:Q", axis=altair.Axis(tickMinStep=1, format="d", title=title, grid=False))
+def _generations(last: int) -> altair.X:
+    """Generations along the axis, ticked whole: Vega would put ticks at halves where there are few."""
+    ticks = list(range(0, last + 1, max(1, last // 10)))
+    return altair.X("generation:Q", axis=altair.Axis(values=ticks, format="d", title="generation", grid=False))
 
 
 def _floor(found: pandas.DataFrame) -> list[altair.Chart]:
@@ -156,7 +158,7 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
     data = pandas.concat(found)
     shared = [policy for policy in data.policy.unique() if data[data.policy == policy].run.nunique() > 1]
     base = altair.Chart().encode(
-        x=_generations(),
+        x=_generations(int(data.generation.max())),
         color=altair.Color("run:N", scale=altair.Scale(domain=list(tables), range=BESIDE[: len(tables)]), legend=None),
     )
     title = "above the floor" if share else "from the floor, generation 0 = 1"
