@@ -44,6 +44,23 @@ def _digest(path: Path, modified_ns: int, size: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def feature_model(folder: Path) -> tuple[Any, list[str]]:
+    """The model of a checkpoint without its head, float32, on this machine's device, and the weights that the checkpoint lacks.
+
+    Safetensors only, no remote code; what is lacking is drawn from an own stream, never from the global one.
+    """
+    import torch
+    from transformers import AutoModel
+
+    from .train import device, seeded
+
+    with seeded(0):
+        model, loaded = AutoModel.from_pretrained(
+            folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    return model.to(device()).eval(), sorted(loaded["missing_keys"])
+
+
 def check_architecture(settings: Mapping[str, Any]) -> None:
     """ValueError for a model type or a setting that transformers does not know; it would ignore the latter in silence."""
     kind = settings.get("model_type")

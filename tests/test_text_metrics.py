@@ -107,7 +107,7 @@ def test_equal_rows_have_a_self_bleu_of_1():
 
 def test_self_bleu_looks_at_the_first_rows_only():
     pool = small_pool("text", 40)
-    capped = Part.parse("metric", {"use": "self-bleu", "rows": 15}).build()
+    capped = Part.parse("metric", {"use": "self-bleu", "at_most": 15}).build()
     assert capped(Given(made=pool)) == measured("self-bleu", made=pool.slice(0, 15))
     assert capped(Given(made=pool)) != measured("self-bleu", made=pool)
 
@@ -327,7 +327,7 @@ def test_distinct_zipf_and_self_bleu_depend_on_the_number_of_rows_and_repetition
     assert distinct[0] > 1.5 * distinct[1] > 2 * distinct[2]
     exponents = [measured("zipf", made=made)["zipf_exponent"] for made in some]
     assert abs(exponents[0] - 1) > 2 * abs(exponents[2] - 1), "1 only where every word type is common enough"
-    bleu = [Part.parse("metric", {"use": "self-bleu", "rows": rows}).build()(Given(made=text))["self_bleu"] for rows in (10, 30, 90)]
+    bleu = [Part.parse("metric", {"use": "self-bleu", "at_most": rows}).build()(Given(made=text))["self_bleu"] for rows in (10, 30, 90)]
     assert bleu[0] < bleu[1] < bleu[2]
     repetition = [measured("repetition", made=made)["repetition_2"] for made in some]
     assert repetition == pytest.approx([repetition[2]] * 3, abs=0.005)

@@ -121,19 +121,15 @@ class Encoder:
         self._load()
 
     def _load(self) -> None:
-        import torch
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        from ..common.checkpoint import checkpoint
-        from ..common.train import device, seeded
+        from ..common.checkpoint import checkpoint, feature_model
 
         folder = checkpoint(self.pretrained, self.revision)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        with seeded(0):
-            self._model = AutoModel.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
-        self._model.to(device()).eval()
+        self._model, _ = feature_model(folder)  # an encoder's unused pooler may be missing
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, hidden]; padding counts for nothing."""

@@ -69,11 +69,11 @@ class SelfBLEU:
     """How alike made rows are: BLEU of each with all the others as references, averaged (Zhu et al. 2018).
 
     sacrebleu's BLEU-4 of a sentence: effective order (rows of fewer than four words are judged by the n-grams they have), exponential
-    smoothing, brevity against the nearest length; words as everywhere here. It costs the square of the rows, so only the first `rows`
-    that have words are looked at, and it rises with their number. Where there are not two of them nothing varies: 1.
+    smoothing, brevity against the nearest length; words as everywhere here. It costs the square of the rows, so only the first
+    `at_most` that have words are looked at, and it rises with their number. Where there are not two of them nothing varies: 1.
     """
 
-    rows: Annotated[int, Field(ge=2)] = 100
+    at_most: Annotated[int, Field(ge=2)] = 100
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("made",)
@@ -84,7 +84,7 @@ class SelfBLEU:
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
         from sacrebleu.metrics import BLEU
 
-        rows = [" ".join(row) for row in rows_of_words(evidence.made) if row][: self.rows]
+        rows = [" ".join(row) for row in rows_of_words(evidence.made) if row][: self.at_most]
         if len(rows) < 2:
             return {"self_bleu": 1.0}
         bleu = BLEU(tokenize="none", smooth_method="exp", effective_order=True)

@@ -42,26 +42,20 @@ class ImageEncoder:
         self._load()
 
     def _load(self) -> None:
-        import torch
-        from transformers import AutoImageProcessor, AutoModel
+        from transformers import AutoImageProcessor
 
-        from ..common.checkpoint import checkpoint
-        from ..common.train import device, seeded
+        from ..common.checkpoint import checkpoint, feature_model
 
         folder = checkpoint(self.pretrained, self.revision)
         try:
             self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise UserError(f"pretrained: {folder} does not say how it wants images: {str(error).splitlines()[0]}") from error
-        with seeded(0):
-            self._model, loaded = AutoModel.from_pretrained(
-                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-            )
+        self._model, missing = feature_model(folder)
         if self._model.main_input_name != "pixel_values":
             raise UserError(f"pretrained: {folder} holds a {type(self._model).__name__}, which takes more than images")
-        if loaded["missing_keys"]:
-            raise UserError(f"pretrained: {folder} has no {min(loaded['missing_keys'])}, so features would be random")
-        self._model.to(device()).eval()
+        if missing:
+            raise UserError(f"pretrained: {folder} has no {missing[0]}, so features would be random")
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, hidden]."""

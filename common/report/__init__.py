@@ -94,19 +94,18 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
     Raises UserError if a folder is not a finished run or the file cannot be written.
     """
     read = [Run.read(Path(folder)) for folder in runs]
-    policies = list(dict.fromkeys(policy for run in read for policy in run.rows.policy.unique()))
-    arms = {run.name: run.arms for run in read}
-    shared = answers.shared_metrics(arms) if 1 < len(arms) <= len(charts.BESIDE) else []
+    policies = policies_of(read)
+    about = [_about(run, policies) for run in read]
     page = (
         _environment()
         .get_template("page.html")
         .render(
-            runs=[_about(run, policies) for run in read],
+            runs=about,
             colours={policy: charts.colour(policy, policies) for policy in policies},
-            first=_first(read),
-            sooner=answers.which_sooner(arms),
-            shared=[charts.beside({run.name: run.rows for run in read}, metric) for metric in shared],
-            run_colours=dict(zip(arms, charts.BESIDE, strict=False)),
+            first=_first(about),
+            sooner=answers.which_sooner({run.name: run.arms for run in read}),
+            shared=charts_beside(read),
+            run_colours=dict(zip([run.name for run in read], charts.BESIDE, strict=False)),
             axes=[(axis, about, [charts_of_axis(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
             bundle=Markup(_bundle()),
             style=Markup(_file("style.css")),
@@ -149,18 +148,30 @@ def _about(run: Run, policies: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _first(runs: Sequence[Run]) -> dict[str, list[str]]:
+def _first(about: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """The policies that go beyond noise first, each with the runs where it does."""
     found: dict[str, list[str]] = {}
-    for run in runs:
-        worst = answers.by_policy(run.arms)[0]
+    for one in about:
+        worst = one["fared"][0]
         if worst["onsets"] == worst["seeds"]:
-            found.setdefault(worst["policy"], []).append(run.name)
+            found.setdefault(worst["policy"], []).append(one["name"])
     return found
 
 
 def _any(runs: Sequence[Run], axis: str) -> bool:
     return any((run.rows.axis == axis).any() for run in runs)
+
+
+def policies_of(runs: Sequence[Run]) -> list[str]:
+    """The policies of all runs, in the order in which they come: what colours go by."""
+    return list(dict.fromkeys(policy for run in runs for policy in run.rows.policy.unique()))
+
+
+def charts_beside(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """A chart for every statistic that the runs share; none of one run, or of more than there are colours."""
+    arms = {run.name: run.arms for run in runs}
+    shared = answers.shared_metrics(arms) if 1 < len(arms) <= len(charts.BESIDE) else []
+    return [charts.beside({run.name: run.rows for run in runs}, metric) for metric in shared]
 
 
 def charts_of_axis(run: Run, axis: str, policies: Sequence[str]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def by_policy(arms: pandas.DataFrame) -> list[dict[str, Any]]:
 def lost_first(arms: pandas.DataFrame, policy: str) -> dict[str, Any]:
     """What a policy loses of what can be lost (diversity and tails), beyond noise in every chain.
 
-    `halved`: what falls to half of generation 0's value, by when it does. `least`: the rest, by the share that is gone at the end.
+    `halved`: what falls to half of generation 0's value, by when it does. `rest`: the others, by the share that is gone at the end.
     `asked`: whether anything was measured that can be lost.
     """
     own = arms[(arms.policy == policy) & arms.axis.isin(["diversity", "tail"]) & arms.higher_is_better.eq(True)]

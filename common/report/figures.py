@@ -9,7 +9,7 @@ from typing import Any
 import vl_convert
 
 from ..errors import UserError, nearest
-from . import AXES, Run, answers, charts, charts_of_axis
+from . import AXES, Run, charts, charts_beside, charts_of_axis, policies_of
 
 FORMATS = ("pdf", "svg", "png")
 SCALE = 3
@@ -57,11 +57,9 @@ def write_figures(folders: Sequence[str | Path], output: str | Path, *, formats:
 
 def _specifications(runs: Sequence[Run]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names of files and what to draw."""
-    policies = list(dict.fromkeys(policy for run in runs for policy in run.rows.policy.unique()))
-    arms = {run.name: run.arms for run in runs}
-    if 1 < len(arms) <= len(charts.BESIDE):
-        for metric in answers.shared_metrics(arms):
-            yield f"beside-{metric}", _styled(charts.beside({run.name: run.rows for run in runs}, metric))
+    policies = policies_of(runs)
+    for chart in charts_beside(runs):
+        yield f"beside-{chart['name']}", _styled(chart)
     for run in runs:
         for axis in AXES:
             for chart in charts_of_axis(run, axis, policies):
