@@ -1,4 +1,4 @@
-"""The command line: `autophagy run | report | figures | export | list | demo`."""
+"""The command line: `autophagy run | report | figures | export | list | demo | claims | reproduce`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .config import Experiment, load_config
@@ -141,6 +142,73 @@ def demo(
         _run(experiments, store=store, out=out, workers=workers)
         write_report([out / experiment.name for experiment in experiments], out / "report.html")
         out_console.print(f"\nreport: {(out / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def claims() -> None:
+    """Published claims about model collapse that `reproduce` re-tests."""
+    with told():
+        from .claims import claims as known
+
+        table = Table(box=None, pad_edge=False)
+        for heading in ("id", "cost", "claim", "source"):
+            table.add_column(heading, no_wrap=heading == "id")
+        for claim in known().values():
+            table.add_row(claim.id, claim.needs or claim.cost, claim.says, claim.source)
+        out_console.print(table)
+
+
+@app.command()
+def reproduce(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Claims, as `autophagy claims` lists them.")] = None,
+    cost: Annotated[str, typer.Option(help="Without ids: all claims that cost `seconds`, `minutes` too, or `all`.")] = "minutes",
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for claims.json, report.html and each experiment.")] = Path(
+        "runs/claims"
+    ),
+    store: Store = Path("runs/store"),
+    workers: Workers = None,
+    device: Device = "auto",
+) -> None:
+    """Re-test published claims and say of each whether it holds here. Goes on where it stopped."""
+    with told():
+        from .claims import COSTS, chosen
+        from .progress import watching
+        from .report.claims import write_claims_report
+        from .reproduce import Judged, measured
+        from .reproduce import reproduce as judge_all
+        from .run import processors
+
+        if cost not in (*COSTS, "all"):
+            raise UserError(f"--cost {cost}: seconds, minutes or all{nearest(cost, (*COSTS, 'all'))}")
+        _set_device(device)
+
+        def tell(judged: Judged) -> None:
+            words = " ".join(measured(judged.headline)[:2]) if judged.headline else judged.not_run
+            out_console.print(f"{judged.claim.id:4} {judged.verdict:12} {words}", highlight=False, soft_wrap=True, markup=False)
+
+        started = time.monotonic()
+        found = judge_all(
+            chosen(ids or (), cost), store=store, out=out, workers=workers or processors(),
+            watching=lambda total: watching(total, err_console), told=tell,
+        )  # fmt: skip
+        write_claims_report(out / "claims.json", out / "report.html")
+        out_console.print(_verdict_table(found))
+        out_console.print(f"report: {out / 'report.html'}", highlight=False, soft_wrap=True)
+        err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+
+
+def _verdict_table(found: list) -> Table:
+    from .reproduce import measured
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("id", "verdict", "claim", "measured", "expected", "z", "checks"):
+        table.add_column(heading, no_wrap=heading in ("id", "verdict"), justify="right" if heading in ("z", "checks") else "left")
+    for judged in found:
+        colour = {"holds": "green", "fails": "red"}.get(judged.verdict, "yellow")
+        cells = measured(judged.headline) if judged.headline else (judged.not_run, "", "")
+        checks = str(len(judged.finding.checks)) if judged.finding else ""
+        table.add_row(judged.claim.id, f"[{colour}]{judged.verdict}[/]", judged.claim.says, *map(escape, cells), checks)
+    return table
 
 
 def _set_device(device: str) -> None:

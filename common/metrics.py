@@ -11,7 +11,6 @@ from pydantic import Field
 from scipy.stats import rankdata
 
 from .features import density_coverage, effective_rank, frechet_distance, kernel_distance, mauve, nearest, precision_recall, vendi_score
-from .laws import conserved
 
 Axis = Literal["fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost"]
 
@@ -268,36 +267,3 @@ class Watermarked:
             "watermark_auc": (ranks.mean() - (len(made) + 1) / 2) / len(heldout),
             "watermark_z": made.mean(),
         }
-
-
-@dataclass(frozen=True)
-class GaussianMoments:
-    """Mean and variance of the fitted Gaussian, averaged over worlds, with their standard errors over worlds.
-
-    `log_variance` follows the typical chain, `variance` the expectation; they part ways as a chain gets older.
-    """
-
-    version: ClassVar[int] = 1
-    columns: ClassVar[tuple[str, ...]] = ("x",)
-    reads: ClassVar[tuple[str, ...]] = ("model",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "variance": Measure("diversity", "sigma^2", None, "Shumailov et al. 2024"),
-        "variance_se": Measure("diversity", "sigma^2", None, "standard error over worlds"),
-        "log_variance": Measure("diversity", "nats", None, "Alemohammad et al. 2024"),
-        "log_variance_se": Measure("diversity", "nats", None, "standard error over worlds"),
-        "mean_squared_error": Measure("fidelity", "sigma^2", False, "Shumailov et al. 2024"),
-        "mean_squared_error_se": Measure("fidelity", "sigma^2", None, "standard error over worlds"),
-        "conserved": Measure("fidelity", "sigma^2", None, "variance + squared error of the mean; see laws.conserved"),
-        "conserved_se": Measure("fidelity", "sigma^2", None, "standard error over worlds"),
-    }
-
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        mean, variance = evidence.model.mean, evidence.model.variance
-        found = {}
-        with np.errstate(divide="ignore"):
-            values = {"variance": variance, "log_variance": np.log(variance), "mean_squared_error": mean**2}
-        values["conserved"] = conserved(variance, mean**2)
-        for name, value in values.items():
-            found[name] = float(value.mean())
-            found[f"{name}_se"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
-        return found

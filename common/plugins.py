@@ -112,9 +112,15 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 def _instance(part: type, settings: Mapping[str, Any]) -> Any:
     _refuse_unknown(part, settings, "")
     try:
-        return TypeAdapter(part).validate_python(dict(settings))
+        return _checker(part).validate_python(dict(settings))
     except ValidationError as error:
         raise SettingError("\n".join(explain(error))) from error
+
+
+@cache
+def _checker(part: type) -> TypeAdapter:
+    """What checks the settings of a part; dear to make."""
+    return TypeAdapter(part)
 
 
 def explain(error: ValidationError) -> list[str]:

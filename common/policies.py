@@ -57,9 +57,9 @@ def made_rows(policy: Policy, *, size: int, generation: int) -> int:
     return policy.made_rows(size=size, generation=generation) if hasattr(policy, "made_rows") else size
 
 
-def pools(generation: int, most: int | None) -> int:
-    """How many pools there are at a generation, the real one counting as the first; at most `most`."""
-    return min(generation + 1, most or generation + 1)
+def grown(size: int, generation: int, *, most: int | None, growth: float) -> int:
+    """Rows of a growing pool: `size` times a power of how many pools there are, the real one counting as the first; at most `most`."""
+    return round(size * min(generation + 1, most or generation + 1) ** growth)
 
 
 # ---- made data alone ------------------------------------------------------------------------------------------------
@@ -83,19 +83,23 @@ class Replace:
 class ReplaceGrowing:
     """Only what the last generation made, but as many rows as `accumulate` has (its matched-size control, Gerstgrasser et al. 2024).
 
-    With `generations`, as many as `window` has.
+    With `generations`, as many as `window` has. `growth` is another power of the number of pools: 2 for `size` rows times 4, 9, 16, ...
     """
 
     generations: Annotated[int, Field(ge=1)] | None = None
+    growth: Annotated[float, Field(ge=0)] = 1.0
     version: ClassVar[int] = 1
-    controls: ClassVar[tuple[str, ...]] = ("real-growing",)
+
+    @property
+    def controls(self) -> tuple[Mapping[str, object], ...]:
+        return ({"use": "real-growing", "generations": self.generations, "growth": self.growth},)
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
         return sources.history[-1].choose(self.rows(size=size, generation=sources.generation), rng)
 
     def rows(self, *, size: int, generation: int) -> int:
         """Rows a generation >= 1 trains on."""
-        return size * pools(generation, self.generations)
+        return grown(size, generation, most=self.generations, growth=self.growth)
 
     def made_rows(self, *, size: int, generation: int) -> int:
         return self.rows(size=size, generation=generation + 1)
@@ -206,6 +210,34 @@ class Mix:
         return {REAL: n_real, generation - 1: size - n_real}
 
 
+@dataclass(frozen=True)
+class Augment:
+    """The real pool beside what the last generation made, `size` rows each (the synthetic augmentation loop of Alemohammad et al. 2024).
+
+    `real: fresh` takes `size` unseen real rows every generation instead. Every row is there `real_weight` or `made_weight` times:
+    the share of the real ones in what a fit minimises is real_weight / (real_weight + made_weight) (He, Xu & Cheng 2025).
+    """
+
+    real: Literal["fixed", "fresh"] = "fixed"
+    real_weight: Annotated[int, Field(ge=1)] = 1
+    made_weight: Annotated[int, Field(ge=1)] = 1
+    version: ClassVar[int] = 1
+    controls: ClassVar[tuple[str, ...]] = ("replace", "real")
+
+    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+        if self.real == "fresh":
+            real = sources.reserve.slice((sources.generation - 1) * size, sources.generation * size)
+        else:
+            real = sources.real
+        return Pool.concat([real] * self.real_weight + [sources.history[-1].choose(size, rng)] * self.made_weight)
+
+    def reserve_rows(self, *, size: int, generations: int) -> int:
+        return size * generations if self.real == "fresh" else 0
+
+    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {REAL: size * self.real_weight, generation - 1: size * self.made_weight}
+
+
 # ---- real data alone: the controls ------------------------------------------------------------------------------------
 
 
@@ -244,19 +276,24 @@ class RealFresh:
 class RealGrowing:
     """The real pool and `size` more unseen real rows every generation: what `accumulate` would be if models made real data.
 
-    With `generations`, the last so many of these pools: what `window` would be.
+    With `generations`, the last so many of these pools: what `window` would be. `growth` as for `replace-growing`.
     """
 
     generations: Annotated[int, Field(ge=1)] | None = None
+    growth: Annotated[float, Field(ge=0)] = 1.0
     version: ClassVar[int] = 1
     trains_on_made: ClassVar[bool] = False
 
     def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        seen = Pool.concat([sources.real, sources.reserve.slice(0, sources.generation * size)])
-        return seen.slice(len(seen) - size * pools(sources.generation, self.generations), len(seen))
+        seen = Pool.concat([sources.real, sources.reserve.slice(0, self.reserve_rows(size=size, generations=sources.generation))])
+        return seen.slice(len(seen) - self.rows(size=size, generation=sources.generation), len(seen))
+
+    def rows(self, *, size: int, generation: int) -> int:
+        """Rows a generation >= 1 trains on."""
+        return grown(size, generation, most=self.generations, growth=self.growth)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
-        return size * generations
+        return grown(size, generations, most=None, growth=self.growth) - size
 
     def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
-        return {REAL: size * pools(generation, self.generations)}
+        return {REAL: self.rows(size=size, generation=generation)}

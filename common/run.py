@@ -72,8 +72,12 @@ def refuse_same_names(experiments: Sequence[Experiment]) -> None:
 
 def default_workers(experiments: Sequence[Experiment]) -> int:
     """As many as there are processors this process may use, but never more than there are chains."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(processors, sum(chains(experiment) for experiment in experiments)))
+    return max(1, min(processors(), sum(chains(experiment) for experiment in experiments)))
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def chains(experiment: Experiment) -> int:
@@ -89,11 +93,11 @@ def write(experiment: Experiment, outcome: Outcome, folder: Path) -> None:
     """Write the results of an experiment; each file appears complete or not at all."""
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
-        _replace(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
-        _replace(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
+        replace_file(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
+        replace_file(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
         made = {"models": outcome.models, "seconds": _by_stage(outcome)}
-        _replace(folder / "provenance.json", lambda path: path.write_text(json.dumps(made, indent=1)))
-        _replace(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
+        replace_file(folder / "provenance.json", lambda path: path.write_text(json.dumps(made, indent=1)))
+        replace_file(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
     except OSError as error:
         raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error
 
@@ -106,7 +110,8 @@ def _by_stage(outcome: Outcome) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def _replace(path: Path, write_to: Any) -> None:
+def replace_file(path: Path, write_to: Any) -> None:
+    """Write a file by `write_to(draft)`, so that it appears complete or not at all."""
     draft = path.with_name(f".{path.name}.draft")
     write_to(draft)
     os.replace(draft, path)

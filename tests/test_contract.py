@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.analytic import Gaussian
+from autophagy.analytic.gaussian import Gaussian
 from autophagy.common.contract import check
 from autophagy.common.generator import Fitted
 from autophagy.common.plugins import Part, find, registered
@@ -15,7 +15,7 @@ from tiny import TINY, small_pool
 @pytest.mark.parametrize("name", sorted(registered("generator")))
 def test_every_generator_keeps_its_promises(name):
     part = Part.parse("generator", TINY[name])
-    check(part.build, small_pool(find("generator", name).modality))
+    check(part.build, small_pool(find("generator", name).modality, generator=name))
 
 
 class ReadsGlobalState(Gaussian):

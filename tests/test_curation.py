@@ -222,8 +222,15 @@ WATERMARKED = {
     "text": {**TINY["ngram"], "sampling": {"watermark": {"delta": 4.0}}},
     "vision": {**TINY["gmm"], "sampling": {"watermark": {"strength": 48}}},
 }
+LABELS = {
+    **ANALYTIC,
+    "data": {"use": "halfspace", "rows": 40, "dimensions": 3},
+    "generator": "linear-classifier",
+    "metrics": ["plane-accuracy"],
+}
 LOOPS = {
     "analytic": (ANALYTIC, ["verify", "prune", "dedup"], {}),
+    "labels": (LABELS, ["verify-labels"], {}),
     "text": ({**TEXT, "generator": TINY["ngram"], "base": {}}, ["verify", "prune", "dedup", "minhash-dedup", "token-edit"], {}),
     "vision": (VISION, ["verify", "prune", "dedup", "pixel-dedup"], {"by": "features"}),
     "text-detect": ({**TEXT, "generator": WATERMARKED["text"], "metrics": ["watermark"], "base": None}, ["detect"], {}),

@@ -27,6 +27,10 @@ TINY_DIFFUSION = {
 }  # fmt: skip
 TINY = {
     "gaussian": {"use": "gaussian"},
+    "kde": {"use": "kde"},
+    "categorical": {"use": "categorical"},
+    "regression": {"use": "regression"},
+    "linear-classifier": {"use": "linear-classifier", "sampling": {"flip": 0.2}},
     "causal-lm": TINY_LM,
     "ngram": {"use": "ngram", "vocabulary": 300, "context": 12, "prompt_tokens": 3},
     "vae": TINY_VAE,
@@ -48,12 +52,12 @@ VISION = {
 }  # fmt: skip
 ANALYTIC = {
     "name": "tiny-gaussian", "generations": 3, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "worlds": 3},
-    "generator": "gaussian", "policies": ["replace", "accumulate", "real"], "metrics": ["gaussian-moments"],
+    "generator": "gaussian", "policies": ["replace", "accumulate", "real"], "metrics": ["moments"],
 }  # fmt: skip
 
 
-def small_pool(modality: str, rows: int = 20) -> Pool:
-    """Made-up rows in the format of a modality."""
+def small_pool(modality: str, rows: int = 20, *, generator: str = "") -> Pool:
+    """Made-up rows in the format of a modality, or in that of a generator with one of its own."""
     rng = np.random.default_rng(0)
     if modality == "text":
         words = np.array(["the", "of", "and", "lord", "said", "unto", "them", "that", "he", "was", "day", "night", "bread"])
@@ -62,4 +66,10 @@ def small_pool(modality: str, rows: int = 20) -> Pool:
         columns = {"image": rng.integers(0, 256, (rows, 8, 8, 1), dtype=np.uint8), "label": rng.integers(0, 3, rows)}
     else:
         columns = {"x": rng.standard_normal((rows, 2))}
+    if generator == "categorical":
+        columns = {"x": rng.integers(0, 9, (rows, 2))}
+    elif generator == "regression":
+        columns = {"x": rng.standard_normal((rows, 2, 3)), "y": rng.standard_normal((rows, 2))}
+    elif generator == "linear-classifier":
+        columns = {"x": rng.standard_normal((rows, 3)), "y": rng.choice([-1, 1], rows)}
     return Pool.of(**columns).note(generation=REAL)

@@ -1,0 +1,139 @@
+"""Models that give points a label and never make the points: least squares in many worlds, and a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from ..common.curation import Kept
+from ..common.errors import UserError
+from ..common.generator import Fitted
+from ..common.metrics import Evidence, Measure
+from ..common.pool import Pool
+from ..common.seeds import stream
+from .data import true_labels
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass
+class Regression:
+    """Least squares in every world, `weights` float64 [worlds, d]. It labels the points it is given, or new ones, with noise of a
+    known size (Dohmatob et al. 2024; Gerstgrasser et al. 2024, sec. 3)."""
+
+    noise: Annotated[float, Field(ge=0)] = 1.0
+    """Standard deviation of the noise on the labels it makes."""
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "analytic"
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    continues: ClassVar[bool] = True
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+        x, y = pool.array("x").transpose(1, 2, 0), pool.array("y").T  # [worlds, d, n], [worlds, n]
+        if x.shape[2] <= x.shape[1]:
+            raise UserError(f"generator 'regression': {x.shape[1]} weights need more than {x.shape[1]} rows, not {x.shape[2]}")
+        self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
+        return Fitted.once("samples", len(pool))
+
+    def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
+        x = stream(seed, "x").standard_normal((n, *self.weights.shape)) if given is None else given.array("x")
+        noise = stream(seed, "noise").standard_normal((n, len(self.weights)))
+        return Pool.of(x=x, y=np.einsum("nwd,wd->nw", x, self.weights) + self.noise * noise)
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "weights.npy", self.weights)
+
+    def load(self, folder: Path) -> None:
+        self.weights = np.load(folder / "weights.npy", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class Flipping:
+    flip: Share = 0.0
+    """Share of made labels that are turned round, each with this chance."""
+
+
+@dataclass
+class LinearClassifier:
+    """A plane through the origin, `weights` float64 [d]: the mean of y x, which points along the true normal for symmetric noise."""
+
+    sampling: Flipping = field(default_factory=Flipping)
+    version: ClassVar[int] = 1
+    modality: ClassVar[str] = "analytic"
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+        self.weights = (pool.array("y")[:, None] * pool.array("x")).mean(axis=0)
+        return Fitted.once("samples", len(pool))
+
+    def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
+        x = stream(seed, "x").standard_normal((n, len(self.weights)))
+        right = np.where(x @ self.weights >= 0, 1, -1)
+        return Pool.of(x=x, y=np.where(stream(seed, "flip").random(n) < self.sampling.flip, -right, right))
+
+    def save(self, folder: Path) -> None:
+        np.save(folder / "weights.npy", self.weights)
+
+    def load(self, folder: Path) -> None:
+        self.weights = np.load(folder / "weights.npy", allow_pickle=False)
+
+
+@dataclass(frozen=True)
+class VerifyLabels:
+    """Keeps rightly labelled rows with one chance and wrongly labelled ones with another (Feng et al. 2024, their phi and psi)."""
+
+    keep_right: Share = 0.9
+    keep_wrong: Share = 0.1
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ()
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    def share(self, *, contamination: float) -> float:
+        return max(0.01, (self.keep_right + self.keep_wrong) / 2)
+
+    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+        right = candidates.array("y") == true_labels(candidates.array("x"))
+        kept = np.flatnonzero(rng.random(len(right)) < np.where(right, self.keep_right, self.keep_wrong))
+        return Kept(kept, {"wrong_before": 1 - right.mean(), "wrong_after": 1 - right[kept].mean() if len(kept) else 0.0})
+
+
+@dataclass(frozen=True)
+class ExcessRisk:
+    """What the error of the weights adds to the squared error on new points, |w - e_1|^2, averaged over worlds."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("model",)
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "excess_risk": Measure("fidelity", "squared label", False, "Dohmatob et al. 2024"),
+        "excess_risk_se": Measure("fidelity", "squared label", None, "standard error over worlds"),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        weights = evidence.model.weights
+        risk = ((weights - _truth(weights)) ** 2).sum(axis=-1)
+        return {"excess_risk": risk.mean(), "excess_risk_se": risk.std(ddof=1) / np.sqrt(risk.size) if risk.size > 1 else 0.0}
+
+
+@dataclass(frozen=True)
+class PlaneAccuracy:
+    """The share of new points on the right side of a classifier's plane: 1 - angle / pi, exactly."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("model",)
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    measures: ClassVar[Mapping[str, Measure]] = {"plane_accuracy": Measure("fidelity", "share", True, "Feng et al. 2024")}
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        weights = evidence.model.weights
+        return {"plane_accuracy": 1 - np.arccos(np.clip(weights[0] / np.linalg.norm(weights), -1, 1)) / np.pi}
+
+
+def _truth(weights: Any) -> np.ndarray:
+    """e_1, for weights [..., d]."""
+    return np.eye(weights.shape[-1])[0]

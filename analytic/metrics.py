@@ -1,0 +1,102 @@
+"""Metrics of the analytic track: means over worlds, each with its standard error, as closed forms predict them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from ..common.metrics import Evidence, Measure
+from .categorical import count
+from .laws import conserved
+
+OVER_WORLDS = "standard error over worlds"
+
+
+def over_worlds(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean of each number over worlds, float64 [worlds], and beside it its standard error; NaN: a world that has none."""
+    found = {}
+    for name, value in values.items():
+        value = value[~np.isnan(value)]
+        found[name] = float(value.mean())
+        head, slash, member = name.partition("/")
+        found[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
+    return found
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of what was fitted, averaged over worlds and dimensions, with their standard errors over worlds.
+
+    `log_variance` follows the typical chain, `variance` the expectation; they part ways as a chain gets older.
+    """
+
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("x",)
+    reads: ClassVar[tuple[str, ...]] = ("model",)
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "variance": Measure("diversity", "sigma^2", None, "Shumailov et al. 2024"),
+        "variance_se": Measure("diversity", "sigma^2", None, OVER_WORLDS),
+        "log_variance": Measure("diversity", "nats", None, "Alemohammad et al. 2024"),
+        "log_variance_se": Measure("diversity", "nats", None, OVER_WORLDS),
+        "mean_squared_error": Measure("fidelity", "sigma^2", False, "Shumailov et al. 2024"),
+        "mean_squared_error_se": Measure("fidelity", "sigma^2", None, OVER_WORLDS),
+        "wasserstein": Measure("fidelity", "sigma^2", False, "squared 2-Wasserstein distance to the truth; Shumailov et al. 2024"),
+        "wasserstein_se": Measure("fidelity", "sigma^2", None, OVER_WORLDS),
+        "conserved": Measure("fidelity", "sigma^2", None, "variance + squared error of the mean; see laws.conserved"),
+        "conserved_se": Measure("fidelity", "sigma^2", None, OVER_WORLDS),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        model = evidence.model
+        spread = np.maximum(np.linalg.eigvalsh(model.covariance), 0)  # [worlds, d]
+        error = (model.mean**2).mean(axis=1)
+        with np.errstate(divide="ignore"):
+            logs = np.log(spread).mean(axis=1)
+        variance = spread.mean(axis=1)
+        return over_worlds(
+            {
+                "variance": variance,
+                "log_variance": logs,
+                "mean_squared_error": error,
+                "wasserstein": error + ((np.sqrt(spread) - 1) ** 2).mean(axis=1),
+                "conserved": conserved(variance, error),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """What is left of the symbols of a categorical model: heterozygosity, support, and the survival of the rare.
+
+    Heterozygosity is 1 - sum p^2, the chance that two draws differ (Simpson 1949). `survival/c` is the share still in the model of
+    the symbols that occur c times in the chain's real training pool.
+    """
+
+    counts: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10)
+    """Numbers of occurrences whose symbols are followed."""
+    version: ClassVar[int] = 1
+    columns: ClassVar[tuple[str, ...]] = ("x",)
+    reads: ClassVar[tuple[str, ...]] = ("model", "pool")
+    measures: ClassVar[Mapping[str, Measure]] = {
+        "heterozygosity": Measure("diversity", "chance", True, "Simpson 1949"),
+        "heterozygosity_se": Measure("diversity", "chance", None, OVER_WORLDS),
+        "support": Measure("tail", "symbols", True, "Shumailov et al. 2024"),
+        "support_se": Measure("tail", "symbols", None, OVER_WORLDS),
+        "survival": Measure("tail", "share of symbols", True, "Suresh et al. 2024"),
+        "survival_se": Measure("tail", "share of symbols", None, OVER_WORLDS),
+    }
+
+    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+        counts, real = evidence.model.counts, count(evidence.pool.array("x"))
+        share = counts / counts.sum(axis=1, keepdims=True)
+        alive = np.zeros(real.shape, dtype=bool)
+        alive[:, : counts.shape[1]] = counts[:, : real.shape[1]] > 0
+        found = {"heterozygosity": 1 - (share**2).sum(axis=1), "support": (counts > 0).sum(axis=1)}
+        for seen in self.counts:
+            with np.errstate(invalid="ignore"):
+                found[f"survival/{seen}"] = (alive & (real == seen)).sum(axis=1) / (real == seen).sum(axis=1)
+        return over_worlds({name: values for name, values in found.items() if not np.isnan(values).all()})

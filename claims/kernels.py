@@ -1,0 +1,70 @@
+"""Claims about kernel density estimates, which are wider than their data."""
+
+from __future__ import annotations
+
+from ..analytic import laws
+from ..common.claims import Claim, Curve, Estimate, Finding, Picture, Rows, above, at, equals, follows, law_curve, over_generations
+from .gaussian import BIAS, EARLY_AND_LATE, SCALES, STANDARD_ERRORS
+
+KDE = {"kde": ["kde.yaml"]}
+M, H = 50, 0.2
+
+
+def kernels_widen(rows: Rows) -> Finding:
+    own, checks, curves = rows["kde"], [], []
+    start = laws.kde_variance(0, size=M, bandwidth=H)
+    for policy in ("replace", "accumulate"):
+        law = lambda g, policy=policy: laws.kde_variance(g, size=M, bandwidth=H, policy=policy)  # noqa: E731
+        checks += follows(f"{policy}: E variance", own, "variance", policy, law, at_generations=EARLY_AND_LATE, rival=lambda g: start)
+        curves += [law_curve(f"law: {policy}", law, 19), over_generations(f"measured: {policy}", own, "variance", policy)]
+    return Finding(checks, Picture("generation", "variance of the density", curves))
+
+
+def accumulation_is_not_universal(rows: Rows) -> Finding:
+    """Two loops under `accumulate` that leave where they began, and go on leaving in the second half."""
+    kde, checks, curves = rows["kde"], [], []
+    widened = lambda g: at(kde, "variance", "accumulate", g)  # noqa: E731
+    checks.append(above("KDE: variance gained from generation 9 to 19", widened(19) - widened(9)))
+    bounded = laws.accumulate_variance
+    for scale, name in SCALES.items():
+        found = at(rows[name], "variance", "accumulate", 19)
+        ratio = found / at(rows[name], "variance", "accumulate", 9)
+        law = bounded(19, size=M, scale=scale) / bounded(9, size=M, scale=scale)
+        checks.append(
+            equals(f"lambda {scale}: variance of generation 19 over that of 9", ratio, law, rival=bounded(19, size=M) / bounded(9, size=M))
+        )
+        checks.append(above(f"lambda {scale}: below the bound of unbiased sampling by", _less(laws.accumulate_limit(size=M), found)))
+        curves.append(over_generations(f"λ {scale}", rows[name], "variance", "accumulate"))
+    curves.append(over_generations("KDE", kde, "variance", "accumulate"))
+    curves.append(Curve("bound of unbiased sampling", [0, 19], [laws.accumulate_limit(size=M)] * 2, law=True))
+    return Finding(checks, Picture("generation", "variance under accumulate", curves))
+
+
+def _less(value: float, found: Estimate) -> Estimate:
+    return Estimate(value - found.value, found.error, found.chains, found.freedom)
+
+
+CLAIMS = (
+    Claim(
+        id="C16",
+        says="A kernel density estimate widens without end under replacement, and like the logarithm under accumulation.",
+        source="Kazdan et al. 2024",
+        cost="seconds",
+        experiments=KDE,
+        observable="variance of the estimated density",
+        expects="replace: v' = (1 - 1/M)(v + h^2), towards (M - 1) h^2; accumulate: + h^2 ln n",
+        tolerance=STANDARD_ERRORS,
+        judge=kernels_widen,
+    ),
+    Claim(
+        id="C26",
+        says="Accumulation does not protect every model: some go on degrading.",
+        source="Barzilai & Shamir 2025; Kazdan et al. 2024; Alemohammad et al. 2024",
+        cost="seconds",
+        experiments={**KDE, **BIAS},
+        observable="variance under accumulate: of kernel density estimates, and of Gaussians with sharpened samples",
+        expects="still changing in the second half, beyond what unbiased sampling could lose",
+        tolerance="clear of 0 by 95 %; laws: " + STANDARD_ERRORS,
+        judge=accumulation_is_not_universal,
+    ),
+)

@@ -1,0 +1,2 @@
+def write_claims_report(source, output):
+    pass
