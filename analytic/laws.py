@@ -240,6 +240,20 @@ def extinction_poisson(generation: int, *, count: int) -> float:
     return float(q**count)
 
 
+def missing_mass(shares: np.ndarray, *, rows: int, made_from: int | None = None) -> float:
+    """E of the share of draws whose symbol a table of counts does not know; shares float64 [symbols] are the truth's.
+
+    From real rows: sum p (1 - p)^rows (Good 1953), for Zipf's law ~ rows^-(1 - 1/exponent). From rows that a table of `made_from` real
+    ones made: sum p E (1 - c/made_from)^rows with c binomial, which no number of rows brings below sum p (1 - p)^made_from
+    (Dohmatob et al. 2024, "A tale of tails").
+    """
+    if made_from is None:
+        return float((shares * (1 - shares) ** rows).sum())
+    counts = np.arange(min(made_from, 80) + 1)  # more copies than that are lost with a chance below e^-80 if rows >= made_from
+    lost = (1 - counts / made_from) ** rows
+    return float((shares * (binom.pmf(counts[None, :], made_from, shares[:, None]) @ lost)).sum())
+
+
 # ---- kernels --------------------------------------------------------------------------------------------------------
 
 

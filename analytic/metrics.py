@@ -73,19 +73,22 @@ class Symbols:
     """What is left of the symbols of a categorical model: heterozygosity, support, and the survival of the rare.
 
     Heterozygosity is 1 - sum p^2, the chance that two draws differ (Simpson 1949). `survival/c` is the share still in the model of
-    the symbols that occur c times in the chain's real training pool.
+    the symbols that occur c times in the chain's real training pool. `missing` is the share of held-out rows whose symbol the model
+    does not know (the missing mass of Good 1953).
     """
 
     counts: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10)
     """Numbers of occurrences whose symbols are followed."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("x",)
-    reads: ClassVar[tuple[str, ...]] = ("model", "pool")
+    reads: ClassVar[tuple[str, ...]] = ("model", "pool", "heldout")
     measures: ClassVar[Mapping[str, Measure]] = {
         "heterozygosity": Measure("diversity", "chance", True, "Simpson 1949"),
         "heterozygosity_se": Measure("diversity", "chance", None, OVER_WORLDS),
         "support": Measure("tail", "symbols", True, "Shumailov et al. 2024"),
         "support_se": Measure("tail", "symbols", None, OVER_WORLDS),
+        "missing": Measure("tail", "share of held-out rows", False, "Good 1953"),
+        "missing_se": Measure("tail", "share of held-out rows", None, OVER_WORLDS),
         "survival": Measure("tail", "share of symbols", True, "Suresh et al. 2024"),
         "survival_se": Measure("tail", "share of symbols", None, OVER_WORLDS),
     }
@@ -93,9 +96,15 @@ class Symbols:
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
         counts, real = evidence.model.counts, count(evidence.pool.array("x"))
         share = counts / counts.sum(axis=1, keepdims=True)
-        alive = np.zeros(real.shape, dtype=bool)
-        alive[:, : counts.shape[1]] = counts[:, : real.shape[1]] > 0
-        found = {"heterozygosity": 1 - (share**2).sum(axis=1), "support": (counts > 0).sum(axis=1)}
+        heldout = evidence.heldout.array("x")
+        symbols = max(real.shape[1], counts.shape[1], int(heldout.max()) + 1)
+        alive = np.pad(counts > 0, ((0, 0), (0, symbols - counts.shape[1])))
+        real = np.pad(real, ((0, 0), (0, symbols - real.shape[1])))
+        found = {
+            "heterozygosity": 1 - (share**2).sum(axis=1),
+            "support": alive.sum(axis=1),
+            "missing": 1 - np.take_along_axis(alive, heldout.T, axis=1).mean(axis=1),
+        }
         for seen in self.counts:
             with np.errstate(invalid="ignore"):
                 found[f"survival/{seen}"] = (alive & (real == seen)).sum(axis=1) / (real == seen).sum(axis=1)

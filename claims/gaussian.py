@@ -482,7 +482,7 @@ CONTRADICTIONS = (
         (
             ("It does: the loss is bounded by pi^2/6 times that of one fit (Gerstgrasser et al. 2024).", ["C4", "C10", "C14", "C20"]),
             ("Not always: with sharpened samples or with a family that widens its data it degrades without end (Kazdan et al. 2024; "
-             "Barzilai & Shamir 2025).", ["C15", "C16", "C26"]),
+             "Barzilai & Shamir 2025).", ["C15", "C16", "C20b", "C26"]),
         ),
         "Whether a fit reproduces its data on average. Unbiased sampling from a maximum-likelihood fit adds errors that fall as 1/j^2 and "
         "have a finite sum; a bias of the sampler or of the family adds its share in every generation, 1/j, and that sum has no end.",

@@ -74,8 +74,8 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
             last = number == wanted.generations
             n = wanted.size if last else made_rows(pick, size=wanted.size, generation=number)
             made = sampled(lab, life, real=real, number=number, batch=0, before=0, n=n).note(**notes)
-            shown = {"model": model, "base": lab.base(life.member) or life.first, "real": real}
-            rows = [*audit(train, fitted), *measured(lab, life.member, made=made, shown=shown, first=life.first, seed=seed, number=number)]
+            shown = {"model": model, "first": life.first, "base": lab.base(life.member) or life.first, "real": real}
+            rows = [*audit(train, fitted), *measured(lab, life.member, made=made, shown=shown, seed=seed, number=number)]
             if not last:  # nothing learns from what the last generation makes
                 collected = gathered(lab, arm, life, made=made, notes=notes, spare=spare, shown=shown, policy=policy)
                 life.history.append(collected.pool.note(collected=number))
@@ -137,9 +137,7 @@ def gathered(
         raise UserError(f"policies.{policy}: {error}") from error
 
 
-def measured(
-    lab: Lab, member: Member, *, made: Pool, shown: Mapping[str, Any], first: Artifact, seed: int, number: int
-) -> Iterator[dict[str, Any]]:
+def measured(lab: Lab, member: Member, *, made: Pool, shown: Mapping[str, Any], seed: int, number: int) -> Iterator[dict[str, Any]]:
     """A row for every number of every metric, beside its floors: the same metric on real rows in place of made ones and
     generation 0's model."""
     n = lab.experiment.eval_size
@@ -153,7 +151,7 @@ def measured(
     for metric in lab.experiment.metrics:
         instance = metric.build()
         values = lab.measure(metric, member, shown)
-        floors = [lab.measure(metric, member, {**shown, **real, "model": first}) for real in lab.floors]
+        floors = [lab.measure(metric, member, {**shown, **real, "model": shown["first"]}) for real in lab.floors]
         for name, value in values.items():
             meaning, known = measure_of(instance, name), [floor[name] for floor in floors if name in floor]
             rows = min(n, getattr(instance, "at_most", n))

@@ -10,6 +10,7 @@ holds. One fails: it fails. Else it is inconclusive. Nothing here looks at a par
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -329,8 +330,9 @@ def _families() -> list:
 
 
 def _order(name: str) -> tuple[str, int, str]:
-    head = name.rstrip("0123456789")
-    return head, int(name[len(head) :] or 0), name
+    """C2 before C10, C20 before C20b."""
+    head, number, tail = re.fullmatch(r"(\D*)(\d*)(.*)", name).groups()
+    return head, int(number or 0), tail
 
 
 def chosen(ids: Sequence[str], cost: str | None) -> list[Claim]:

@@ -34,6 +34,7 @@ class Evidence:
     real       the real training pool of the chain: `eval_size` rows of it
     pool       the real training pool of the chain, whole
     model      the generation's model, loaded
+    first      generation 0's model, loaded
     base       the model that fine-tuning starts from (generation 0's model where there is none), loaded
     features   `features(pool)` gives the arrays of the feature model for a pool
     """

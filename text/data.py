@@ -35,7 +35,8 @@ def passages(documents: Iterable[str], *, words: int) -> list[str]:
     return cut
 
 
-def _splits(texts: list[str], *, eval_size: int, where: str, base: list[str] | None = None) -> Mapping[str, Pool]:
+def split(texts: list[str], *, eval_size: int, where: str, base: list[str] | None = None) -> Mapping[str, Pool]:
+    """Texts, dealt into the splits of a data set; `base` are those of its base split."""
     pool = Pool.of(text=texts).note(generation=REAL)
     splits = dict(deal(pool, eval_size=eval_size, where=where))
     if base:
@@ -53,7 +54,7 @@ class Bible:
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
         old, new = _testaments()
-        return _splits(passages(new, words=self.words), eval_size=eval_size, where="data", base=passages(old, words=self.words))
+        return split(passages(new, words=self.words), eval_size=eval_size, where="data", base=passages(old, words=self.words))
 
 
 @cache
@@ -98,7 +99,7 @@ class TextFile:
             raise UserError(f"data.path: {path} cannot be read: {error}") from error
         found = passages(documents, words=self.words)
         cut = round(self.base_share * len(found))
-        return _splits(found[cut:], eval_size=eval_size, where=f"data.path: {path}", base=found[:cut])
+        return split(found[cut:], eval_size=eval_size, where=f"data.path: {path}", base=found[:cut])
 
 
 def _documents(path: Path, column: str) -> list[str]:
@@ -164,4 +165,4 @@ class HubText:
             rows = rows.select(range(min(self.documents, len(rows))))
         found = passages(rows[self.column], words=self.words)
         cut = round(self.base_share * len(found))
-        return _splits(found[cut:], eval_size=eval_size, where=f"data.path: {self.path}", base=found[:cut])
+        return split(found[cut:], eval_size=eval_size, where=f"data.path: {self.path}", base=found[:cut])

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -97,25 +97,31 @@ def first_half(text: str) -> str:
 
 @dataclass(frozen=True)
 class SamplesUnderBase:
-    """How likely the base model finds what was made (Shumailov et al. 2024, fig. 1): the mean, the unlikely tail and the histogram.
+    """How likely an earlier model finds what was made (Shumailov et al. 2024, fig. 1): the mean, the unlikely tail and the histogram.
 
     Likelier than real text means the model's favourites have taken over; a growing upper tail means text that no model of
     real data would write. `samples_nll_share/BB` is the share of rows from BB nats per token to the next bin. Rows without a
     token say nothing; a pool without any counts as 0.
     """
 
+    by: Literal["base", "first"] = "base"
+    """Which model: the one that fine-tuning starts from (generation 0's where there is none), or generation 0's."""
     version: ClassVar[int] = 2
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("base", "made")
     abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
     measures: ClassVar[Mapping[str, Measure]] = {
-        "samples_nll": Measure("likelihood", "nats per token under the base model", None, "Shumailov et al. 2024, fig. 1"),
-        "samples_nll_p95": Measure("tail", "nats per token under the base model", None, "Shumailov et al. 2024, fig. 1"),
+        "samples_nll": Measure("likelihood", "nats per token under an earlier model", None, "Shumailov et al. 2024, fig. 1"),
+        "samples_nll_p95": Measure("tail", "nats per token under an earlier model", None, "Shumailov et al. 2024, fig. 1"),
         "samples_nll_share": Measure("tail", "share of rows", None, "Shumailov et al. 2024, fig. 1"),
     }
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.by, "made")
+
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        nats, tokens = evidence.base.score(evidence.made), evidence.base.tokens(evidence.made)
+        judge = evidence.base if self.by == "base" else evidence.first
+        nats, tokens = judge.score(evidence.made), judge.tokens(evidence.made)
         some = tokens > 0
         each = nats[some] / tokens[some] if some.any() else np.zeros(1)
         bins = np.searchsorted([float(edge) for edge in BINS], each.clip(0), side="right") - 1  # a sure token may round to just below 0
