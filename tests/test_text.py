@@ -234,6 +234,33 @@ def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
     assert long[-1] != end
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_passages_without_ends_keep_their_length_however_often_they_are_learned(tmp_path, ends):
+    """Rows of 8 tokens, continued from prompts of 8: where every row has an end, the next generation's are shorter."""
+    settings = {**TINY_LM, "context": 16, "prompt_tokens": 8, "ends": ends, "training": {"steps": 80, "learning_rate": 1e-2}}
+    model, prompts = Part.parse("generator", settings).build(), small_pool("text", 40)
+    pool, lengths = prompts, []
+    for generation in range(3):
+        model.fit(pool, seed=generation, scratch=tmp_path)
+        rows = model._continue([[model._start, *row[:8]] for row in model._tokens(prompts.list("text"))], np.full((40, 16), 0.5))
+        lengths += [len(row) for row in rows]
+        pool = model.sample(40, seed=generation, given=prompts)
+    assert max(lengths) == 8
+    assert (min(lengths) == 8) is not ends
+
+
+def test_a_passage_is_learned_without_an_end(fitted, tmp_path):
+    passages_only = Part.parse("generator", {**TINY_LM, "ends": False}).build()
+    counted = passages_only.fit(small_pool("text", 40), seed=0, scratch=tmp_path)
+    end = passages_only._tokenizer.eos_token_id
+    short, long = passages_only._encode(["the", "the lord said " * 20])
+    assert end not in [*short[1:], *long[1:]]
+    assert [*short, end] == fitted._encode(["the"])[0]
+    assert long == fitted._encode(["the lord said " * 20])[0]
+    sequences = passages_only._encode(small_pool("text", 40).list("text"))
+    assert counted.figures["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))
+
+
 def test_a_hub_that_cannot_be_reached_is_one_clear_message():
     with pytest.raises(UserError, match="data.path: data set 'nobody/nothing' cannot be loaded"):
         HubText(path="nobody/nothing").load(eval_size=5)
