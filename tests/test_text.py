@@ -274,3 +274,32 @@ def test_a_hub_data_set_is_read_like_any_other(tmp_path):
     assert sum(map(len, splits.values())) == 60
     with pytest.raises(UserError, match="has no column 'body'"):
         HubText(path=str(tmp_path), column="body").load(eval_size=5)
+
+
+def test_lines_of_a_hub_data_set_are_joined_and_what_is_measured_comes_from_a_split_of_its_own(tmp_path):
+    for split in ("train", "test"):
+        lines = [json.dumps({"text": f" {split} word{number} . \n" if number % 2 else ""}) for number in range(400)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    settings = {"path": str(tmp_path), "joined": True, "words": 30, "base_share": 0.25}
+    splits = HubText(**settings, heldout="test").load(eval_size=9)
+    assert {name: len(pool) for name, pool in splits.items()} == {"heldout": 9, "control": 9, "train": 15, "base": 5}
+    assert all(len(text.split()) == 30 for pool in splits.values() for text in pool.list("text"))
+    for name, pool in splits.items():
+        here, other = ("test", "train") if name in ("heldout", "control") else ("train", "test")
+        assert all(here in text and other not in text for text in pool.list("text"))
+        assert (pool.array("_generation") == -1).all()
+    assert not set(splits["heldout"].list("text")) & set(splits["control"].list("text"))
+    assert sum(map(len, HubText(**settings).load(eval_size=5).values())) == 20  # the train split alone
+    with pytest.raises(UserError, match="data.heldout: test: has 20 rows; eval_size = 10 alone takes 20"):
+        HubText(**settings, heldout="test").load(eval_size=10)
+    with pytest.raises(UserError, match="Unknown split"):
+        HubText(**settings, heldout="dev").load(eval_size=5)
+
+
+def test_whole_documents_can_be_rows(tmp_path):
+    assert passages([" a  b\n", "", "c " * 99], words=None) == ["a b", " ".join("c" * 99)]
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps({"text": "w " * length}) for length in range(1, 41)))
+    splits = HubText(path=str(tmp_path), words=None, base_share=0).load(eval_size=5)
+    assert sorted(len(text.split()) for pool in splits.values() for text in pool.list("text")) == list(range(1, 41))
+    with pytest.raises(ValueError, match="would be a single row"):
+        HubText(path=str(tmp_path), words=None, joined=True)
