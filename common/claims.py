@@ -4,8 +4,9 @@
 
 A check holds one measured number against what the claim says of it. Against a *law* (`equals`) the number has to lie within
 `LAW` standard errors, and, where a rival is named, the rival has to lie outside: an experiment too small to tell the two apart
-proves nothing. An *ordering* (`above`, `below`) has to be clear of its bound by a 95 % interval. All checks hold: the claim
-holds. One fails: it fails. Else it is inconclusive. Nothing here looks at a particular seed or depends on what came out.
+proves nothing. An *ordering* (`above`, `below`) has to be clear of its bound by a 95 % interval. Against a number that somebody
+measured once (`within`) the whole 95 % interval has to lie in a band around it. All checks hold: the claim holds. One fails: it
+fails. Else it is inconclusive. Nothing here looks at a particular seed or depends on what came out.
 """
 
 from __future__ import annotations
@@ -128,17 +129,20 @@ class Check:
     low: float
     high: float
     """95 % interval."""
-    relation: Literal["=", ">", "<"]
+    relation: Literal["=", ">", "<", "≈"]
     expected: float
     z: float
-    """Standard errors between measured and expected."""
+    """Standard errors between measured and expected; for a band, between measured and its nearer end, 0 inside."""
     p: float
-    """The chance of a distance like this or a greater one if the expected value were true; one-sided for orderings."""
+    """The chance of a distance like this or a greater one if the expected value (the nearer end of a band) were true; one-sided for
+    orderings and bands."""
     chains: int
     verdict: Verdict
     rival: float | None = None
     """What would have been expected if the claim were wrong."""
     rival_z: float | None = None
+    reach: float | None = None
+    """Half the width of the band around the expected value."""
 
 
 def equals(about: str, found: Estimate, law: float, *, rival: float | None = None) -> Check:
@@ -164,6 +168,21 @@ def below(about: str, found: Estimate, bound: float = 0.0) -> Check:
     z, (low, high) = found.away(bound), found.interval
     verdict: Verdict = "holds" if high < bound else "fails" if low > bound else "inconclusive"
     return Check(about, found.value, low, high, "<", float(bound), float(z), float(stats.t.cdf(z, found.freedom)), found.chains, verdict)
+
+
+def within(about: str, found: Estimate, expected: float, reach: float) -> Check:
+    """Held against a band, expected - reach to expected + reach: for a published number that has no interval of its own."""
+    if reach <= 0:
+        raise ValueError(f"{about}: a band reaches {reach} to either side of {expected}; it needs a width")
+    low, high = found.interval
+    if expected - reach <= low and high <= expected + reach:
+        verdict: Verdict = "holds"
+    else:
+        verdict = "fails" if high < expected - reach or low > expected + reach else "inconclusive"
+    nearest_inside = min(max(found.value, expected - reach), expected + reach)
+    z = 0.0 if nearest_inside == found.value else found.away(nearest_inside)
+    p = 1.0 if z == 0 else float(stats.t.sf(abs(z), found.freedom))
+    return Check(about, found.value, low, high, "≈", float(expected), float(z), p, found.chains, verdict, reach=float(reach))
 
 
 def same(about: str, found: Estimate, value: float) -> Check:

@@ -66,7 +66,7 @@ def reproduce(
         except UserError as error:
             if not all(claim.needs for claim in group):
                 raise
-            not_run = str(error)
+            not_run = " ".join(str(error).split())  # a line of a table
         by_name = {one.name: one for one in experiments}
         for claim in group:
             judged = Judged(claim, None, not_run)
@@ -179,4 +179,5 @@ def markdown(found: Sequence[Judged]) -> str:
 def measured(check: Check) -> tuple[str, str, str]:
     """A check in words: what was measured with its interval, what was expected, and how many standard errors lie between."""
     found = f"{check.about}: {check.measured:.3g} [{check.low:.3g}, {check.high:.3g}]"
-    return found, f"{check.relation} {check.expected:.3g}", f"{check.z:+.1f}"
+    band = "" if check.reach is None else f" ± {check.reach:.2g}"
+    return found, f"{check.relation} {check.expected:.3g}{band}", f"{check.z:+.1f}"

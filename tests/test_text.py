@@ -234,6 +234,33 @@ def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
     assert long[-1] != end
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_passages_without_ends_keep_their_length_however_often_they_are_learned(tmp_path, ends):
+    """Rows of 8 tokens, continued from prompts of 8: where every row has an end, the next generation's are shorter."""
+    settings = {**TINY_LM, "context": 16, "prompt_tokens": 8, "ends": ends, "training": {"steps": 80, "learning_rate": 1e-2}}
+    model, prompts = Part.parse("generator", settings).build(), small_pool("text", 40)
+    pool, lengths = prompts, []
+    for generation in range(3):
+        model.fit(pool, seed=generation, scratch=tmp_path)
+        rows = model._continue([[model._start, *row[:8]] for row in model._tokens(prompts.list("text"))], np.full((40, 16), 0.5))
+        lengths += [len(row) for row in rows]
+        pool = model.sample(40, seed=generation, given=prompts)
+    assert max(lengths) == 8
+    assert (min(lengths) == 8) is not ends
+
+
+def test_a_passage_is_learned_without_an_end(fitted, tmp_path):
+    passages_only = Part.parse("generator", {**TINY_LM, "ends": False}).build()
+    counted = passages_only.fit(small_pool("text", 40), seed=0, scratch=tmp_path)
+    end = passages_only._tokenizer.eos_token_id
+    short, long = passages_only._encode(["the", "the lord said " * 20])
+    assert end not in [*short[1:], *long[1:]]
+    assert [*short, end] == fitted._encode(["the"])[0]
+    assert long == fitted._encode(["the lord said " * 20])[0]
+    sequences = passages_only._encode(small_pool("text", 40).list("text"))
+    assert counted.figures["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))
+
+
 def test_a_hub_that_cannot_be_reached_is_one_clear_message():
     with pytest.raises(UserError, match="data.path: data set 'nobody/nothing' cannot be loaded"):
         HubText(path="nobody/nothing").load(eval_size=5)
@@ -247,3 +274,32 @@ def test_a_hub_data_set_is_read_like_any_other(tmp_path):
     assert sum(map(len, splits.values())) == 60
     with pytest.raises(UserError, match="has no column 'body'"):
         HubText(path=str(tmp_path), column="body").load(eval_size=5)
+
+
+def test_lines_of_a_hub_data_set_are_joined_and_what_is_measured_comes_from_a_split_of_its_own(tmp_path):
+    for split in ("train", "test"):
+        lines = [json.dumps({"text": f" {split} word{number} . \n" if number % 2 else ""}) for number in range(400)]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    settings = {"path": str(tmp_path), "joined": True, "words": 30, "base_share": 0.25}
+    splits = HubText(**settings, heldout="test").load(eval_size=9)
+    assert {name: len(pool) for name, pool in splits.items()} == {"heldout": 9, "control": 9, "train": 15, "base": 5}
+    assert all(len(text.split()) == 30 for pool in splits.values() for text in pool.list("text"))
+    for name, pool in splits.items():
+        here, other = ("test", "train") if name in ("heldout", "control") else ("train", "test")
+        assert all(here in text and other not in text for text in pool.list("text"))
+        assert (pool.array("_generation") == -1).all()
+    assert not set(splits["heldout"].list("text")) & set(splits["control"].list("text"))
+    assert sum(map(len, HubText(**settings).load(eval_size=5).values())) == 20  # the train split alone
+    with pytest.raises(UserError, match="data.heldout: test: has 20 rows; eval_size = 10 alone takes 20"):
+        HubText(**settings, heldout="test").load(eval_size=10)
+    with pytest.raises(UserError, match="Unknown split"):
+        HubText(**settings, heldout="dev").load(eval_size=5)
+
+
+def test_whole_documents_can_be_rows(tmp_path):
+    assert passages([" a  b\n", "", "c " * 99], words=None) == ["a b", " ".join("c" * 99)]
+    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps({"text": "w " * length}) for length in range(1, 41)))
+    splits = HubText(path=str(tmp_path), words=None, base_share=0).load(eval_size=5)
+    assert sorted(len(text.split()) for pool in splits.values() for text in pool.list("text")) == list(range(1, 41))
+    with pytest.raises(ValueError, match="would be a single row"):
+        HubText(path=str(tmp_path), words=None, joined=True)

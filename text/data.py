@@ -23,11 +23,15 @@ Words = Annotated[int, Field(ge=4)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-def passages(documents: Iterable[str], *, words: int) -> list[str]:
-    """Cut documents into passages of `words` words; what is left of a document counts if it is at least half as long."""
+def passages(documents: Iterable[str], *, words: int | None) -> list[str]:
+    """Cut documents into passages of `words` words; what is left of a document counts if it is at least half as long. With None,
+    every document that holds a word is one passage."""
     cut = []
     for document in documents:
         found = document.split()
+        if words is None:
+            cut += [" ".join(found)] if found else []
+            continue
         for start in range(0, len(found), words):
             passage = found[start : start + words]
             if len(passage) * 2 >= words:
@@ -137,32 +141,49 @@ def _texts(records: list[Mapping[str, object]], column: str, where: str) -> list
 class HubText:
     """A data set of the Hugging Face hub, e.g. `path: Salesforce/wikitext, name: wikitext-2-raw-v1` or `path: roneneldan/TinyStories`.
 
-    `split` gives the chain's data; `base_share` of its passages go to the base split.
+    `split` gives the chain's data; `base_share` of its passages go to the base split. Held-out and control rows are dealt from
+    the same split, or from the split that `heldout` names, as papers that report a test set do.
     """
 
     path: str
     name: str | None = None
     split: str = "train"
+    heldout: str | None = None
     column: str = "text"
     revision: str | None = None
-    words: Words = 48
+    words: Words | None = 48
+    """Words of a row; null: a row is a whole document."""
+    joined: bool = False
+    """Whether documents are strung together before they are cut: some data sets hold a text line by line."""
     base_share: Share = 0.5
     documents: Annotated[int, Field(ge=1)] | None = None
-    """Read only so many documents."""
+    """Read only so many documents of a split."""
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
 
+    def __post_init__(self) -> None:
+        if self.joined and self.words is None:
+            raise ValueError("joined: documents strung together and not cut (words: null) would be a single row")
+
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
+        found = self._passages(self.split)
+        cut = round(self.base_share * len(found))
+        where = f"data.path: {self.path}"
+        if self.heldout is None:
+            return split(found[cut:], eval_size=eval_size, where=where, base=found[:cut])
+        measured = split(self._passages(self.heldout), eval_size=eval_size, where=f"data.heldout: {self.heldout}", base=found[:cut])
+        return {**measured, "train": Pool.of(text=found[cut:]).note(generation=REAL)}
+
+    def _passages(self, split: str) -> list[str]:
         import datasets
 
         try:
-            rows = datasets.load_dataset(self.path, self.name, split=self.split, revision=self.revision)
+            rows = datasets.load_dataset(self.path, self.name, split=split, revision=self.revision)
         except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
             raise UserError(f"data.path: data set '{self.path}' cannot be loaded: {type(error).__name__}: {error}") from error
         if self.column not in rows.column_names:
             raise UserError(f"data.column: '{self.path}' has no column '{self.column}'; it has {rows.column_names}")
         if self.documents is not None:
             rows = rows.select(range(min(self.documents, len(rows))))
-        found = passages(rows[self.column], words=self.words)
-        cut = round(self.base_share * len(found))
-        return split(found[cut:], eval_size=eval_size, where=f"data.path: {self.path}", base=found[:cut])
+        texts = rows[self.column]
+        return passages([" ".join(texts)] if self.joined else texts, words=self.words)

@@ -56,6 +56,10 @@ class CausalLM:
 
     A row is one sequence: start token, its tokens, an end token; it is cut at `context` tokens. With prompts, the first
     `prompt_tokens` tokens of a real row are continued up to `context` tokens, and a made row is the continuation alone.
+
+    With `ends: false` rows are passages out of longer text: no end token is learned and none is drawn, so every made row is as
+    long as `context` allows. Prompts want this: a model that learns that text ends where its training rows did, which were
+    continuations without their prompts, goes on from a prompt with less and less, whatever else it has learned.
     """
 
     training: Training
@@ -65,6 +69,8 @@ class CausalLM:
     vocabulary: Annotated[int, Field(ge=257)] | None = None
     context: Annotated[int, Field(ge=2)] = 64
     prompt_tokens: Annotated[int, Field(ge=1)] = 16
+    ends: bool = True
+    """Whether a row is a whole text, whose end is learned and drawn."""
     sampling: Sampling = field(default_factory=Sampling)
     version: ClassVar[int] = 3
     modality: ClassVar[str] = "text"
@@ -98,7 +104,7 @@ class CausalLM:
             return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets[:, 1:].flatten(), ignore_index=IGNORED)
 
         done = train(self._model, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        cut = np.mean([sequence[-1] != self._tokenizer.eos_token_id for sequence in sequences])
+        cut = np.mean([len(sequence) > self.context and sequence[-1] != self._tokenizer.eos_token_id for sequence in sequences])
         figures = {"loss": done.loss, "rows_cut_at_context": float(cut)}
         return Fitted("tokens", done.seen, lengths, done.steps, figures)
 
@@ -118,9 +124,9 @@ class CausalLM:
             self._model = AutoModelForCausalLM.from_config(config)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
-        """Start token, tokens, end token, cut at `context` tokens after the start."""
-        end = self._tokenizer.eos_token_id
-        return [[self._start, *tokens, end][: self.context + 1] for tokens in self._tokens(texts)]
+        """Start token, tokens, end token (if rows have one), cut at `context` tokens after the start."""
+        end = [self._tokenizer.eos_token_id] if self.ends else []
+        return [[self._start, *tokens, *end][: self.context + 1] for tokens in self._tokens(texts)]
 
     def _tokens(self, texts: list[str]) -> list[list[int]]:
         return self._tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -160,7 +166,7 @@ class CausalLM:
         made = []
         for step in range(self.context + 1 - tokens.shape[1]):
             logits = self._model(tokens, **kept, use_cache=True, logits_to_keep=1).logits[:, -1].double()
-            if step == 0:
+            if step == 0 or not self.ends:
                 logits[:, end] = -torch.inf  # an empty row could not be learned from
             chances = distribution(logits, self.sampling)  # [CHUNK, vocabulary]
             if watermark is not None:
