@@ -40,9 +40,14 @@ def publish(page: str, output: str | Path) -> None:
         raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
 
 
-def number(value: float | None) -> str:
-    """Four significant digits, or a dash for no number."""
-    return "–" if value is None or value != value else f"{value:.4g}"
+def number(value: float | None, digits: int = 4) -> str:
+    """Four significant digits, or as many as are wanted, or a dash for no number."""
+    return "–" if value is None or value != value else f"{value:.{digits}g}"
+
+
+def typeset(value: float | None, digits: int = 4) -> str:
+    """The same with a true minus: for reading, which numbers in a CSV are not."""
+    return number(value, digits).replace("-", "−")
 
 
 def short(value: float) -> str:
@@ -55,6 +60,7 @@ def _environment() -> jinja2.Environment:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
+    environment.filters["typeset"] = typeset
     environment.filters["fixed"] = lambda value, decimals, sign="+": f"{value:{sign}.{decimals}f}".replace("-", "−")
     environment.filters["short"] = short
     environment.filters["words"] = charts.spelt
