@@ -7,6 +7,7 @@ from math import copysign, isinf, isnan
 from typing import Any
 
 import altair
+import pandas
 
 from .charts import FLOOR
 from .curves import finished
@@ -96,13 +97,13 @@ def _scaled(check: Check) -> dict[str, float]:
 
 def _lane(rows: Sequence[dict[str, Any]], low: float, high: float) -> altair.Chart:
     """The ground under each row's marks: where a law holds, or a claim does not."""
-    ground = altair.Chart(altair.Data(values=[{"row": name, "from": low, "to": high} for name in _order(rows)]))
+    ground = _chart([{"row": name, "from": low, "to": high} for name in _order(rows)])
     return ground.mark_bar(color=FLOOR, opacity=0.2, size=14, yOffset=BELOW).encode(x="from:Q", x2="to:Q", y=_row(rows))
 
 
 def _named(rows: Sequence[dict[str, Any]]) -> list[altair.Chart]:
     """Each row's name above its marks, and a tick at 0."""
-    named = altair.Chart(altair.Data(values=[{"row": name, "zero": 0} for name in _order(rows)])).encode(y=_row(rows))
+    named = _chart([{"row": name, "zero": 0} for name in _order(rows)]).encode(y=_row(rows))
     names = named.mark_text(align="left", baseline="middle", dy=-8, fontSize=11, limit={"expr": "width"}).encode(
         x=altair.value(0), text="row:N"
     )
@@ -116,7 +117,7 @@ def _points(rows: Sequence[dict[str, Any]], x: altair.X) -> altair.Chart:
 
 
 def _chart(rows: Sequence[dict[str, Any]]) -> altair.Chart:
-    return altair.Chart(altair.Data(values=rows))
+    return altair.Chart(pandas.DataFrame(rows))
 
 
 def _order(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -8,6 +8,7 @@ from math import ceil, floor, log10
 from typing import Any
 
 import altair
+import pandas
 
 from .charts import FLOOR, HIDDEN, PALETTE, SHAPES
 from .judged import Claim, Curve, Picture
@@ -58,31 +59,40 @@ def picture(claim: Claim) -> dict[str, Any] | None:
     y = altair.Y("y:Q", title=None, **_axis([row["y"] for row in rows], log=drawn.log_y, grid=True, nice=True))
     tooltip = [altair.Tooltip(f"{field}:N", title=title) for field, title in
                (("curve", "curve"), ("at", drawn.x), ("value", drawn.y), ("interval", "95 % interval"), ("law", "law"))]  # fmt: skip
-    base = altair.Chart(altair.Data(values=rows)).transform_filter(SHOWN).encode(x=x, color=colours)
+    base = altair.Chart(pandas.DataFrame(rows)).transform_filter(SHOWN).encode(x=x, color=colours)
     laws, measured = base.transform_filter("datum.kind == 'law'"), base.transform_filter("datum.kind == 'measured'")
     bars, loose = measured.transform_filter("isValid(datum.low)"), measured.transform_filter("!datum.lawful")
-    layers, key = [], []
-    if any(row["kind"] == "law" for row in rows):
+    layers = []
+    if any(thing.shape and not thing.line for thing in things):
+        layers.append(loose.mark_line(strokeWidth=1, opacity=0.6).encode(y=y, detail="curve:N", order="x:Q"))
+    if any(thing.line for thing in things):
         layers.append(laws.mark_line(strokeWidth=2).encode(y=y, strokeDash=dashes, detail="curve:N", order="x:Q"))
-        layers.append(laws.mark_point(filled=True, size=60, opacity=0).encode(y=y, tooltip=tooltip[:3]))
-        key.append("lines: laws")
+        layers.append(laws.mark_point(filled=True, size=60, opacity=0).encode(y=y, tooltip=tooltip[:3]))  # for hovering
     if any(row["low"] is not None for row in rows):
         layers.append(bars.mark_rule(strokeWidth=1.5).encode(y=altair.Y("low:Q", title=None), y2="high:Q"))
-    if any(row["kind"] == "measured" for row in rows):
+    if any(thing.shape for thing in things):
         layers.append(measured.mark_point(filled=True, size=38, opacity=1).encode(y=y, shape=shapes, tooltip=tooltip))
-        key.append("points: measured, with 95 % intervals")
-    if any(row["kind"] == "measured" and not row["lawful"] for row in rows):
-        layers.insert(0, loose.mark_line(strokeWidth=1, opacity=0.6).encode(y=y, detail="curve:N", order="x:Q"))
-        key.append("thin lines only join them")
-    if dropped := sum(len(curve.x) for curve in drawn.curves) - len(rows):
-        key.append(f"left out, with no place on these axes: {dropped}")
     return {
         "name": f"{claim.id} picture",
         "title": drawn.y,
-        "unit": " · ".join(key),
+        "unit": " · ".join(_key(things, dropped=sum(len(curve.x) for curve in drawn.curves) - len(rows))),
         "spec": finished(altair.layer(*layers), HEIGHT),
         "things": things,
     }
+
+
+def _key(things: Sequence[Thing], *, dropped: int) -> Iterator[str]:
+    """What lines and points mean in a picture of such things."""
+    if any(thing.line and not thing.dash for thing in things):
+        yield "lines: laws"
+    if any(thing.dash for thing in things):
+        yield "dashed: for comparison"
+    if any(thing.shape for thing in things):
+        yield "points: measured, with 95 % intervals"
+    if any(thing.shape and not thing.line for thing in things):
+        yield "thin lines only join them"
+    if dropped:
+        yield f"left out, with no place on these axes: {dropped}"
 
 
 def _rows(drawn: Picture) -> Iterator[dict[str, Any]]:
@@ -152,7 +162,7 @@ def _things(curves: Sequence[Curve]) -> list[Thing]:
 
 def _axis(values: Sequence[float], *, log: bool, grid: bool, nice: bool) -> dict[str, Any]:
     """A scale and its axis, labelled at whole numbers where all values are (generations) and, if logarithmic, at round ones."""
-    look = {"labelFlush": False, "labelOverlap": True, "grid": grid}
+    look = {"labelFlush": False, "labelOverlap": True, "titleLimit": 260, "grid": grid}
     if not log:
         whole = all(value == int(value) for value in values)
         return {
@@ -160,7 +170,7 @@ def _axis(values: Sequence[float], *, log: bool, grid: bool, nice: bool) -> dict
             "axis": altair.Axis(tickCount=8, **look, **({"tickMinStep": 1} if whole else {})),
         }
     low, high = log10(min(values)), log10(max(values))
-    digits = (1, 2, 5) if high - low < 3.5 else (1,)
+    digits = (1, 2, 3, 5) if high - low < 3.5 else (1,)
     ticks = [digit * 10.0**power for power in range(floor(low), ceil(high) + 1) for digit in digits]
     return {"scale": altair.Scale(type="log", nice=False), "axis": altair.Axis(values=ticks, format=",~g", **look)}
 
