@@ -72,7 +72,7 @@ def shifted_share_is_a_floor(rows: Rows) -> Finding:
             Curve(
                 "law: none shifted", grid.tolist(), [laws.shifted_risk(size=size, **{**SHIFT, "shifted": 0.0}) for size in grid], law=True
             ),
-            curve("measured", list(SIZES), list(found.values())),
+            curve("measured: a tenth shifted", list(SIZES), list(found.values())),
         ],
         log_x=True,
         log_y=True,

@@ -69,14 +69,18 @@ def run(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `run` wrote.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `run` wrote, or the one that `reproduce` wrote.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
-    """Write one self-contained HTML report about one or more runs, side by side."""
+    """Write one self-contained HTML report about one or more runs, side by side, or about re-tested claims."""
     with told():
         from .report import write_report
+        from .report.claims import about_claims, write_claims_report
 
-        write_report(runs, output)
+        if about_claims(runs):
+            write_claims_report(runs[0] / "claims.json", output)
+        else:
+            write_report(runs, output)
         out_console.print(f"report: {output}", highlight=False, soft_wrap=True)
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas
 import yaml
 from markupsafe import Markup
@@ -21,6 +19,7 @@ from ..errors import UserError
 from ..plugins import find
 from ..pool import REAL, Pool
 from . import answers, charts
+from .page import publish, render
 
 NEEDED = ("config.yaml", "rows.parquet", "provenance.json", "samples/pool.arrow")
 AXES = {
@@ -96,29 +95,17 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
     read = [Run.read(Path(folder)) for folder in runs]
     policies = policies_of(read)
     about = [_about(run, policies) for run in read]
-    page = (
-        _environment()
-        .get_template("page.html")
-        .render(
-            runs=about,
-            colours={policy: charts.colour(policy, policies) for policy in policies},
-            first=_first(about),
-            sooner=answers.which_sooner({run.name: run.arms for run in read}),
-            shared=charts_beside(read),
-            run_colours=dict(zip([run.name for run in read], charts.BESIDE, strict=False)),
-            axes=[(axis, about, [charts_of_axis(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
-            bundle=Markup(_bundle()),
-            style=Markup(_file("style.css")),
-            script=Markup(_file("page.js")),
-        )
+    page = render(
+        "page.html",
+        runs=about,
+        colours={policy: charts.colour(policy, policies) for policy in policies},
+        first=_first(about),
+        sooner=answers.which_sooner({run.name: run.arms for run in read}),
+        shared=charts_beside(read),
+        run_colours=dict(zip([run.name for run in read], charts.BESIDE, strict=False)),
+        axes=[(axis, about, [charts_of_axis(run, axis, policies) for run in read]) for axis, about in AXES.items() if _any(read, axis)],
     )
-    draft = Path(output).with_name(f".{Path(output).name}.draft")
-    try:
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(page, encoding="utf-8")
-        os.replace(draft, output)
-    except OSError as error:
-        raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
+    publish(page, output)
 
 
 def _about(run: Run, policies: Sequence[str]) -> dict[str, Any]:
@@ -214,39 +201,6 @@ def _provenance(run: Run) -> dict[str, list[str]]:
     return found
 
 
-def _number(value: float) -> str:
-    """Four significant digits, or a dash for no number."""
-    return "–" if value is None or value != value else f"{value:.4g}"
-
-
 def _decimals(greatest: float) -> int:
     """Decimals that leave the greatest of some numbers two digits or more."""
     return max(0, 1 - math.floor(math.log10(greatest))) if greatest > 0 else 0
-
-
-def _short(value: float) -> str:
-    """Two decimals or, of what is small, two significant digits; no more digits than tell anything at a glance."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return (f"{value:.{digits}f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "−")
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = _number
-    environment.filters["fixed"] = lambda value, decimals, sign="+": f"{value:{sign}.{decimals}f}".replace("-", "−")
-    environment.filters["short"] = _short
-    environment.filters["words"] = charts.spelt
-    return environment
-
-
-def _file(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-@cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, so that the report needs no network."""
-    import vl_convert
-
-    return vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE).replace("</script", "<\\/script")

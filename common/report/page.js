@@ -1,5 +1,5 @@
-// Draws every chart from the specification beside it, in the colours of the reader's light or dark scheme; switches policies on
-// and off, moves through the generations of samples, and hands out what is shown as CSV.
+// Draws every chart from the specification beside it, in the colours of the reader's light or dark scheme; switches policies (or
+// the curves of one figure) on and off, moves through the generations of samples, and hands out what is shown as CSV.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const views = new Map();
@@ -9,17 +9,22 @@ function look() {
   const ink = style.getPropertyValue("--ink").trim();
   const faint = style.getPropertyValue("--line").trim();
   const axis = { labelColor: ink, titleColor: ink, gridColor: faint, domainColor: faint, tickColor: faint, labelFontSize: 11, titleFontSize: 11, titleFontWeight: "normal" };
-  return { background: "transparent", view: { stroke: null }, axis, header: { labelColor: ink, labelFontSize: 12 }, legend: { labelColor: ink, titleColor: ink, titleFontWeight: "normal" }, font: "system-ui, sans-serif" };
+  return { background: "transparent", view: { stroke: null }, axis, header: { labelColor: ink, labelFontSize: 12 }, legend: { labelColor: ink, titleColor: ink, titleFontWeight: "normal" }, text: { color: ink }, font: "system-ui, sans-serif" };
 }
 
 function specification(place) {
   return JSON.parse(place.parentElement.querySelector("script").textContent);
 }
 
+// Of a chart's tables the one with the most cells; others hold rules and bands.
+function numbers(spec) {
+  const cells = (rows) => rows.length * Object.keys(rows[0] ?? {}).length;
+  return Object.values(spec.datasets).sort((one, other) => cells(other) - cells(one))[0];
+}
+
 // Panels in rows of equal length, as wide as there is room for.
 function fit(spec, room) {
-  const rows = Object.values(spec.datasets).sort((one, other) => other.length - one.length)[0];
-  const panels = new Set(rows.map((row) => row.policy)).size;
+  const panels = new Set(numbers(spec).map((row) => row.policy)).size;
   const most = Math.max(1, Math.min(spec.columns, Math.floor(room / (spec.spec.width + 35))));
   spec.columns = Math.ceil(panels / Math.ceil(panels / most));
   spec.spec.width = Math.min(260, Math.floor((room - 50) / spec.columns) - 22);
@@ -38,14 +43,15 @@ async function draw() {
   document.documentElement.dataset.drawn = "yes";
 }
 
-// ---- switches
+// ---- switches: those in a figure are for its chart alone
 
 const switches = all("[data-switch]");
 
 async function show() {
-  const hidden = switches.filter((one) => one.getAttribute("aria-pressed") === "false").map((one) => one.dataset.switch);
-  for (const one of all("[data-policy]")) one.classList.toggle("off", hidden.includes(one.dataset.policy));
-  await Promise.all([...views.values()].map((view) => view.signal("hidden", hidden).runAsync()));
+  const off = switches.filter((one) => one.getAttribute("aria-pressed") === "false");
+  const hidden = (figure) => off.filter((one) => [null, figure].includes(one.closest("figure"))).map((one) => one.dataset.switch);
+  for (const one of all("[data-policy]")) one.classList.toggle("off", hidden(null).includes(one.dataset.policy));
+  await Promise.all([...views].map(([place, view]) => view.signal("hidden", hidden(place.parentElement)).runAsync()));
 }
 
 for (const one of switches) {
@@ -96,12 +102,15 @@ for (const table of all("table[data-csv]")) {
   offer(table.parentElement, table.dataset.csv, () => [...table.rows].map(cells));
 }
 for (const place of all(".chart")) {
-  offer(place.parentElement.querySelector("figcaption"), place.parentElement.querySelector("b").textContent.replaceAll(" ", "_"), () => {
-    const data = Object.values(specification(place).datasets).sort((one, other) => other.length - one.length)[0];
+  const figure = place.parentElement;
+  offer(figure.querySelector("figcaption"), (figure.dataset.csv ?? figure.querySelector("b").textContent).replaceAll(" ", "_"), () => {
+    const data = numbers(specification(place));
     const names = Object.keys(data[0]);
     return [names, ...data.map((row) => names.map((name) => row[name]))];
   });
 }
+
+for (const data of all("script[data-csv]")) offer(data.parentElement, data.dataset.csv, () => JSON.parse(data.textContent));
 
 dark.addEventListener("change", draw);
 draw();
