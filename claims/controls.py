@@ -11,23 +11,8 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ..common.claims import (
-    Check,
-    Claim,
-    Curve,
-    Estimate,
-    Finding,
-    Picture,
-    Rows,
-    above,
-    at,
-    below,
-    by_seed,
-    history,
-    mostly_up,
-    over_generations,
-    within,
-)
+from ..common.checks import Check, Estimate, above, at, below, by_seed, history, mostly_up, within
+from ..common.claims import Claim, Curve, Finding, Picture, Rows, over_generations
 
 if TYPE_CHECKING:
     import numpy as np

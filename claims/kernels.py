@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..analytic import laws
-from ..common.claims import Claim, Curve, Estimate, Finding, Picture, Rows, above, at, equals, follows, law_curve, over_generations
+from ..common.checks import Estimate, above, at, equals, follows
+from ..common.claims import Claim, Contradiction, Curve, Finding, Picture, Rows, law_curve, over_generations
 from .gaussian import BIAS, EARLY_AND_LATE, SCALES, STANDARD_ERRORS
 
 KDE = {"kde": ["kde.yaml"]}
@@ -66,5 +67,21 @@ CLAIMS = (
         expects="still changing in the second half, beyond what unbiased sampling could lose",
         tolerance="clear of 0 by 95 %; laws: " + STANDARD_ERRORS,
         judge=accumulation_is_not_universal,
+    ),
+)
+
+CONTRADICTIONS = (
+    Contradiction(
+        "Does accumulating avoid collapse?",
+        (
+            ("It does: the loss is bounded by pi^2/6 times that of one fit (Gerstgrasser et al. 2024).", ["C4", "C10", "C14", "C20"]),
+            (
+                "Not always: with sharpened samples or with a family that widens its data it degrades without end (Kazdan et al. 2024; "
+                "Barzilai & Shamir 2025).",
+                ["C15", "C16", "C20b", "C26"],
+            ),
+        ),
+        "Whether a fit reproduces its data on average. Unbiased sampling from a maximum-likelihood fit adds errors that fall as 1/j^2 and "
+        "have a finite sum; a bias of the sampler or of the family adds its share in every generation, 1/j, and that sum has no end.",
     ),
 )

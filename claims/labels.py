@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..analytic import laws
-from ..common.claims import Claim, Curve, Finding, Picture, Rows, above, at, below, curve, equals, follows, law_curve, over_generations
+from ..common.checks import above, at, below, equals, follows
+from ..common.claims import Claim, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
 from .gaussian import STANDARD_ERRORS
 
 T, D = 40, 5

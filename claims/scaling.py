@@ -7,7 +7,8 @@ from scipy.optimize import curve_fit
 
 from ..analytic import laws
 from ..analytic.data import zipf
-from ..common.claims import Claim, Curve, Estimate, Finding, Picture, Rows, above, at, below, by_seed, curve, equals
+from ..common.checks import Estimate, above, at, below, by_seed, equals
+from ..common.claims import Claim, Curve, Finding, Picture, Rows, curve
 
 FIRST = 500
 TIMES = (1, 4, 16, 64)

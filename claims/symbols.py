@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..analytic import laws
 from ..analytic.data import zipf
-from ..common.claims import Claim, Finding, Picture, Rows, at, follows, law_curve, over_generations, same
+from ..common.checks import at, follows, same
+from ..common.claims import Claim, Finding, Picture, Rows, law_curve, over_generations
 from .gaussian import EARLY_AND_LATE, STANDARD_ERRORS
 
 CATEGORICAL = {"categorical": ["categorical.yaml"]}

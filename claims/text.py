@@ -8,23 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.claims import (
-    Check,
-    Claim,
-    Contradiction,
-    Estimate,
-    Finding,
-    Picture,
-    Rows,
-    above,
-    below,
-    by_seed,
-    history,
-    mostly_up,
-    over_generations,
-)
+from ..common.checks import Check, Estimate, above, below, by_seed, history, mostly_up
+from ..common.claims import Claim, Contradiction, Finding, Picture, Rows, over_generations
 
-CLEAR = "95 % intervals over three seeds (Student's t), paired by seed"
+OVER_SEEDS = "95 % intervals over three seeds (Student's t), paired by seed"
 LM = {"lm": ["lm.yaml"]}
 NGRAM = {"lm-ngram": ["lm-ngram.yaml"]}
 GROWING = {"lm-growing": ["lm.yaml", "generations=4", "policies=[replace, accumulate, replace-growing]"]}
@@ -179,7 +166,7 @@ CLAIMS = (
         experiments={**LM, **NGRAM},
         observable="held-out loss of a Llama and of a trigram model, 8 generations, 3 seeds",
         expects=("up in at least 7 of 8 generations; with all real data below 1.05 times generation 0's; replace > 10 % real > real alone"),
-        tolerance=f"{CLEAR}; 7 of 8 in each seed",
+        tolerance=f"{OVER_SEEDS}; 7 of 8 in each seed",
         judge=replacing_raises_the_loss,
     ),
     Claim(
@@ -190,7 +177,7 @@ CLAIMS = (
         experiments={**GROWING, **SHARP},
         observable="held-out loss of a Llama under accumulate, replace, replace with growing data, and at temperature 0.3",
         expects=("accumulate loses less than a tenth of what replace does; growing data strictly between; more at temperature 0.3"),
-        tolerance=f"{CLEAR}; a tenth counts as keeping",
+        tolerance=f"{OVER_SEEDS}; a tenth counts as keeping",
         judge=accumulating_keeps_the_loss,
     ),
     Claim(
@@ -201,7 +188,7 @@ CLAIMS = (
         experiments=NGRAM,
         observable="held-out loss under accumulate, replace and replace with growing data",
         expects="accumulate loses less than a tenth of what replace does; growing data strictly between",
-        tolerance=f"{CLEAR}; a tenth counts as keeping",
+        tolerance=f"{OVER_SEEDS}; a tenth counts as keeping",
         judge=accumulating_keeps_a_smoother,
     ),
     Claim(
@@ -218,7 +205,7 @@ CLAIMS = (
             "loss on real text; temperature 1"
         ),
         expects="diversity and loss on own text down, its 95th percentile away from its mean, loss on real text up",
-        tolerance=CLEAR,
+        tolerance=OVER_SEEDS,
         judge=own_text_gets_likelier,
     ),
     Claim(
@@ -229,7 +216,7 @@ CLAIMS = (
         experiments=SHARP,
         observable="as for C21, over 4 generations at temperature 0.3",
         expects="as for C21",
-        tolerance=CLEAR,
+        tolerance=OVER_SEEDS,
         judge=sharp_text_gets_likelier,
     ),
     Claim(
@@ -240,7 +227,7 @@ CLAIMS = (
         experiments=LOGIC,
         observable="share of valid logic expressions; mean token edit distance between made expressions; four data cycles",
         expects="validity up, edit distance down in the full cycle; there lowest, then incremental, then expanding",
-        tolerance=CLEAR,
+        tolerance=OVER_SEEDS,
         judge=correct_but_alike,
     ),
     Claim(
@@ -251,7 +238,7 @@ CLAIMS = (
         experiments=SCALED,
         observable="slope of the held-out loss under replace, Llamas 32, 64 and 128 wide",
         expects="above 0 at every width",
-        tolerance=CLEAR,
+        tolerance=OVER_SEEDS,
         judge=width_is_no_cure,
     ),
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..common.claims import Claim, Estimate, Finding, Picture, Rows, above, below, by_seed, history, over_generations
-from .text import CLEAR, change
+from ..common.checks import Estimate, above, below, by_seed, history
+from ..common.claims import Claim, Finding, Picture, Rows, over_generations
+from .text import OVER_SEEDS, change
 
 VAE = {"vae": ["vae.yaml"], "vae-sharp": ["vae.yaml", "generator.sampling.scale=0.7", "policies=[replace]"]}
 DIFFUSION = {
@@ -61,7 +62,7 @@ CLAIMS = (
         expects=(
             "distance up; precision and recall down; with lambda 0.7 precision up, recall down faster; with all real data up, but less"
         ),
-        tolerance=CLEAR,
+        tolerance=OVER_SEEDS,
         judge=images_degrade,
     ),
 )

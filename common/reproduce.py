@@ -9,10 +9,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from .claims import CONFIGS, COSTS, Check, Claim, Finding, contradictions, finite
+from .checks import Check
+from .claims import CONFIGS, COSTS, Claim, Finding, contradictions
 from .config import Experiment, load_config
 from .errors import UserError
 from .run import chains, replace_file, run
@@ -163,7 +165,7 @@ def _finite(value: Any) -> Any:
         return [_finite(inner) for inner in value]
     if hasattr(value, "item"):
         value = value.item()
-    return finite(value) if isinstance(value, float) else value
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def markdown(found: Sequence[Judged]) -> str:

@@ -17,7 +17,8 @@ import pytest
 import torch
 from autophagy.claims import controls
 from autophagy.common import cli
-from autophagy.common.claims import Estimate, claims, within
+from autophagy.common.checks import Estimate, within
+from autophagy.common.claims import claims
 from autophagy.common.lab import Lab
 from autophagy.common.reproduce import experiments_of, judge, measured, reproduce
 from autophagy.common.store import Store

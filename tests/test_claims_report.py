@@ -10,7 +10,8 @@ import pandas
 import pytest
 from autophagy.common import claims as judges
 from autophagy.common import reproduce
-from autophagy.common.claims import Curve, Estimate, Finding, Picture, above, below, equals, same
+from autophagy.common.checks import LAW, Estimate, above, below, equals, same
+from autophagy.common.claims import Curve, Finding, Picture
 from autophagy.common.cli import app
 from autophagy.common.errors import UserError
 from autophagy.common.report import checks, curves, judged
@@ -251,7 +252,7 @@ def data_of(chart):
 
 def test_it_reads_what_is_written_and_draws_the_band_that_judges_hold_laws_against():
     assert judged.FORMAT == reproduce.FORMAT
-    assert checks.LAW == judges.LAW
+    assert checks.LAW == LAW
 
 
 def test_a_law_and_its_measurements_share_a_colour_and_a_limit_is_grey(folder):
@@ -293,7 +294,7 @@ def test_a_check_lies_in_the_band_exactly_if_the_judge_let_it_pass():
     """Few chains are allowed more standard errors, infinitely many 4; on the axis all are held against 4."""
     for freedom in (3, 19, float("inf")):
         for distance in (0.0, 0.5, 3.9, 4.1, 5.0, 9.0, -20.0):
-            check = judges.equals("", Estimate(distance, 1.0, 4, freedom), 0.0)
+            check = equals("", Estimate(distance, 1.0, 4, freedom), 0.0)
             read_back = judged.Check.model_validate(reproduce._finite(vars(check)))
             assert (abs(read_back.likeness) <= checks.LAW) == (check.verdict == "holds"), (freedom, distance)
 

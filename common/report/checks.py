@@ -18,6 +18,8 @@ LAW = 4
 """Standard errors that a law is allowed (`tests/test_claims_report.py` holds this against the judges' own)."""
 EDGE = 6
 """Standard errors at which the axis of laws ends; what is farther away is pinned there, with its number."""
+BANDS = 3
+"""Half bands at which the axis of published numbers ends."""
 ROW, BELOW = 32, 8
 """Height of a row of checks in pixels, and how far below its middle the marks are: its name stands above them, for a phone has no
 room beside them."""
@@ -49,7 +51,7 @@ def against_bounds(claim: Claim) -> dict[str, Any] | None:
 
     Numbers of different units share the axis: each has a scale of its own, on which the farther end of its interval is 1 away.
     """
-    checks = [check for check in claim.checks if not check.law and check.measured is not None and check.expected is not None]
+    checks = [check for check in claim.checks if check.bound and check.measured is not None and check.expected is not None]
     if not checks:
         return None
     rows = [{"row": check.about, **_said(check), **_scaled(check)} for check in checks]
@@ -64,6 +66,30 @@ def against_bounds(claim: Claim) -> dict[str, Any] | None:
     }
 
 
+def against_bands(claim: Claim) -> dict[str, Any] | None:
+    """Where each interval lies in the band around a published number, on a scale of half the band; None if there is no such number."""
+    checks = [check for check in claim.checks if check.relation == "≈" and check.measured is not None and check.expected is not None]
+    if not checks:
+        return None
+    rows = [{"row": check.about, **_said(check), **_banded(check)} for check in checks]
+    x = altair.X("place:Q", title="band ends from what was published", scale=altair.Scale(domain=[-BANDS, BANDS], nice=False),
+                 axis=altair.Axis(values=[-1, 0, 1], grid=False))  # fmt: skip
+    bars = _chart(rows).mark_rule(strokeWidth=2, yOffset=BELOW).encode(x="low:Q", x2="high:Q", y=_row(rows), color=_verdict(altair.Color))
+    return {
+        "name": f"{claim.id} bands",
+        "title": "Against published numbers",
+        "unit": "95 % intervals · grey: the band that counts as agreement",
+        "spec": _finished(_lane(rows, -1, 1), *_named(rows), bars, _points(rows, x), rows=rows),
+    }
+
+
+def _banded(check: Check) -> dict[str, float]:
+    """A measured number and its interval from the published one, in shares of the band's reach; what is farther out is at the edge."""
+    ends = [check.measured if end is None else end for end in (check.low, check.high)]
+    place, low, high = [max(-BANDS, min(BANDS, (value - check.expected) / check.reach)) for value in (check.measured, *ends)]
+    return {"place": place, "low": low, "high": high}
+
+
 def _said(check: Check) -> dict[str, str]:
     """What hovering says of a check."""
     rival = "" if check.rival is None else f"{typeset(check.rival)}, {signed(check.rival_away)} standard errors away"
@@ -72,7 +98,7 @@ def _said(check: Check) -> dict[str, str]:
         "verdict": check.verdict,
         "measured": typeset(check.measured),
         "interval": f"{typeset(check.low)} to {typeset(check.high)}",
-        "expected": f"{check.relation} {typeset(check.expected)}",
+        "expected": expected(check),
         "rival": rival or "–",
         "z": signed(check.away),
         "p": chance(check.p),
@@ -138,6 +164,12 @@ def _finished(*layers: altair.Chart, rows: Sequence[dict[str, Any]]) -> dict[str
 
 
 # ---- numbers in words --------------------------------------------------------------------------------------------------
+
+
+def expected(check: Check, digits: int = 4) -> str:
+    """What a number is held against: `= 0.668`, `> 0`, `≈ 29.6 ± 3`."""
+    band = "" if check.reach is None else f" ± {typeset(check.reach, 2)}"
+    return f"{check.relation} {typeset(check.expected, digits)}{band}"
 
 
 def signed(value: float) -> str:

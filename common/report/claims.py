@@ -14,7 +14,7 @@ from .page import publish, render
 
 BADGES = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not run": "○"}
 """Verdicts are told apart without their colours."""
-NUMBERS = ("measured", "low", "high", "relation", "expected", "rival", "z", "rival_z", "p", "chains", "verdict")
+NUMBERS = ("measured", "low", "high", "relation", "expected", "reach", "rival", "z", "rival_z", "p", "chains", "verdict")
 """Of a check, in CSV."""
 
 
@@ -46,12 +46,14 @@ def write_claims_report(source: str | Path, output: str | Path) -> None:
         tested=sum(bool(claim.checks) for claim in found.claims),
         experiments=len({name for claim in found.claims if claim.checks for name in claim.experiments}),
         laws=sum(check.law for check in everything),
-        orderings=sum(not check.law for check in everything),
+        orderings=sum(check.bound for check in everything),
+        bands=sum(check.relation == "≈" for check in everything),
         allowed=checks.LAW,
         badges=BADGES,
         shapes=curves.PATHS,
         signed=checks.signed,
         chance=checks.chance,
+        expected=checks.expected,
         tables={"claims": _verdicts(found), "checks": _checks(found)},
     )
     publish(page, output)
@@ -59,7 +61,7 @@ def write_claims_report(source: str | Path, output: str | Path) -> None:
 
 def _about(claim: Claim) -> dict[str, Any]:
     """All that the page says of one claim."""
-    on_axes = [checks.against_laws(claim), checks.against_bounds(claim)]
+    on_axes = [checks.against_laws(claim), checks.against_bounds(claim), checks.against_bands(claim)]
     return {"claim": claim, "picture": curves.picture(claim), "checks": [one for one in on_axes if one]}
 
 

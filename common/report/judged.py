@@ -34,7 +34,7 @@ class Check(Read):
     measured: Number
     low: Number
     high: Number
-    relation: Literal["=", ">", "<"]
+    relation: Literal["=", ">", "<", "≈"]
     expected: Number
     z: Number
     p: Number
@@ -42,10 +42,22 @@ class Check(Read):
     verdict: Literal["holds", "fails", "inconclusive"]
     rival: Number = None
     rival_z: Number = None
+    reach: Number = None
+
+    @model_validator(mode="after")
+    def _banded(self) -> Self:
+        if self.relation == "≈" and not self.reach:
+            raise ValueError(f"'{self.about}' is held against a band, and its reach is {self.reach}")
+        return self
+
+    @property
+    def bound(self) -> bool:
+        """Whether it is held against a bound that it has to be clear of."""
+        return self.relation in "<>"
 
     @property
     def law(self) -> bool:
-        """Whether it is held against a law; else against a bound."""
+        """Whether it is held against a law."""
         return self.relation == "="
 
     @property
