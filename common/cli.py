@@ -183,7 +183,7 @@ def reproduce(
         from .run import processors
 
         if cost not in (*COSTS, "all"):
-            raise UserError(f"--cost {cost}: seconds, minutes or all{nearest(cost, (*COSTS, 'all'))}")
+            raise UserError(f"--cost {cost}: seconds, minutes, gpu or all{nearest(cost, (*COSTS, 'all'))}")
         _set_device(device)
 
         def tell(judged: Judged) -> None:

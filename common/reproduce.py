@@ -6,6 +6,7 @@ Claims that name the same experiment share its run. Results appear as `claims.js
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -172,9 +173,9 @@ def markdown(found: Sequence[Judged]) -> str:
     """The verdicts as a table, as the README shows it."""
     lines = ["| | claim | verdict | measured | expected | z |", "|---|---|---|---|---|---|"]
     for judged in found:
-        check = judged.headline
-        cells = measured(check) if check else ("", "", "")
-        lines.append("| " + " | ".join((judged.claim.id, judged.claim.says, f"**{judged.verdict}**", *cells)).replace("^", "\\^") + " |")
+        cells = (judged.claim.id, judged.claim.says, *(measured(judged.headline) if judged.headline else (judged.not_run, "", "")))
+        name, says, *numbers = (re.sub(r"([\\|^*])", r"\\\1", cell) for cell in cells)
+        lines.append("| " + " | ".join((name, says, f"**{judged.verdict}**", *numbers)) + " |")
     return "\n".join(lines) + "\n"
 
 
