@@ -40,6 +40,9 @@ Store = Annotated[Path, typer.Option(help="Folder where everything that is made 
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
 Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="auto, cpu, cuda, cuda:1, mps: where models live.")]
+Checkpoints = Annotated[
+    float, typer.Option(envvar="AUTOPHAGY_CHECKPOINT_SECONDS", min=0, help="Seconds between checkpoints of a fit: what a kill can cost.")
+]
 
 
 @app.command()
@@ -51,11 +54,12 @@ def run(
     out: Out = Path("runs"),
     workers: Workers = None,
     device: Device = "auto",
+    checkpoint_seconds: Checkpoints = 60.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and print the whole experiment; run nothing.")] = False,
 ) -> None:
     """Run experiments. The same command again goes on where it stopped, and costs seconds once all is done."""
     with told():
-        _set_device(device)
+        _set_how(device, checkpoint_seconds)
         changes = [word for word in what if re.match(r"[A-Za-z_][\w.-]*=", word)]
         files = [word for word in what if word not in changes]
         if not files:
@@ -136,12 +140,13 @@ def demo(
     out: Out = Path("runs/demo"),
     workers: Workers = None,
     device: Device = "auto",
+    checkpoint_seconds: Checkpoints = 60.0,
 ) -> None:
     """A text and a vision experiment, small but real, and one report that compares them."""
     with told():
         from .report import write_report
 
-        _set_device(device)
+        _set_how(device, checkpoint_seconds)
         experiments = [load_config(file, changes or ()) for file in DEMO]
         _run(experiments, store=store, out=out, workers=workers)
         write_report([out / experiment.name for experiment in experiments], out / "report.html")
@@ -172,6 +177,7 @@ def reproduce(
     store: Store = Path("runs/store"),
     workers: Workers = None,
     device: Device = "auto",
+    checkpoint_seconds: Checkpoints = 60.0,
 ) -> None:
     """Re-test published claims and say of each whether it holds here. Goes on where it stopped."""
     with told():
@@ -184,7 +190,7 @@ def reproduce(
 
         if cost not in (*COSTS, "all"):
             raise UserError(f"--cost {cost}: seconds, minutes, gpu or all{nearest(cost, (*COSTS, 'all'))}")
-        _set_device(device)
+        _set_how(device, checkpoint_seconds)
 
         def tell(judged: Judged) -> None:
             words = " ".join(measured(judged.headline)[:2]) if judged.headline else judged.not_run
@@ -215,7 +221,8 @@ def _verdict_table(found: list) -> Table:
     return table
 
 
-def _set_device(device: str) -> None:
+def _set_how(device: str, checkpoint_seconds: float) -> None:
+    """What workers are told through the environment."""
     if device != "auto":
         import torch
 
@@ -224,6 +231,7 @@ def _set_device(device: str) -> None:
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
     os.environ["AUTOPHAGY_DEVICE"] = device
+    os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
 
 
 def _plan(experiments: list[Experiment], store: Path) -> None:

@@ -25,8 +25,8 @@ from pydantic import Field
 from .errors import UserError
 from .seeds import derive, stream
 
-CHECKPOINT_SECONDS = 60
-"""At most about this much work is lost when a fit is killed."""
+CHECKPOINT_SECONDS = 60.0
+"""At most about this much work is lost when a fit is killed, unless `--checkpoint-seconds` says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,18 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def checkpoint_seconds() -> float:
+    """Seconds of work between two checkpoints of a fit. Like the device it is no part of any key; UserError if it is no such number."""
+    wanted = os.environ.get("AUTOPHAGY_CHECKPOINT_SECONDS", str(CHECKPOINT_SECONDS))
+    try:
+        seconds = float(wanted)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UserError(f"AUTOPHAGY_CHECKPOINT_SECONDS: a number of seconds, 0 for a checkpoint after every step, not '{wanted}'")
+    return seconds
+
+
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Inside, torch's random state starts from `seed`; outside, nothing has happened."""
@@ -117,7 +129,7 @@ def train(
     prepared.train()
     checkpoint = scratch / "checkpoint.pt"
     first, losses = _resume(checkpoint, module, optimizer)
-    saved = time.monotonic()
+    saved, every = time.monotonic(), checkpoint_seconds()
     with seeded(seed):
         for step in range(first, steps):
             _set_state(derive(seed, "step", step))
@@ -132,7 +144,7 @@ def train(
             accelerator.clip_grad_norm_(prepared.parameters(), training.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if time.monotonic() - saved > CHECKPOINT_SECONDS and step + 1 < steps:
+            if time.monotonic() - saved >= every and step + 1 < steps:
                 _save(checkpoint, module, optimizer, step + 1, losses)
                 saved = time.monotonic()
     module.eval()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from autophagy import UserError
-from autophagy.common import train as train_module
 from autophagy.common.train import Training, _batch, seeded, seen, train
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +26,7 @@ def test_a_killed_fit_ends_with_the_very_weights_it_would_have_had(tmp_path, mon
     training = Training(steps=30, batch=8)
     model, loss = problem()
     whole = train(model, loss, rows=20, training=training, seed=1, scratch=tmp_path / "nothing")
-    monkeypatch.setattr(train_module, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", "0")
     for cut in (1, 11, 29):
         scratch = tmp_path / str(cut)
         scratch.mkdir()
@@ -55,6 +54,14 @@ def test_a_killed_fit_ends_with_the_very_weights_it_would_have_had(tmp_path, mon
         assert calls == 30 - cut, "it went on from the checkpoint"
         assert torch.equal(weights(resumed), weights(model))
         assert again.loss == whole.loss
+
+
+@pytest.mark.parametrize("written", ["often", "-1", "nan"])
+def test_checkpoints_come_at_a_number_of_seconds(written, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", written)
+    model, loss = problem()
+    with pytest.raises(UserError, match=f"AUTOPHAGY_CHECKPOINT_SECONDS: a number of seconds.*not '{written}'"):
+        train(model, loss, rows=20, training=Training(steps=2), seed=0, scratch=tmp_path)
 
 
 def test_global_random_state_neither_matters_nor_changes(tmp_path):
