@@ -70,11 +70,12 @@ def text_plateaus(rows: Rows) -> Finding:
 
 def _fitted(sizes: np.ndarray, loss: np.ndarray) -> str:
     """plateau + b (rows / first)^-exponent by least squares, in words."""
+    if loss[-1] >= loss[0]:
+        return "the loss does not fall"
     law = lambda ratio, plateau, b, exponent: plateau + b * ratio**-exponent  # noqa: E731
+    start, bounds = (loss[-1], loss[0] - loss[-1], 0.5), ([0, 0, 0.01], [np.inf, np.inf, 4])
     try:
-        (plateau, _, exponent), _ = curve_fit(
-            law, sizes / sizes[0], loss, p0=(loss[-1], loss[0] - loss[-1], 0.5), bounds=([0, 0, 0.01], [20, 20, 4])
-        )
+        (plateau, _, exponent), _ = curve_fit(law, sizes / sizes[0], loss, p0=start, bounds=bounds)
     except RuntimeError:
         return "no power law fits"
     return f"exponent {exponent:.2f} towards {plateau:.2f} nats"

@@ -16,7 +16,7 @@ DISTANCE = "frechet_distance"
 
 def images_degrade(rows: Rows) -> Finding:
     checks = []
-    for name, model, last in (("vae", "VAE", 8), ("diffusion", "diffusion", 4)):
+    for name, model, last in (("vae", "VAE", 8), ("diffusion", "diffusion", 3)):
         own, sharp = rows[name], rows[f"{name}-sharp"]
         checks += [
             change(f"{model}: Fréchet distance", own, DISTANCE, "replace", last, up=True),

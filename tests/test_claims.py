@@ -363,7 +363,7 @@ def of_text(own, real=0.1, diversity=-0.02, tail=0.05):
 
 LOST = {"replace": 0.1, "mix_10": 0.05, "augment": 0.001, "real": 0.0}
 GROWN = {"replace": 0.1, "replace_growing": 0.06, "accumulate": 0.002}
-CYCLES = {"full": -0.03, "balanced": -0.004, "incremental": -0.015, "expanding": -0.002, "real": 0.0}
+CYCLES = {"full": -0.03, "balanced": -0.004, "incremental": -0.015, "expanding": -0.002}
 
 
 def logic(valid, cycles):
@@ -385,7 +385,7 @@ def images(*, precision=-0.02, sharp_precision=0.02, recall=-0.03, sharp_recall=
     fair, sharp = (precision, recall), (sharp_precision, sharp_recall)
     return {
         f"{name}{tail}": rows(*which, last)
-        for name, last in (("vae", 8), ("diffusion", 4))
+        for name, last in (("vae", 8), ("diffusion", 3))
         for tail, which in (("", fair), ("-sharp", sharp))
     }
 

@@ -1,0 +1,130 @@
+"""Killed at a hundred random moments: real processes, real SIGKILL, and then the numbers of a run that nobody disturbed.
+
+A process that has already imported everything forks the run, so that a kill costs a second and not the time of an import. Half of
+the kills come after a random time; the other half from inside, at a random one of the calls that change the store or write results,
+so that every step of sealing, renaming and writing is hit.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from multiprocessing import get_context
+
+import pytest
+from autophagy import experiment, run
+from autophagy.common import run as run_module
+from autophagy.common import store as store_module
+from autophagy.common.run import write
+from autophagy.common.store import Store
+from autophagy.common.sweep import run_all
+from tiny import ANALYTIC, TEXT, VISION
+
+KILLS = int(os.environ.get("AUTOPHAGY_KILLS", "34"))
+"""Kills of each track."""
+CALLS = ("fsync", "rename", "replace")
+TRACKS = {"analytic": ANALYTIC, "text": {**TEXT, "seeds": [0]}, "vision": {**VISION, "seeds": [0]}}
+
+
+def whole(written, folder):
+    """The run with everything it writes, as the command does it."""
+    from autophagy.common.report import write_report
+
+    wanted = experiment(written)
+    outcome = run_all([wanted], store=folder / "store", workers=1, watch=lambda event: None)[wanted.name]
+    write(wanted, outcome, folder / "out")
+    write_report([folder / "out"], folder / "out" / "report.html")
+
+
+def dying(written, folder, fatal):
+    """The run in a process that kills itself at the `fatal`-th call that changes a file; None: it is killed from outside."""
+    left = fatal
+
+    def counted(call):
+        def killing(*arguments, **settings):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **settings)
+
+        return killing
+
+    if fatal is not None:
+        for name in CALLS:
+            setattr(os, name, counted(getattr(os, name)))
+    os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = "0"  # checkpoints are written at every step, and so are cut short too
+    whole(written, folder)
+
+
+@pytest.mark.parametrize("track", TRACKS)
+def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(track, tmp_path):
+    written, rng = TRACKS[track], random.Random(track)
+    expected = run(experiment(written), store=tmp_path / "reference", workers=1)  # also imports what there is to import
+    started = time.monotonic()
+    whole(written, tmp_path / "timed")
+    seconds = time.monotonic() - started
+    fork, kills, finished = get_context("fork"), 0, 0
+    while kills < KILLS:
+        folder = tmp_path / f"killed-{finished}"
+        fatal = rng.choice([None, int(10 ** rng.uniform(0, 2.5))])
+        process = fork.Process(target=dying, args=(written, folder, fatal))
+        process.start()
+        if fatal is None:
+            process.join(rng.uniform(0, seconds))
+            process.kill()
+        process.join()
+        if process.exitcode == 0:
+            finished += 1
+            assert run(experiment(written), store=folder / "store", out=folder / "again", workers=1).equals(expected)
+        else:
+            assert process.exitcode == -signal.SIGKILL, "it died of something else"
+            kills += 1
+    whole(written, folder)
+    assert run(experiment(written), store=folder / "store", workers=1).equals(expected)
+    assert (folder / "out" / "report.html").stat().st_size > 100_000
+    for artifact in (folder / "store" / "artifacts").glob("*/*"):
+        assert store_module.inspect(artifact, key=artifact.name)[1] == ""
+
+
+def test_results_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    """A kill between the files of a results folder leaves the old ones or the new ones, never half of one."""
+    wanted = experiment(ANALYTIC)
+    outcome = run_all([wanted], store=tmp_path / "store", workers=1, watch=lambda event: None)[wanted.name]
+    write(wanted, outcome, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+
+    def dies(old, new):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module.os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        write(wanted, outcome, tmp_path / "out")
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert {name: after[name] for name in before} == before
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_the_run_says_what_is_kept_and_exits_130(workers, write_config, tmp_path):
+    config = write_config({**TEXT, "generations": 60})
+    where = ["--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", workers]
+    command = [sys.executable, "-m", "autophagy", "run", str(config), *map(str, where)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "store").glob("artifacts/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches the workers too
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted; what was finished is kept, the same command goes on from there" in said
+    assert "Traceback" not in said
+    kept = Store(tmp_path / "store")
+    assert all(store_module.inspect(folder, key=folder.name)[1] == "" for folder in (kept.root / "artifacts").glob("*/*"))
+    time.sleep(1.5)
+    groups = subprocess.run(["ps", "-eo", "pgid"], capture_output=True, text=True, check=True).stdout.split()
+    assert str(process.pid) not in groups, "a worker lives on"
