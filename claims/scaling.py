@@ -78,6 +78,8 @@ def _fitted(sizes: np.ndarray, loss: np.ndarray) -> str:
         (plateau, _, exponent), _ = curve_fit(law, sizes / sizes[0], loss, p0=start, bounds=bounds)
     except RuntimeError:
         return "no power law fits"
+    if exponent < 0.1:  # no bend in sight: a plateau would be made up
+        return f"{-np.polyfit(np.log2(sizes), loss, 1)[0]:.3f} nats less for every doubling, no plateau to be told"
     return f"exponent {exponent:.2f} towards {plateau:.2f} nats"
 
 
