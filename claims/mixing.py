@@ -207,7 +207,10 @@ CONTRADICTIONS = (
     Contradiction(
         "Do fixed real data prevent collapse, or only delay it?",
         (
-            ("Only delay it: the loop with a fixed real set still degrades (Alemohammad et al. 2024, sec. 4).", ["C7", "C23"]),
+            (
+                "Only delay it: the loop with a fixed real set still degrades, as does the VAE of C23 (Alemohammad et al. 2024).",
+                ["C7", "C23"],
+            ),
             ("Prevent it: with a share of real data the loop stays near its start (Bertrand et al. 2024).", ["C6", "C7"]),
         ),
         "What is measured. The distance from the truth is bounded with either kind of real rows, but the level with fixed ones is "

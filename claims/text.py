@@ -98,8 +98,9 @@ def own_text_gets_likelier(rows: Rows) -> Finding:
     checks = [*_signs(rows["lm"], "Llama", 8), *_signs(rows["lm-ngram"], "trigram", 8)]
     first, last = (by_seed(rows["lm"], OWN, "replace", number).mean() for number in (0, 8))
     note = f"The first Llama gives its own text {first:.2f} nats a token and that of generation 8 {last:.2f}: at "
-    note += "temperature 1 samples are drawn "
-    note += "from the model as it is, so errors wander in every direction, and most directions are strange to the first model."
+    note += (
+        "temperature 1 samples are drawn from the model as it is, so errors wander in every direction, and most of them are strange to it."
+    )
     return Finding(checks, _own_and_real({"Llama": rows["lm"], "trigram": rows["lm-ngram"]}), note)
 
 
@@ -108,10 +109,8 @@ def sharp_text_gets_likelier(rows: Rows) -> Finding:
     tail = (by_seed(own, "samples_nll_p95", "replace", 4) - by_seed(own, OWN, "replace", 4)).max()
     falls = risen(own, "replace", 1, OWN)
     note = f"After one generation own text is {-falls.max():.2f} to {-falls.min():.2f} nats a token likelier to "
-    note += "the first model. By generation 4 hardly "
-    note += f"anything but one sentence is made (its 95th percentile lies at most {tail:.2f} nats above its "
-    note += "mean): there is no tail left to grow, "
-    note += "and how likely that sentence is differs from seed to seed."
+    note += "the first model. By generation 4 hardly anything but one sentence is made (its 95th percentile lies at most "
+    note += f"{tail:.2f} nats above its mean): there is no tail left to grow, and how likely that sentence is differs from seed to seed."
     return Finding(_signs(own, "Llama, temperature 0.3", 4), _own_and_real({"temperature 0.3": own}), note)
 
 
@@ -138,9 +137,7 @@ def correct_but_alike(rows: Rows) -> Finding:
     ]
     first, end = (by_seed(own, "valid_share", "full", number).mean() for number in (0, last))
     note = f"Of what the first model makes {first:.0%} is valid, of what generation {last} makes {end:.0%}. "
-    note += "Nothing takes the mistakes out, the next "
-    note += "model learns them, and sampling at temperature 0.8 does not outweigh that; a first model without "
-    note += "mistakes would have none to hand on."
+    note += "Nothing takes the mistakes out, the next model learns them, and sampling at temperature 0.8 does not outweigh that."
     cycles = ("full", "balanced", "incremental", "expanding")
     return Finding(
         checks,
@@ -268,6 +265,7 @@ CONTRADICTIONS = (
             ("It does not: perplexity rises, generation after generation, whatever text it is measured on.", ["C21", "C19"]),
         ),
         "How samples are drawn. Drawn from the model's own distribution, errors wander in every direction and the first model finds them "
-        "strange; drawn closer to the mode, every generation narrows what the last one preferred.",
+        "strange (why C21 fails). Drawn closer to the mode, own text is likelier after one generation; then hardly anything but "
+        "one sentence is left, as likely as it happens to be (C21b).",
     ),
 )

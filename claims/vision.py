@@ -38,10 +38,8 @@ def images_degrade(rows: Rows) -> Finding:
     curves.append(over_generations("diffusion, replace, λ 0.7", rows["diffusion-sharp"], DISTANCE, "replace"))
     first = {name: by_seed(rows[name], "precision", "replace", 0).mean() for name in ("vae", "vae-sharp", "diffusion", "diffusion-sharp")}
     note = f"Narrower noise is not nearer to a digit here: at generation 0 precision is {first['vae-sharp']:.2f} "
-    note += f"with lambda 0.7 and {first['vae']:.2f} "
-    note += f"with 1 for the VAE, {first['diffusion-sharp']:.2f} and {first['diffusion']:.2f} for the diffusion "
-    note += "model. Images between digits are what "
-    note += "the next model learns, so there is no precision to be gained."
+    note += f"with lambda 0.7 and {first['vae']:.2f} with 1 for the VAE, {first['diffusion-sharp']:.2f} and {first['diffusion']:.2f} for "
+    note += "the diffusion model. What lies between digits is what the next model learns, so there is no precision to be gained."
     return Finding(checks, Picture("generation", "Fréchet distance to held-out digits", curves), note)
 
 
