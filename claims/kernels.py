@@ -76,8 +76,8 @@ CONTRADICTIONS = (
         (
             ("It does: the loss is bounded by pi^2/6 times that of one fit (Gerstgrasser et al. 2024).", ["C4", "C10", "C14", "C20"]),
             (
-                "Not always: with sharpened samples, or a model that widens or smooths its data (why C20b fails), it degrades on (Kazdan et al. 2024; "
-                "Barzilai & Shamir 2025).",
+                "Not always: with sharpened samples, or a model that widens or smooths its data (why C20b fails), it goes on degrading "
+                "(Kazdan et al. 2024; Barzilai & Shamir 2025).",
                 ["C15", "C16", "C20b", "C26"],
             ),
         ),
