@@ -1,6 +1,6 @@
 """Killed at a hundred random moments: real processes, real SIGKILL, and then the numbers of a run that nobody disturbed.
 
-A process that has already imported everything forks the run, so that a kill costs a second and not the time of an import. Half of
+A server that has imported everything and run nothing forks the run, so that a kill costs a second and not the time of an import. Half of
 the kills come after a random time; the other half from inside, at a random one of the calls that change the store or write results,
 so that every step of sealing, renaming and writing is hit.
 """
@@ -22,43 +22,13 @@ from autophagy.common import store as store_module
 from autophagy.common.run import write
 from autophagy.common.store import Store
 from autophagy.common.sweep import run_all
+from killed import dying, whole
 from tiny import ANALYTIC, TEXT, VISION
 
 KILLS = int(os.environ.get("AUTOPHAGY_KILLS", "34"))
 """Kills of each track."""
-CALLS = ("fsync", "rename", "replace")
+IMPORTED = ["torch", "transformers", "diffusers", "accelerate", "sklearn.linear_model", "autophagy.common.report", "autophagy.common.sweep"]
 TRACKS = {"analytic": ANALYTIC, "text": {**TEXT, "seeds": [0]}, "vision": {**VISION, "seeds": [0]}}
-
-
-def whole(written, folder):
-    """The run with everything it writes, as the command does it."""
-    from autophagy.common.report import write_report
-
-    wanted = experiment(written)
-    outcome = run_all([wanted], store=folder / "store", workers=1, watch=lambda event: None)[wanted.name]
-    write(wanted, outcome, folder / "out")
-    write_report([folder / "out"], folder / "out" / "report.html")
-
-
-def dying(written, folder, fatal):
-    """The run in a process that kills itself at the `fatal`-th call that changes a file; None: it is killed from outside."""
-    left = fatal
-
-    def counted(call):
-        def killing(*arguments, **settings):
-            nonlocal left
-            left -= 1
-            if left < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*arguments, **settings)
-
-        return killing
-
-    if fatal is not None:
-        for name in CALLS:
-            setattr(os, name, counted(getattr(os, name)))
-    os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = "0"  # checkpoints are written at every step, and so are cut short too
-    whole(written, folder)
 
 
 @pytest.mark.parametrize("track", TRACKS)
@@ -68,7 +38,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(track, tmp_pa
     started = time.monotonic()
     whole(written, tmp_path / "timed")
     seconds = time.monotonic() - started
-    fork, kills, finished = get_context("fork"), 0, 0
+    fork, kills, finished = get_context("forkserver"), 0, 0
+    fork.set_forkserver_preload(IMPORTED)
     while kills < KILLS:
         folder = tmp_path / f"killed-{finished}"
         fatal = rng.choice([None, int(10 ** rng.uniform(0, 2.5))])
@@ -77,12 +48,12 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(track, tmp_pa
         if fatal is None:
             process.join(rng.uniform(0, seconds))
             process.kill()
-        process.join()
+        process.join(300)
         if process.exitcode == 0:
             finished += 1
             assert run(experiment(written), store=folder / "store", out=folder / "again", workers=1).equals(expected)
         else:
-            assert process.exitcode == -signal.SIGKILL, "it died of something else"
+            assert process.exitcode == -signal.SIGKILL, f"it ended with {process.exitcode}"
             kills += 1
     whole(written, folder)
     assert run(experiment(written), store=folder / "store", workers=1).equals(expected)
