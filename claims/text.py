@@ -138,11 +138,8 @@ def correct_but_alike(rows: Rows) -> Finding:
     first, end = (by_seed(own, "valid_share", "full", number).mean() for number in (0, last))
     note = f"Of what the first model makes {first:.0%} is valid, of what generation {last} makes {end:.0%}. "
     note += "Nothing takes the mistakes out, the next model learns them, and sampling at temperature 0.8 does not outweigh that."
-    cycles = ("full", "balanced", "incremental", "expanding")
-    return Finding(
-        checks,
-        Picture("generation", "edit distance between expressions", [over_generations(one, own, "edit_distance", one) for one in cycles]),
-    )
+    curves = [over_generations(cycle, own, "edit_distance", cycle) for cycle in ("full", "balanced", "incremental", "expanding")]
+    return Finding(checks, Picture("generation", "edit distance between expressions", curves), note)
 
 
 WIDTHS = {32: "lm-32", 64: "lm-64", 128: "lm"}
