@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..analytic import laws
 from ..analytic.data import zipf
 from ..common.checks import at, follows, same
@@ -30,19 +32,19 @@ def rare_symbols_die_first(rows: Rows) -> Finding:
         ]
     checks += follows("heterozygosity", own, "heterozygosity", "replace", lambda g: H * laws.replace_variance(g, size=M),
                       at_generations=EARLY_AND_LATE, rival=lambda g: H * laws.accumulate_variance(g, size=M))  # fmt: skip
-    lives = {seen: _half_life(own, seen) for seen in (2, 3, 5)}
-    note = "Measured half-lives in generations: " + ", ".join(f"{life:.1f} for symbols seen {seen} times" for seen, life in lives.items())
-    return Finding(
-        checks,
-        Picture("generation", "share of symbols that survive", curves),
-        note + " (the rule of 2.9 times the count is for large counts).",
-    )
+    lives = ", ".join(f"{_half_life(own, seen)} for symbols seen {seen} times" for seen in (2, 3, 5))
+    note = f"Measured half-lives in generations: {lives} (the rule of 2.9 times the count is for large counts)."
+    return Finding(checks, Picture("generation", "share of symbols that survive", curves), note)
 
 
-def _half_life(rows, seen: int) -> float:
+def _half_life(rows, seen: int) -> str:
+    """The generation, interpolated, at which half of the symbols seen so often are gone."""
     found = over_generations("", rows, f"survival/{seen}", "replace")
-    after = next(place for place, value in enumerate(found.y) if value < 0.5)
-    return found.x[after - 1] + (found.y[after - 1] - 0.5) / (found.y[after - 1] - found.y[after])
+    below_half = np.flatnonzero(np.array(found.y) < 0.5)
+    if not below_half.size:
+        return f"more than {found.x[-1]}"
+    after = below_half[0]
+    return f"{found.x[after - 1] + (found.y[after - 1] - 0.5) / (found.y[after - 1] - found.y[after]):.1f}"
 
 
 def accumulation_loses_no_symbol(rows: Rows) -> Finding:
