@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from .artifact import canonical
 from .errors import UserError, nearest
-from .store import canonical
 
 Found = TypeVar("Found")
 
