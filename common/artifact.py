@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +103,9 @@ def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
         state = _state(folder)  # before the bytes are read, so that what changes meanwhile shows later
         if irregular := sorted(name for name, (mode, *_) in state.items() if not stat.S_ISREG(mode)):
             return None, f"{irregular[0]} is not a regular file"
-        manifest = read_manifest(folder)
-        if manifest["format"] != FORMAT:
-            return None, f"format {manifest['format']}, this version reads {FORMAT}"
-        _Manifest.model_validate(manifest)
-        if manifest["key"] != key or key_of(manifest["recipe"]) != key:
-            return None, "its recipe does not give its key"
+        manifest, fault = read_manifest(folder, key=key)
+        if manifest is None:
+            return None, fault
         files, present = manifest["files"], set(state) - {MANIFEST}
         if missing := set(files) - present - _dropped(files):
             return None, f"{sorted(missing)[0]} is missing"
@@ -116,21 +114,32 @@ def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
         for name in sorted(present - _dropped(files)):
             if _digest(folder / name) != files[name]["sha256"]:
                 return None, f"{name} does not have the bytes it was sealed with"
+    except (OSError, RecursionError) as error:
+        return None, f"it cannot be read: {type(error).__name__}: {error}"
+    return Artifact(key, folder, manifest, state), ""
+
+
+def read_manifest(folder: Path, *, key: str) -> tuple[Mapping[str, Any] | None, str]:
+    """The manifest of an artifact and "", or None and what is wrong with it. The files it lists are not looked at."""
+    try:
+        if folder.is_symlink() or not stat.S_ISREG(os.lstat(folder / MANIFEST).st_mode):
+            return None, f"{MANIFEST} is not a regular file"
+        with (folder / MANIFEST).open("rb") as file:
+            written = file.read(MANIFEST_BYTES + 1)
+        if len(written) > MANIFEST_BYTES:
+            return None, f"{MANIFEST} is longer than {MANIFEST_BYTES:,} bytes"
+        manifest = json.loads(written, object_hook=_shared)
+        if manifest["format"] != FORMAT:
+            return None, f"format {manifest['format']}, this version reads {FORMAT}"
+        _Manifest.model_validate(manifest)
+        if manifest["key"] != key or key_of(manifest["recipe"]) != key:
+            return None, "its recipe does not give its key"
     except ValidationError as error:
         first = error.errors()[0]
         return None, f"{MANIFEST} is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return None, f"{MANIFEST} cannot be read: {type(error).__name__}: {error}"
-    return Artifact(key, folder, manifest, state), ""
-
-
-def read_manifest(folder: Path) -> Any:
-    """What the manifest of a folder holds, unchecked. OSError, ValueError or RecursionError if it cannot be read."""
-    with (folder / MANIFEST).open("rb") as file:
-        written = file.read(MANIFEST_BYTES + 1)
-    if len(written) > MANIFEST_BYTES:
-        raise ValueError(f"it is longer than {MANIFEST_BYTES:,} bytes")
-    return json.loads(written)
+    return manifest, ""
 
 
 def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -149,19 +158,17 @@ def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mappi
     return manifest
 
 
-def drop(artifact: Artifact, part: str, *, draft: Path) -> None:
+def drop(folder: Path, manifest: Mapping[str, Any], part: str, *, draft: Path) -> None:
     """Drop a sub-folder of an artifact, whose lock the caller holds. Its digest stays what it was.
 
     The manifest says first that these files may be missing, so a crash in between leaves a good artifact. draft: a path on the same
     file system where nothing is yet.
     """
-    files = {
-        name: {**entry, "dropped": True} if name.startswith(f"{part}/") else entry for name, entry in artifact.manifest["files"].items()
-    }
-    _write_manifest(draft, {**artifact.manifest, "files": files})
-    os.replace(draft, artifact.folder / MANIFEST)
-    flush(artifact.folder)
-    shutil.rmtree(artifact.folder / part)
+    files = {name: {**entry, "dropped": True} if name.startswith(f"{part}/") else entry for name, entry in manifest["files"].items()}
+    _write_manifest(draft, {**manifest, "files": files})
+    os.replace(draft, folder / MANIFEST)
+    flush(folder)
+    shutil.rmtree(folder / part)
 
 
 def flush(path: Path) -> None:
@@ -181,6 +188,11 @@ def entries(folder: str | Path, *, within: str = "") -> Iterator[tuple[str, os.s
                 yield from entries(entry.path, within=f"{within}{entry.name}/")
             else:
                 yield f"{within}{entry.name}", entry.stat(follow_symlinks=False)
+
+
+def _shared(found: dict[str, Any]) -> dict[str, Any]:
+    """The same, every string held once: thousands of manifests name the same versions, and a long run keeps them all in memory."""
+    return {sys.intern(name): sys.intern(value) if type(value) is str else value for name, value in found.items()}
 
 
 def _state(folder: Path) -> State:

@@ -36,7 +36,7 @@ class Ledger:
 
     def note(self, key: str) -> None:
         """Write a key down. Who may only read a store leaves nothing in it, and no ledger."""
-        if not os.access(self.path.parent.parent, os.W_OK):
+        if not self._writable:
             return
         try:
             self.path.parent.mkdir(exist_ok=True)
@@ -45,7 +45,7 @@ class Ledger:
         except OSError as error:
             raise UserError(f"--store: {self.path} cannot be written: {error.strerror}") from error
 
-    def keys(self) -> set[str]:
+    def noted(self) -> set[str]:
         """What it holds; a line that a power cut left incomplete names nothing."""
         try:
             return set(re.findall(r"^[0-9a-f]{64}$", self.path.read_text(encoding="ascii", errors="replace"), re.MULTILINE))
@@ -54,7 +54,12 @@ class Ledger:
 
     def close(self) -> None:
         """The run is finished."""
-        self.path.unlink(missing_ok=True)
+        if self._writable:
+            self.path.unlink(missing_ok=True)
+
+    @property
+    def _writable(self) -> bool:
+        return os.access(self.path.parent.parent, os.W_OK)
 
 
 def ledgers(store: Path) -> list[Ledger]:
