@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from .arms import Arm, Member
+from .artifact import Artifact
 from .audit import audit, audit_collected, mean_depth, refuse_drift, row_of
 from .collect import Collected, Spare, collect
 from .curation import Kept
 from .errors import UserError
-from .generator import Fitted
 from .lab import Lab
 from .metrics import measure_of
 from .policies import Sources, made_rows
 from .pool import REAL, Pool
 from .seeds import derive, stream
-from .store import Artifact
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
             if number > 0:
                 train = pick(Sources(real, reserve, history, number), size=wanted.size, rng=stream(life.seed, "policy", number))
             model = lab.fit(life.member, train, seed=life.seed, generation=number, first=life.first, previous=life.previous)
-            fitted = Fitted.load(model.folder)
+            fitted = lab.fitted(model)
             if number > 0:
                 refuse_drift(train, fitted, pick, size=wanted.size, generation=number)
             life.first, life.previous = life.first or model, model

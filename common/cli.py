@@ -1,4 +1,4 @@
-"""The command line: `autophagy run | report | figures | export | list | demo | claims | reproduce`."""
+"""The command line: `autophagy run | report | figures | export | list | demo | claims | reproduce | verify | gc`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rich.table import Table
 from .config import Experiment, load_config
 from .errors import UserError, nearest
 from .plugins import registered
+from .upkeep import Store, gc, verify
 
 app = typer.Typer(
     help="Train generative models on what they made, generation after generation, and see what becomes of them.",
@@ -36,7 +37,6 @@ LISTED = {
     "generators": "generator", "policies": "policy", "curations": "curation", "metrics": "metric", "data": "data", "features": "features",
 }  # fmt: skip
 
-Store = Annotated[Path, typer.Option(help="Folder where everything that is made is kept, and found again.")]
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
 Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="auto, cpu, cuda, cuda:1, mps: where models live.")]
@@ -282,6 +282,10 @@ def told() -> Iterator[None]:
     except KeyboardInterrupt as error:
         err_console.print("interrupted; what was finished is kept, the same command goes on from there")
         raise typer.Exit(130) from error
+
+
+for upkeep in (verify, gc):
+    app.command()(told()(upkeep))
 
 
 def main() -> None:

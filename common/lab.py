@@ -10,25 +10,31 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from .arms import Arm, Member
+from .artifact import Artifact
 from .collect import spare_rows
 from .config import Experiment
 from .curation import Kept
 from .data import tailed
 from .errors import UserError
+from .generator import Fitted
 from .metrics import Evidence
 from .plugins import Part
 from .policies import reserve_rows
 from .pool import Pool
 from .provenance import provenance
 from .seeds import derive, stream
-from .store import Artifact, Store
+from .store import Gone, Store
 
+MODEL = "model"
+"""The folder of a fit's artifact that holds weights; they may be dropped once everything that needed them is made."""
+
+Made = TypeVar("Made")
 Say = Callable[[str], None]
 """Tells whoever watches what is being done: "fit", "sample", "measure frechet"."""
 
@@ -42,11 +48,25 @@ class Lab:
         """What every stage that this lab used cost when it was made: its name and seconds, by key."""
         self._bases: dict[str, Artifact | None] = {}
         self._depth = 0
+        self._gone: set[str] = set()
+        """Keys of artifacts that were missed once: their files are needed, so those that were dropped are made again."""
+
+    def again(self, gone: Gone) -> None:
+        """Be ready to go along a chain again from its start, since an artifact was gone when it was needed.
+
+        What is there is found, what is not is made. UserError if the same one was missed before.
+        """
+        if gone.key in self._gone:
+            raise UserError(str(gone)) from gone
+        self._gone.add(gone.key)
+        self.seconds.clear()
+        self._bases.clear()
+        self.__dict__.pop("feature_model", None)
 
     def _make(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None]) -> Artifact:
         self._depth += 1
         try:
-            artifact = self.store.make(recipe, build, provenance=provenance())
+            artifact = self.store.make(recipe, build, provenance=provenance(), whole=self._gone)
         finally:
             self._depth -= 1
         if self._depth == 0:  # features are made inside the metric that asks first, and counted there
@@ -54,6 +74,11 @@ class Lab:
             name = " ".join([recipe["stage"], *([part["use"]] if part else [])])
             self.seconds[artifact.key] = (name, artifact.manifest["provenance"]["seconds"])
         return artifact
+
+    def _made(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None], read: Callable[[Path], Made]) -> Made:
+        """What `read` finds in the folder of an artifact."""
+        with self.store.reading(self._make(recipe, build)) as folder:
+            return read(folder)
 
     # ---- data -----------------------------------------------------------------------------------------------------
 
@@ -189,10 +214,10 @@ class Lab:
             if self.classes:
                 generator.classes = self.classes
             if start is not None:
-                generator.load(start.folder / "model")
+                self._load(generator, start)
             fitted = generator.fit(train, seed=seed, scratch=scratch, fresh=fresh)
-            (folder / "model").mkdir()
-            generator.save(folder / "model")
+            (folder / MODEL).mkdir()
+            generator.save(folder / MODEL)
             fitted.save(folder)
 
         recipe = {
@@ -227,7 +252,7 @@ class Lab:
                 raise UserError(f"generator '{part.use}' was asked for {n} rows of {self.experiment.columns}, it gave {made}")
             made.save(folder)
 
-        return Pool.load(self._make(recipe, build).folder)
+        return self._made(recipe, build, Pool.load)
 
     def curate(self, curation: Part, member: Member, candidates: Pool, shown: Mapping[str, Any], *, seed: int) -> Kept:
         """What a curation keeps of candidates. It sees their data alone: not where they came from, nor any other note."""
@@ -240,13 +265,22 @@ class Lab:
             kept = curation.build()(bare, Evidence(f"curation {curation.use}", parts), rng=stream(seed))
             kept.save(folder)
 
-        return Kept.load(self._make(recipe, build).folder)
+        return self._made(recipe, build, Kept.load)
 
     def load(self, part: Part, model: Artifact) -> Any:
         """A generator with the weights of a model."""
         generator = part.build()
-        generator.load(model.folder / "model")
+        self._load(generator, model)
         return generator
+
+    def fitted(self, model: Artifact) -> Fitted:
+        """What the fit of a model did, row by row."""
+        with self.store.reading(model) as folder:
+            return Fitted.load(folder)
+
+    def _load(self, generator: Any, model: Artifact) -> None:
+        with self.store.reading(model, whole=True) as folder:
+            generator.load(folder / MODEL)
 
     def features(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """What the feature model says of a pool; computed once per pool."""
@@ -255,11 +289,12 @@ class Lab:
 
         def build(folder: Path, scratch: Path) -> None:
             model = self.experiment.features.build()
-            model.load(extractor.folder)
+            with self.store.reading(extractor) as trained:
+                model.load(trained)
             arrays = {name: np.ascontiguousarray(values) for name, values in model(pool).items()}
             save_file(arrays, folder / "features.safetensors")
 
-        return load_file(self._make(recipe, build).folder / "features.safetensors")
+        return self._made(recipe, build, lambda folder: load_file(folder / "features.safetensors"))
 
     def measure(self, metric: Part, member: Member, shown: Mapping[str, Any]) -> Mapping[str, float]:
         """The numbers of a metric. `shown` holds pools, artifacts of models; what the metric reads makes up the key."""
@@ -274,7 +309,7 @@ class Lab:
                 raise UserError(f"metric '{metric.use}': {broken[0]} is {values[broken[0]]}; a metric must stay finite")
             (folder / "values.json").write_text(json.dumps(values))
 
-        return json.loads((self._make(recipe, build).folder / "values.json").read_text())
+        return self._made(recipe, build, lambda folder: json.loads((folder / "values.json").read_text()))
 
     def _reading(
         self, reads: Sequence[str], shown: Mapping[str, Any], member: Member

@@ -13,6 +13,7 @@ import pyarrow.parquet as parquet
 
 from .config import Experiment, load_config
 from .errors import UserError
+from .ledger import Ledger
 from .pool import Pool
 from .sweep import Outcome, Watch, run_all
 
@@ -60,6 +61,8 @@ def run(
     if out is not None:
         for experiment in experiments:
             write(experiment, outcomes[experiment.name], Path(out) / experiment.name)
+    for experiment in experiments:
+        Ledger.of(experiment, store=Path(store)).close()
     return table_of([row for outcome in outcomes.values() for row in outcome.rows]).to_pandas()
 
 
@@ -95,7 +98,7 @@ def write(experiment: Experiment, outcome: Outcome, folder: Path) -> None:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         replace_file(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
         replace_file(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
-        made = {"models": outcome.models, "seconds": _by_stage(outcome)}
+        made = {"models": outcome.models, "seconds": _by_stage(outcome), "artifacts": sorted(outcome.seconds)}
         replace_file(folder / "provenance.json", lambda path: path.write_text(json.dumps(made, indent=1)))
         replace_file(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
     except OSError as error:

@@ -9,46 +9,44 @@ checked against the digests in its manifest; what does not match is named, set a
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 import os
 import shutil
 import time
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
 from .errors import UserError
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 
+class Gone(Exception):
+    """An artifact that was found is no longer there, or no longer whole, now that it is read. Looking for it again makes it anew."""
 
-@dataclass(frozen=True)
-class Artifact:
-    """A complete, verified folder of the store."""
+    def __init__(self, key: str):
+        super().__init__(key)
+        self.key = key
 
-    key: str
-    folder: Path
-    manifest: Mapping[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """sha256 over the names and digests of its files: equal bytes, equal digest, however they were made."""
-        return _sha256(canonical({name: entry["sha256"] for name, entry in self.manifest["files"].items()}))
+    def __str__(self) -> str:
+        return (
+            f"artifact {self.key[:16]} was in the store and is gone, or its weights are, now that they are needed; "
+            "does something take files out of the store while it is used? The same command makes it anew"
+        )
 
 
 class Store:
-    """A folder of artifacts. Any number of processes may share it."""
+    """A folder of artifacts. Any number of processes may share it.
 
-    def __init__(self, root: Path):
-        self.root = Path(root)
+    used: hears of every key before it is looked for, so that whoever frees artifacts can leave them to those who use them.
+    """
+
+    def __init__(self, root: Path, *, used: Callable[[str], None] = lambda key: None):
+        self.root, self._used = Path(root), used
         self._seen: dict[str, Artifact] = {}
         try:
             for name in ("artifacts", "drafts", "locks", "scratch"):
@@ -66,8 +64,9 @@ class Store:
         build: Callable[[Path, Path], None],
         *,
         provenance: Mapping[str, Any] | None = None,
+        whole: Collection[str] = (),
     ) -> Artifact:
-        """The artifact of a recipe, built only if the store does not have it.
+        """The artifact of a recipe, built only if the store does not have it, or if files of it were dropped and its key is in `whole`.
 
         `build(folder, scratch)` writes its files into `folder`. What it keeps in `scratch` outlives a killed process, so
         a long build can go on where it stopped. Of several processes that want the same artifact, one builds and the
@@ -76,132 +75,123 @@ class Store:
         Raises ValueError if the recipe holds anything that has no canonical JSON form.
         """
         key = key_of(recipe)
-        if found := self._read(key):
+        found = self._read(key)
+        if found and not (found.dropped and key in whole):
             return found
-        with FileLock(self.root / "locks" / f"{key}.lock"):
-            if found := self._read(key, set_aside=True):
+        with self._locked(key):
+            found = self._read(key, set_aside=True)
+            if found and not (found.dropped and key in whole):
                 return found
-            draft = self.root / "drafts" / f"{key[:16]}-{uuid.uuid4().hex[:8]}"
-            scratch = self.root / "scratch" / key
-            draft.mkdir()
-            scratch.mkdir(exist_ok=True)
+            target, draft, scratch = self._folder(key), self._draft(key), self.root / "scratch" / key
+            with self._writing(draft):
+                self._refuse_link(scratch)
+                draft.mkdir()
+                scratch.mkdir(exist_ok=True)
             started = time.perf_counter()
             try:
                 build(draft, scratch)
-                seconds = time.perf_counter() - started
-                _seal(draft, key=key, recipe=recipe, provenance={**(provenance or {}), "seconds": round(seconds, 3)})
-                target = self._folder(key)
-                target.parent.mkdir(exist_ok=True)
-                os.rename(draft, target)
-                _flush(target.parent)
+                seconds = round(time.perf_counter() - started, 3)
+                with self._writing(target):
+                    manifest = seal(draft, key=key, recipe=recipe, provenance={**(provenance or {}), "seconds": seconds})
+                    target.parent.mkdir(exist_ok=True)
+                    if found:
+                        self._make_room(found, digest_of(manifest))
+                    os.rename(draft, target)
+                    flush(target.parent)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
             shutil.rmtree(scratch, ignore_errors=True)
         found = self._read(key)
-        assert found is not None, "an artifact that was just sealed is there"
+        if found is None:
+            raise Gone(key)
         return found
+
+    @contextmanager
+    def reading(self, artifact: Artifact, *, whole: bool = False) -> Iterator[Path]:
+        """The folder of an artifact, while files in it are read; with `whole`, also those that may have been dropped.
+
+        Raises Gone if they are not there, or not those that were verified.
+        """
+        if not artifact.unchanged or (whole and artifact.dropped):
+            raise Gone(artifact.key)
+        try:
+            yield artifact.folder
+        except Exception as error:
+            if artifact.unchanged:
+                raise
+            raise Gone(artifact.key) from error
 
     def _folder(self, key: str) -> Path:
         return self.root / "artifacts" / key[:2] / key
 
+    def _draft(self, key: str) -> Path:
+        return self.root / "drafts" / f"{key}-{uuid.uuid4().hex[:8]}"
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        path = self.root / "locks" / f"{key}.lock"
+        lock = FileLock(path)
+        with self._writing(path):
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"--store {self.root}: {path} cannot be written: {error.strerror}") from error
+
+    def _refuse_link(self, path: Path) -> None:
+        if path.is_symlink():
+            raise UserError(f"--store {self.root}: {path} is a symbolic link; what a store holds lies inside it")
+
     def _read(self, key: str, *, set_aside: bool = False) -> Artifact | None:
-        """The artifact under a key, its bytes checked once per process; a damaged one counts as none.
+        """The artifact under a key, its bytes checked once per process, and again if its files have changed; a damaged one counts as none.
 
         Only the holder of the key's lock may set it aside: by then it may have been mended by another.
         """
-        if key in self._seen and self._seen[key].folder.exists():
+        if key in self._seen and self._seen[key].unchanged:
             return self._seen[key]
         folder = self._folder(key)
-        if not folder.exists():
+        self._used(key)
+        self._refuse_link(folder.parent)
+        if not os.path.lexists(folder):
             return None
         artifact, fault = inspect(folder, key=key)
         if artifact is None and not set_aside:
             return None
         if artifact is None:
-            aside = self.root / "set-aside" / f"{key}-{uuid.uuid4().hex[:8]}"
-            aside.parent.mkdir(exist_ok=True)
-            os.rename(folder, aside)
+            aside = self._set_aside(folder, f"is damaged ({fault})")
             warnings.warn(f"artifact {key[:16]} is damaged ({fault}); moved to {aside}, will be built anew", stacklevel=3)
             return None
         self._seen[key] = artifact
         return artifact
 
+    def _set_aside(self, folder: Path, why: str) -> Path:
+        aside = self.root / "set-aside" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            os.rename(folder, aside)
+        except OSError as error:
+            said = f"artifact {folder.name[:16]} {why}, and cannot be moved to {aside}: {error.strerror}"
+            raise UserError(f"--store {self.root}: {said}") from error
+        return aside
 
-def key_of(recipe: Mapping[str, Any]) -> str:
-    """The key of a recipe: sha256 of its canonical JSON."""
-    return _sha256(canonical(recipe))
-
-
-def canonical(value: Any, *, where: str = "recipe") -> bytes:
-    """JSON with sorted keys and no spaces; ValueError for whatever has no unambiguous JSON form (objects, NaN, other keys)."""
-    _refuse_unhashable(value, where)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
-
-
-def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
-    """An artifact and "", or None and what is wrong with it."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            return None, f"format {manifest['format']}, this version reads {FORMAT}"
-        if manifest["key"] != key or key_of(manifest["recipe"]) != key:
-            return None, "its recipe does not give its key"
-        files, present = manifest["files"], set(_files(folder))
-        if missing := set(files) - present:
-            return None, f"{sorted(missing)[0]} is missing"
-        if foreign := present - set(files):
-            return None, f"{sorted(foreign)[0]} does not belong to it"
-        for name, entry in files.items():
-            if _digest(folder / name) != entry["sha256"]:
-                return None, f"{name} does not have the bytes it was sealed with"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return None, f"{MANIFEST} cannot be read: {type(error).__name__}: {error}"
-    return Artifact(key, folder, manifest), ""
-
-
-def _seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
-    names = sorted(_files(folder))
-    files = {name: {"sha256": _digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
-    manifest = {"format": FORMAT, "key": key, "recipe": recipe, "files": files, "provenance": provenance}
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False), encoding="utf-8")
-    for name in (*names, MANIFEST):
-        _flush(folder / name)
-    for parent in {(folder / name).parent for name in names} | {folder}:
-        _flush(parent)
-
-
-def _files(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST]
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _refuse_unhashable(value: Any, where: str) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise ValueError(f"{where} has the key {key!r}; keys are strings")
-            _refuse_unhashable(inner, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            _refuse_unhashable(inner, f"{where}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}; a recipe holds finite numbers")
-    elif not (value is None or isinstance(value, str | int | float | bool)):
-        raise ValueError(f"{where} is a {type(value).__name__}; a recipe holds JSON values only")
+    def _make_room(self, old: Artifact, digest: str) -> None:
+        """Move an artifact of which files were dropped out of the way of the one that has just been made in its place."""
+        if old.digest == digest:
+            aside = self._draft(old.key)
+            os.rename(old.folder, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            return
+        aside = self._set_aside(old.folder, "has other bytes than before its weights were dropped")
+        warnings.warn(
+            f"artifact {old.key[:16]}, made again because its weights had been dropped, has other bytes than before (other versions, "
+            f"another machine?); the old one moved to {aside}, what was made from it will be made anew",
+            stacklevel=3,
+        )

@@ -29,9 +29,10 @@ from .chain import chain
 from .config import Experiment
 from .errors import UserError
 from .lab import Lab
+from .ledger import Ledger
 from .pool import REAL, Pool
 from .seeds import derive
-from .store import Store
+from .store import Gone, Store
 
 SHOWN_ROWS = 12
 """Samples of each generation for the report: drawn beside the chain, from the same noise (and prompts) every time, so that one sees
@@ -160,21 +161,30 @@ _tell: Watch = lambda event: None  # noqa: E731
 
 def _perform(task: Task) -> Outcome:
     wanted = task.experiment
-    lab = _labs.setdefault((wanted.yaml(), task.store), Lab(wanted, Store(task.store)))
+    store = Store(task.store, used=Ledger.of(wanted, store=task.store).note)
+    lab = _labs.setdefault((wanted.yaml(), task.store), Lab(wanted, store))
     curations = [arm.curation for arm in wanted.arms.values()]
     for part in (*(member.part for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
         if part is not None:
             part.build()  # imports what it needs, torch above all, before threads are limited
+    told: set[int] = set()
     with one_thread():
-        if task.seed is None:
-            lab.say = lambda what: _tell(Event(wanted.name, str(task), what))
-            lab.prepare()
-            return Outcome()
-        return _follow(lab, task)
+        while True:
+            try:
+                if task.seed is not None:
+                    return _follow(lab, task, told)
+                lab.say = lambda what: _tell(Event(wanted.name, str(task), what))
+                lab.prepare()
+                return Outcome()
+            except Gone as gone:
+                lab.again(gone)
 
 
-def _follow(lab: Lab, task: Task) -> Outcome:
-    """Go along a chain, to its end or (no policy named) through generation 0 alone, and keep what it gives."""
+def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
+    """Go along a chain, to its end or (no policy named) through generation 0 alone, and keep what it gives.
+
+    told: generations of which those who watch have heard that they are done; it grows.
+    """
     wanted, outcome, number = task.experiment, Outcome(), 0
     lab.say = lambda what: _tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
     policy = task.policy or next(iter(wanted.arms))
@@ -196,7 +206,9 @@ def _follow(lab: Lab, task: Task) -> Outcome:
                 shown = lab.sample(generation.member, generation.model, n=SHOWN_ROWS, seed=derive(task.seed, "shown"), given=given)
                 outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
             if done:
-                _tell(Event(wanted.name, str(task), f"generation {number}", done=True))
+                if number not in told:
+                    _tell(Event(wanted.name, str(task), f"generation {number}", done=True))
+                told.add(number)
                 number += 1
     except UserError as error:
         raise UserError(f"{wanted.name}, {task}, generation {number}: {error}") from error

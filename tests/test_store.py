@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import re
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from autophagy import Store, UserError, experiment, run
 from autophagy.common import store as store_module
-from autophagy.common.store import canonical, key_of
+from autophagy.common.artifact import canonical, key_of
+from autophagy.common.store import Gone
 from tiny import ANALYTIC
 
 
@@ -61,7 +64,7 @@ def test_keys_do_not_depend_on_order_and_do_depend_on_type():
 
 
 def damage(kind, folder):
-    manifest = folder / "manifest.json"
+    manifest, outside = folder / "manifest.json", folder.parents[2] / "outside"
     if kind == "flipped byte":
         (folder / "a.txt").write_text("onf")
     elif kind == "truncated":
@@ -74,9 +77,46 @@ def damage(kind, folder):
         manifest.unlink()
     elif kind == "half a manifest":
         manifest.write_text(manifest.read_text()[:40])
+    elif kind == "empty":
+        shutil.rmtree(folder)
+        folder.mkdir()
+    elif kind == "a file":
+        shutil.rmtree(folder)
+        folder.write_text("one")
+    elif kind == "a link":
+        shutil.move(folder, outside)
+        folder.symlink_to(outside)
+    elif kind == "a link to nothing":
+        shutil.rmtree(folder)
+        folder.symlink_to(outside)
+    elif kind in ("a file is a link", "the manifest is a link"):
+        path = manifest if "manifest" in kind else folder / "a.txt"
+        shutil.move(path, outside)
+        path.symlink_to(outside)
+    elif kind == "a file is a folder":
+        (folder / "a.txt").unlink()
+        (folder / "a.txt" / "b").mkdir(parents=True)
+    elif kind == "a link to a folder":
+        outside.mkdir()
+        (folder / "b").symlink_to(outside)
+    elif kind == "a pipe":
+        (folder / "a.txt").unlink()
+        os.mkfifo(folder / "a.txt")  # opening it would wait for ever
+    elif kind == "deep":
+        manifest.write_text('{"format": 1, "recipe": ' + '{"x":' * 10**6)
+    elif kind == "huge":
+        with manifest.open("wb") as file:
+            file.truncate(2**36)  # reading it would take all memory there is
+    elif kind == "a list":
+        manifest.write_text("[1]")
     else:
         about = json.loads(manifest.read_text())
-        about.update({"newer format": {"format": 99}, "edited recipe": {"recipe": {"x": 2}}}[kind])
+        about |= {
+            "newer format": {"format": 99, "files": None}, "edited recipe": {"recipe": {"x": 2}}, "files are a list": {"files": []},
+            "a file without a digest": {"files": {"a.txt": {"bytes": 3}}}, "dropped in part": {"files": {"a.txt": {"dropped": "yes"}}},
+            "no seconds": {"provenance": {}}, "the files of another": {"files": {"../../../outside": {"sha256": "", "bytes": 1}}},
+            "no number": {"recipe": {"x": float("nan")}},
+        }[kind]  # fmt: skip
         manifest.write_text(json.dumps(about))
 
 
@@ -85,16 +125,126 @@ def damage(kind, folder):
     [
         ("flipped byte", "a.txt does not have the bytes"), ("truncated", "a.txt does not have the bytes"), ("deleted", "a.txt is missing"),
         ("foreign", "b.txt does not belong"), ("no manifest", "cannot be read"), ("half a manifest", "cannot be read"),
-        ("newer format", "format 99"), ("edited recipe", "recipe does not give its key"),
+        ("newer format", "format 99, this version reads 1"), ("edited recipe", "recipe does not give its key"),
+        ("empty", "manifest.json cannot be read: FileNotFoundError"), ("a file", "a file or a link, not a folder"),
+        ("a link", "a file or a link, not a folder"), ("a link to nothing", "a file or a link, not a folder"),
+        ("a file is a link", "a.txt is not a regular file"), ("the manifest is a link", "manifest.json is not a regular file"),
+        ("a file is a folder", "a.txt is missing"), ("a link to a folder", "b is not a regular file"),
+        ("a pipe", "a.txt is not a regular file"), ("deep", "manifest.json cannot be read: RecursionError"),
+        ("huge", "longer than 16,777,216 bytes"), ("a list", "manifest.json cannot be read: TypeError"),
+        ("files are a list", "manifest.json is not one: files: Input should be"),
+        ("a file without a digest", r"files.a.txt.sha256: Field required"), ("dropped in part", "files.a.txt"),
+        ("no seconds", "provenance.seconds: Field required"), ("the files of another", "../outside is missing"),
+        ("no number", "recipe.x is nan"),
     ],
 )  # fmt: skip
-def test_damage_is_noticed_named_set_aside_and_mended(tmp_path, kind, said):
-    made = Store(tmp_path).make({"x": 1}, writes("one"))
+@pytest.mark.parametrize("process", ["another", "the same"])
+def test_damage_is_noticed_named_set_aside_and_mended(tmp_path, kind, said, process):
+    store = Store(tmp_path / "store")
+    made = store.make({"x": 1}, writes("one"))
     damage(kind, made.folder)
-    with pytest.warns(UserWarning, match=said):
-        again = Store(tmp_path).make({"x": 1}, writes("one"))
+    (tmp_path / "beside").write_text("of somebody else")
+    outside = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if "store" not in path.parts}
+    if process == "another":
+        store = Store(tmp_path / "store")
+    with pytest.warns(UserWarning, match=rf"artifact {made.key[:16]} is damaged \(.*{said}.*moved to .*set-aside"):
+        again = store.make({"x": 1}, writes("one"))
     assert again.digest == made.digest
-    assert len(list((tmp_path / "set-aside").iterdir())) == 1
+    assert store.make({"x": 1}, refuses) is again
+    assert len(list((tmp_path / "store" / "set-aside").iterdir())) == 1
+    assert outside == {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if "store" not in path.parts}
+
+
+def test_a_byte_that_is_flipped_behind_the_back_of_a_running_process_is_noticed(tmp_path):
+    store = Store(tmp_path)
+    made = store.make({"x": 1}, writes("one"))
+    before = (made.folder / "a.txt").stat()
+    (made.folder / "a.txt").write_text("onf")
+    os.utime(made.folder / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert store.find({"x": 1}) is None
+
+
+def test_a_file_that_was_only_touched_is_read_again_and_kept(tmp_path):
+    store = Store(tmp_path)
+    made = store.make({"x": 1}, writes("one"))
+    (made.folder / "a.txt").touch()
+    assert not made.unchanged
+    assert store.make({"x": 1}, refuses).unchanged
+
+
+def test_what_is_set_aside_is_kept_as_it_was(tmp_path):
+    made = Store(tmp_path).make({"x": 1}, writes("one"))
+    for damaged in ("first", "second"):
+        (made.folder / "a.txt").write_text(damaged)
+        with pytest.warns(UserWarning, match="is damaged"):
+            Store(tmp_path).make({"x": 1}, writes("one"))
+    assert {(path / "a.txt").read_text() for path in (tmp_path / "set-aside").iterdir()} == {"first", "second"}
+
+
+@pytest.mark.parametrize("hindrance", ["a file", "a link to nothing"])
+def test_what_cannot_be_set_aside_stops_with_a_message_and_stays(tmp_path, hindrance):
+    made = Store(tmp_path).make({"x": 1}, writes("one"))
+    damage("flipped byte", made.folder)
+    if hindrance == "a file":
+        (tmp_path / "set-aside").write_text("")
+    else:
+        (tmp_path / "set-aside").symlink_to(tmp_path / "nowhere" / "else")
+    with pytest.raises(UserError, match=rf"artifact {made.key[:16]} is damaged \(a.txt .*cannot be moved to .*set-aside.*: File exists"):
+        Store(tmp_path).make({"x": 1}, writes("one"))
+    assert (made.folder / "a.txt").read_text() == "onf"
+    assert not list((tmp_path / "drafts").iterdir())
+
+
+@pytest.mark.parametrize("place", ["lock", "lock folder", "scratch", "prefix", "prefix file"])
+def test_a_link_planted_where_the_store_writes_is_refused_and_not_followed(tmp_path, place):
+    store, outside, key = Store(tmp_path / "store"), tmp_path / "outside", key_of({"x": 1})
+    outside.mkdir()
+    (outside / "file").write_text("of somebody else")
+    if place == "lock":
+        (store.root / "locks" / f"{key}.lock").symlink_to(outside / "file")
+    elif place == "lock folder":
+        (store.root / "locks" / f"{key}.lock").mkdir()
+    elif place == "scratch":
+        (store.root / "scratch" / key).symlink_to(outside)
+    elif place == "prefix":
+        (store.root / "artifacts" / key[:2]).symlink_to(outside)
+    else:
+        (store.root / "artifacts" / key[:2]).write_text("")
+    with pytest.raises(UserError, match=r"^--store .*(is a symbolic link|cannot be written: (Too many|Is a dir|File exists))"):
+        store.make({"x": 1}, writes("one"))
+    assert [path.name for path in outside.iterdir()] == ["file"]
+    assert (outside / "file").read_text() == "of somebody else"
+    assert not list((store.root / "drafts").iterdir())
+
+
+def test_a_build_that_leaves_a_link_is_refused(tmp_path):
+    def links(folder, scratch):
+        (folder / "weights").symlink_to(tmp_path)
+
+    with pytest.raises(UserError, match="weights, which was built for the store, is not a regular file"):
+        Store(tmp_path).make({"x": 1}, links)
+    assert Store(tmp_path).find({"x": 1}) is None
+
+
+def freed_by_another(folder):
+    shutil.rmtree(folder)
+    (folder / "a.txt").read_text()
+
+
+def test_what_cannot_be_read_because_it_is_gone_says_so_and_what_cannot_be_read_anyway_says_that(tmp_path):
+    store = Store(tmp_path)
+    made = store.make({"x": 1}, writes("one"))
+    with pytest.raises(ZeroDivisionError), store.reading(made):
+        _ = 1 / 0
+    with pytest.raises(Gone, match=f"artifact {made.key[:16]} was in the store and is gone"), store.reading(made):
+        freed_by_another(made.folder)
+    with pytest.raises(Gone), store.reading(made):
+        raise AssertionError("nothing is read of what is not there")
+
+
+def test_a_gone_artifact_can_be_told_across_processes():
+    gone = pickle.loads(pickle.dumps(Gone("a" * 64)))
+    assert gone.key == "a" * 64 and "a" * 16 in str(gone)
 
 
 def test_threads_and_stores_that_want_the_same_build_it_once(tmp_path):
@@ -131,7 +281,7 @@ def test_a_crash_anywhere_while_sealing_changes_nothing(tmp_path, monkeypatch):
     """Cut the power before the k-th call that seals anything, for many k, then run again: the same rows."""
     wanted = experiment(ANALYTIC)
     whole = run(wanted, store=tmp_path / "whole", workers=1)
-    real_rename, real_fsync, real_write = os.rename, os.fsync, store_module._seal
+    real_rename, real_fsync, real_write = os.rename, os.fsync, store_module.seal
     calls, limit = 0, 0
 
     def cut(real):
@@ -151,7 +301,7 @@ def test_a_crash_anywhere_while_sealing_changes_nothing(tmp_path, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(store_module.os, "rename", cut(real_rename))
             patched.setattr(store_module.os, "fsync", cut(real_fsync))
-            patched.setattr(store_module, "_seal", cut(real_write))
+            patched.setattr(store_module, "seal", cut(real_write))
             patched.setattr(store_module.shutil, "rmtree", lambda *args, **kwargs: None)  # the dead clean up nothing
             try:
                 run(wanted, store=store, workers=1)
