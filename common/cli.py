@@ -36,6 +36,11 @@ LISTED = {
     "generators": "generator", "policies": "policy", "curations": "curation", "metrics": "metric", "data": "data", "features": "features",
 }  # fmt: skip
 
+LONGEST_LINE = 1000
+"""Characters of a line of an error message."""
+MOST_LINES = 20
+"""Lines of an error message: one for each fault of a config."""
+
 Store = Annotated[Path, typer.Option(help="Folder where everything that is made is kept, and found again.")]
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
@@ -268,12 +273,27 @@ def told() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        for line in str(error).splitlines():
-            err_console.print(f"error: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+        lines = str(error).splitlines()
+        for line in lines[:MOST_LINES]:
+            _say_error(line)
+        if len(lines) > MOST_LINES:
+            _say_error(f"and {len(lines) - MOST_LINES} more like these")
+        raise typer.Exit(2) from error
+    except MemoryError as error:
+        _say_error(f"out of memory: {error}")
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         err_console.print("interrupted; what was finished is kept, the same command goes on from there")
         raise typer.Exit(130) from error
+
+
+def _say_error(line: str) -> None:
+    """A line of a message, which may quote a file or a config: what a terminal would obey or cannot show is spelled out, the middle of
+    a very long one left out."""
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} [...] {line[-LONGEST_LINE // 2 :]}"
+    err_console.print(f"error: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:
