@@ -123,10 +123,11 @@ class Encoder:
     def _load(self) -> None:
         from transformers import AutoTokenizer
 
-        from ..common.checkpoint import checkpoint, feature_model
+        from ..common.checkpoint import checkpoint, feature_model, reading
 
         folder = checkpoint(self.pretrained, self.revision)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with reading(folder):
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model, _ = feature_model(folder)  # an encoder's unused pooler may be missing

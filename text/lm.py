@@ -14,7 +14,7 @@ from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.checkpoint import check_architecture, checkpoint, digests
+from ..common.checkpoint import check_architecture, checkpoint, digests, reading
 from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
@@ -120,8 +120,11 @@ class CausalLM:
         if self._model is None:
             end = self._tokenizer.eos_token_id
             settings = {"max_position_embeddings": self.context + 1, **(self.architecture or SMALL_LLAMA)}
-            config = AutoConfig.for_model(**settings, vocab_size=len(self._tokenizer), bos_token_id=end, eos_token_id=end, pad_token_id=end)
-            self._model = AutoModelForCausalLM.from_config(config)
+            tokens = {"vocab_size": len(self._tokenizer), "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+            try:
+                self._model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings, **tokens))
+            except Exception as error:  # every architecture has a mind of its own about which settings go together
+                raise UserError(f"generator.architecture: no model can be built of it: {type(error).__name__}: {error}") from error
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """Start token, tokens, end token (if rows have one), cut at `context` tokens after the start."""
@@ -267,11 +270,12 @@ class CausalLM:
         self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with reading(folder):
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
         if self._tokenizer.eos_token_id is None:
             raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
-        with seeded(0):  # transformers draws weights before it reads them
+        with seeded(0), reading(folder):  # transformers draws weights before it reads them
             self._model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
         self._model.to(device()).eval()
         if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.context:
