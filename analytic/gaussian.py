@@ -36,6 +36,10 @@ class Gaussian:
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
 
+    def __post_init__(self) -> None:
+        self.mean: np.ndarray | None = None
+        self.covariance: np.ndarray | None = None
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
         x = _points(pool)
         n, worlds, d = x.shape
@@ -108,6 +112,8 @@ class KDE:
 def _points(pool: Pool) -> np.ndarray:
     """Column `x` as float64 [n, worlds, d]; a world of numbers has d = 1."""
     x = pool.array("x")
+    if x.ndim not in (2, 3):
+        raise UserError(f"generator: 'x' is to have the axes rows, worlds and perhaps dimensions; this data's have the sizes {x.shape}")
     return x.reshape(*x.shape[:2], -1)
 
 
