@@ -57,9 +57,15 @@ class Gaussian:
         return _pool(self.mean + np.sqrt(self.sampling.scale) * _times(noise, _root(self.covariance)))
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Nats of each row, averaged over worlds; float64 [n]."""
+        """Nats of each row, averaged over worlds; float64 [n]. UserError where all that was learned from is equal."""
         error = _points(pool) - self.mean
-        distance = (error * _times(error, np.linalg.inv(self.covariance))).sum(axis=2)
+        try:
+            precision = np.linalg.inv(self.covariance)
+        except np.linalg.LinAlgError as fault:
+            raise UserError(
+                "generator 'gaussian': a variance is 0, so no row has a likelihood; the model has collapsed to a point"
+            ) from fault
+        distance = (error * _times(error, precision)).sum(axis=2)
         return 0.5 * (distance + np.linalg.slogdet(2 * np.pi * self.covariance).logabsdet).mean(axis=1)
 
     def save(self, folder: Path) -> None:

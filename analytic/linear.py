@@ -41,7 +41,10 @@ class Regression:
         x, y = x.transpose(1, 2, 0), y.T  # [worlds, d, n], [worlds, n]
         if x.shape[2] <= x.shape[1]:
             raise UserError(f"generator 'regression': {x.shape[1]} weights need more than {x.shape[1]} rows, not {x.shape[2]}")
-        self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
+        try:
+            self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
+        except np.linalg.LinAlgError as error:
+            raise UserError("generator 'regression': the points of a world lie in fewer dimensions than it has weights") from error
         return Fitted.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:

@@ -67,7 +67,7 @@ def run(
             raise UserError("no config was given; `configs/` holds some to start from")
         experiments = [load_config(file, changes) for file in files]
         if dry_run:
-            _plan(experiments, store)
+            _plan(experiments, store, out)
             return
         _run(experiments, store=store, out=out, workers=workers)
 
@@ -231,13 +231,14 @@ def _set_device(device: str) -> None:
     os.environ["AUTOPHAGY_DEVICE"] = device
 
 
-def _plan(experiments: list[Experiment], store: Path) -> None:
+def _plan(experiments: list[Experiment], store: Path, out: Path) -> None:
     """Print what would be run; loads the data, so that what is wrong with it shows now."""
     from .lab import Lab, inputs_of
-    from .run import chains, refuse_same_names
+    from .run import chains, refuse_folders, refuse_same_names
     from .store import Store as OpenStore
 
     refuse_same_names(experiments)
+    refuse_folders(experiments, out=out, store=store)
     for experiment in experiments:
         for member in experiment.members.values():
             inputs_of(member.part)  # a checkpoint that is not to be had shows now

@@ -37,7 +37,7 @@ def path_of(written: str, *, key: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{key}: {shown(written)} cannot be a path here: {error}") from error
+        raise UserError(f"{key}: {shown(written)} cannot be a path here: {getattr(error, 'strerror', error)}") from error
     return path
 
 

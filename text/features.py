@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from ..common.errors import UserError
 from ..common.pool import Pool
 from ..common.seeds import derive
 from ..common.train import Training
@@ -40,10 +41,16 @@ class LSA:
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         self._vectorizer = self._new()
-        counts = self._vectorizer.fit_transform(pool.list("text"))
-        svd = TruncatedSVD(min(self.features, *(side - 1 for side in counts.shape)), random_state=derive(seed, "lsa") % 2**32)
-        directions = svd.fit(counts).components_
+        try:
+            counts = self._vectorizer.fit_transform(pool.list("text"))
+            svd = TruncatedSVD(min(self.features, *(side - 1 for side in counts.shape)), random_state=derive(seed, "lsa") % 2**32)
+            with np.errstate(divide="ignore", invalid="ignore"):  # the share of explained variance of rows that are all equal
+                directions = svd.fit(counts).components_
+        except ValueError as error:  # no word that two rows have, or a single one
+            raise UserError(f"features: 'lsa' cannot tell these {len(pool)} rows apart: {error}") from error
         spread = (counts @ directions.T).std(axis=0)
+        if not spread.all():
+            raise UserError(f"features: 'lsa' cannot tell these {len(pool)} rows apart: there is a direction in which all are equal")
         self._directions = np.ascontiguousarray(directions / spread[:, None], dtype=np.float32)  # [features, n-grams]
 
     def _new(self, vocabulary: Mapping[str, int] | None = None) -> TfidfVectorizer:

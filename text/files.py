@@ -82,7 +82,7 @@ def _parquet(path: Path, column: str) -> Iterator[object]:
             raise UserError(f"data.column: {path} has no column '{column}'; it has {shown(file.schema_arrow.names)}")
         for batch in file.iter_batches(columns=[column]):
             yield from batch.to_pylist()
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise UserError(f"data.path: {path} cannot be read: {error}") from error
 
 

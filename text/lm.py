@@ -20,7 +20,7 @@ from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
-from .sampling import Sampling, Watermark, distribution, watermark_of
+from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
 from .tokens import END, train_bpe
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
@@ -175,6 +175,7 @@ class CausalLM:
             if watermark is not None:
                 chances = chances * torch.from_numpy(watermark.boost(tokens[:, -1].tolist())).to(device())
             chances = chances.cumsum(-1)
+            refuse_broken(chances[:, -1])
             drawn = torch.searchsorted(chances, draws[:, step : step + 1] * chances[:, -1:], right=True)
             tokens = drawn.clamp(max=chances.shape[1] - 1)
             ended |= tokens[:, 0] == end
@@ -223,6 +224,7 @@ class CausalLM:
             chances = torch.softmax(self._model(_padded(filled, end, width=self.context + 1)[:, :-1]).logits.double(), dim=-1)
             chances[:, :, end] = 0.0
             sums = chances.cumsum(-1)  # [SCORED, context, vocabulary]
+            refuse_broken(sums[..., -1])
             for place, row in enumerate(chunk):
                 n = min(len(row), self.context)
                 u = torch.from_numpy(stream(seed, "row", start + place).random(n)).to(device())
