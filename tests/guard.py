@@ -42,7 +42,8 @@ def _listen(event: str, arguments: tuple) -> None:
     if _deeds is None:
         return
     if event in OUTSIDE:
-        _deeds.append(f"{event} {arguments!r:.200}")
+        _deeds.append(f"{event} {arguments}"[:200])
+        raise PermissionError(f"{event}: not while somebody is watching")
     elif event == "open" and isinstance(arguments[0], str | bytes) and isinstance(arguments[2], int) and arguments[2] & WRITING:
         _written(event, arguments[0])
     elif event in CHANGES:
@@ -58,7 +59,8 @@ def _written(event: str, path: str | bytes | os.PathLike) -> None:
 
 @contextmanager
 def watched(*folders: Path) -> Iterator[list[str]]:
-    """What is done inside and has no business being done: anything written elsewhere than in these folders, any connection or program."""
+    """What is done inside and has no business being done: anything written elsewhere than in these folders, and any connection or
+    program, which is kept from happening."""
     global _deeds, _allowed
     if not hasattr(sys, "_autophagy_guard"):
         sys.addaudithook(_listen)

@@ -128,16 +128,15 @@ class Encoder:
         self._load()
 
     def _load(self) -> None:
-        from transformers import AutoTokenizer
-
-        from ..common.checkpoint import checkpoint, feature_model, reading
+        from ..common.checkpoint import checkpoint, feature_model, tokenizer_of
 
         folder = checkpoint(self.pretrained, self.revision)
-        with reading(folder):
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._tokenizer = tokenizer_of(folder)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model, _ = feature_model(folder)  # an encoder's unused pooler may be missing
+        if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.tokens:
+            raise UserError(f"features.tokens: {self.tokens} tokens are asked for, the model in {folder} has positions for {longest}")
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, hidden]; padding counts for nothing."""

@@ -11,10 +11,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.checkpoint import check_architecture, checkpoint, digests, reading
+from ..common.checkpoint import check_architecture, checkpoint, digests, reading, tokenizer_of
 from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
@@ -272,13 +272,16 @@ class CausalLM:
         self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        with reading(folder):
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._tokenizer = tokenizer_of(folder)
         self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
         if self._tokenizer.eos_token_id is None:
             raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
         with seeded(0), reading(folder):  # transformers draws weights before it reads them
-            self._model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
+            self._model, loaded = AutoModelForCausalLM.from_pretrained(
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        if missing := sorted(loaded["missing_keys"]):
+            raise UserError(f"generator.pretrained: {folder} has no {missing[0]}, which would be random")
         self._model.to(device()).eval()
         if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.context:
             raise UserError(f"generator.context: {self.context} tokens are asked for, the model in {folder} has positions for {longest}")
