@@ -22,7 +22,8 @@ def over_worlds(values: Mapping[str, np.ndarray]) -> dict[str, float]:
     for name, value in values.items():
         found[name] = float(value.mean())
         head, slash, member = name.partition("/")
-        found[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
+        with np.errstate(invalid="ignore"):  # of what is infinite: such numbers are refused by whoever measures
+            found[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from safetensors import safe_open
 
 from .curation import Kept
-from .errors import UserError
+from .errors import UserError, shown
 from .generator import Fitted
 from .metrics import Metric, measure_of
 from .pool import Pool
@@ -88,9 +88,8 @@ def accept_kept(use: str, kept: Kept, *, candidates: Pool) -> None:
 def accept_features(use: str, found: Mapping[str, np.ndarray], *, rows: int) -> None:
     """UserError unless a feature model gives `features` [rows, d], and nothing that is not finite."""
     if "features" not in found or np.ndim(found["features"]) != 2:
-        raise UserError(
-            f"features '{use}': `features` are to be [rows, d], it gave {_told({name: np.shape(found[name]) for name in found})}"
-        )
+        shapes = {name: np.shape(values) for name, values in found.items()}
+        raise UserError(f"features '{use}': `features` are to be [rows, d], it gave {shown(shapes)}")
     for name, values in found.items():
         if len(values) != rows or not np.isfinite(values).all():
             raise UserError(f"features '{use}': `{name}` is to hold finite numbers for {rows} rows, it is {_told(values)}")
@@ -130,4 +129,4 @@ def _told(given: object) -> str:
     if isinstance(given, np.ndarray):
         broken = f", {np.count_nonzero(~np.isfinite(given))} of them not finite" if given.dtype.kind == "f" else ""
         return f"{given.dtype} of shape {given.shape}{broken}"
-    return repr(given) if isinstance(given, Pool | dict) else f"a {type(given).__name__}"
+    return repr(given) if isinstance(given, Pool) else f"a {type(given).__name__}"

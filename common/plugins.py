@@ -165,7 +165,7 @@ def under(key: str, parse: Callable[[], Found]) -> Found:
 def _refuse_unknown(part: type, settings: Mapping[str, Any], where: str) -> None:
     """pydantic ignores unknown keys of dataclasses it does not own; a setting that does nothing is an error here."""
     fields = {field.name for field in dataclasses.fields(part) if field.init}
-    hints = typing.get_type_hints(part, vars(sys.modules[part.__module__]))
+    hints = typing.get_type_hints(part)  # what a part inherits is looked up where it was written
     for key, value in settings.items():
         if key not in fields:
             raise SettingError(f"{where}{key}: unknown setting{nearest(key, fields)}")

@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from autophagy.analytic.data import GaussianData
 from autophagy.analytic.gaussian import Gaussian
-from autophagy.common.generator import Fitted
 from autophagy.common.pool import Pool
 
 Fault = Literal[
     "none", "no rows", "few rows", "more rows", "other column", "another column", "float32", "whole numbers", "another world", "nan",
-    "infinite", "no pool", "equal rows", "no fitted", "seen of other rows", "nothing consumed", "nan loss", "nan weights", "raises",
+    "infinite", "no pool", "equal rows", "nearly equal rows", "no fitted", "seen of other rows", "nothing consumed", "nan loss",
+    "nan weights", "raises",
 ]  # fmt: skip
 
 
@@ -23,11 +23,14 @@ class Odd(Gaussian):
 
     fault: Fault = "none"
     since: int = 0
-    """The fault shows where fewer rows than this were never seen before: 0, from the start on."""
+    """The first generation that has it."""
     version: ClassVar[int] = 1
 
     def fit(self, pool, *, seed, scratch, fresh=False):
         fitted = super().fit(pool, seed=seed, scratch=scratch, fresh=fresh)
+        self.generation = int(pool.array("_generation").max()) + 1
+        if self.generation < self.since:
+            return fitted
         if self.fault == "nan weights":
             self.covariance[0] = np.nan
         if self.fault == "raises":
@@ -42,6 +45,8 @@ class Odd(Gaussian):
 
     def sample(self, n, *, seed, given=None):
         x = super().sample(n, seed=seed).array("x")
+        if self.generation < self.since:
+            return Pool.of(x=x)
         broken = x.copy()
         broken[n // 2] = np.inf if self.fault == "infinite" else np.nan
         wrong = {
@@ -57,8 +62,17 @@ class Odd(Gaussian):
             "infinite": lambda: Pool.of(x=broken),
             "no pool": lambda: {"x": x},
             "equal rows": lambda: Pool.of(x=np.repeat(x[:1], n, axis=0)),
+            "nearly equal rows": lambda: Pool.of(x=x[:1] + 1e-6 * x),
         }
         return wrong.get(self.fault, lambda: Pool.of(x=x))()
+
+    def save(self, folder):
+        super().save(folder)
+        np.save(folder / "generation.npy", self.generation)
+
+    def load(self, folder):
+        super().load(folder)
+        self.generation = int(np.load(folder / "generation.npy"))
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,3 @@ class OddData(GaussianData):
         x[1] = np.nan if self.fault == "nan" else 0
         splits["heldout"] = splits["heldout"].with_data(Pool.of(x=x if self.fault == "nan" else x.astype(np.float32)))
         return splits
-
-
-assert Fitted

@@ -1,9 +1,7 @@
-"""Numbers that are none, and parts that give something else than they promised: measured with finite numbers, or stopped with a message that
-says in which experiment, policy, seed and generation. Never passed on."""
+"""Numbers that are none, and parts that give something else than they promised: measured with finite numbers, or stopped with a message
+that says in which experiment, policy, seed and generation. Never passed on."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 import pytest
@@ -142,10 +140,9 @@ def test_weights_that_diverged_at_the_very_last_step_are_noticed(written, settin
 
 
 @pytest.mark.parametrize("use", ["ngram", "causal-lm"])
-@pytest.mark.parametrize("sampling", [{"temperature": 1e-320}, {"watermark": {"delta": 1e4}}])
-def test_sampling_that_leaves_nothing_to_draw_is_refused(use, sampling, tmp_path):
-    written = {**TEXT, "generator": {**TINY[use], "sampling": sampling}, "base": None, "metrics": ["distinct"]}
-    with pytest.raises(UserError, match="the model gives chances that are not numbers"):
+def test_sampling_that_leaves_nothing_to_draw_is_refused(use, tmp_path):
+    written = {**TEXT, "generator": {**TINY[use], "sampling": {"temperature": 1e-320}}, "base": None, "metrics": ["distinct"]}
+    with pytest.raises(UserError, match="generation 0: the model gives chances that are not numbers"):
         ran(written, tmp_path)
 
 
@@ -178,7 +175,6 @@ COLLAPSED = {
     "one image of a diffusion model": (VISION, {"generator": {**TINY_DIFFUSION, "sampling": {"steps": 3, "scale": 0}}}, 14),
     "all rows equal": (ANALYTIC, {"generator": {"use": "odd_generators:Odd", "fault": "nearly equal rows"}}, 2),
     "one symbol": (ANALYTIC, {"generator": "categorical", "data": {"use": "categorical", "rows": 40, "exponent": 900}}, 1),
-    "a plane that nothing says": (ANALYTIC, {"generator": "linear-classifier", "data": {"use": "halfspace", "rows": 40, "dimensions": 2}}, 1),
 }  # fmt: skip
 
 
@@ -220,17 +216,12 @@ def test_real_data_without_any_difference_are_measured_or_refused(tmp_path):
 
 @pytest.mark.parametrize("use", ["vae", "gmm", "diffusion"])
 def test_a_pool_of_one_class_under_labels_is_learned_and_measured(use, tmp_path):
-    """A real pool of two digits that happen to be the same one: what is made has that label, whatever other classes there are."""
-    written = {**VISION, **SHORT, "size": 6, "eval_size": 6, "generator": TINY[use], "labels": "conditional", "policies": ["replace"]}
-    written |= {"imbalance": {"ratio": 40}, "metrics": ["classes", "pixel-variance", "student-classifier", "memorisation"]}
-    wanted = next(
-        wanted
-        for seed in range(300)
-        if len(set((lab := Lab(wanted := experiment({**written, "seeds": [seed]}), Store(tmp_path))).deal(seed)[0].list("label"))) == 1
-    )
+    """A real pool of three digits that happen to be the same one, while the data has others too."""
+    written = {**VISION, **SHORT, "size": 3, "eval_size": 3, "generator": TINY[use], "labels": "conditional", "policies": ["replace"]}
+    written |= {"imbalance": {"ratio": 100}, "metrics": ["classes", "pixel-variance", "student-classifier", "memorisation"]}
+    for seed in range(300):
+        wanted = experiment({**written, "seeds": [seed]})
+        if len(set(Lab(wanted, Store(tmp_path)).deal(seed)[0].list("label"))) == 1:
+            break
     rows = run(wanted, store=tmp_path)
-    assert np.isfinite(rows.value).all()
-    assert lab
-
-
-assert re
+    assert seed < 299 and np.isfinite(rows.value).all()

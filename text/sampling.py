@@ -23,7 +23,7 @@ class GreenList:
     and a green token's logit is raised by `delta`. 0.25 and 2 are the paper's settings."""
 
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    delta: Annotated[float, Field(gt=0)] = 2.0
+    delta: Annotated[float, Field(gt=0, le=100)] = 2.0
     key: Annotated[int, Field(ge=1, lt=2**40)] = 15485863
 
 
