@@ -8,9 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import stream
+from .data import shaped
 
 
 @dataclass
@@ -21,8 +23,14 @@ class Categorical:
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
 
+    def __post_init__(self) -> None:
+        self.counts: np.ndarray | None = None
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
-        self.counts = count(pool.array("x"))
+        [x] = shaped(pool, "categorical", x=("rows", "worlds"))
+        if x.dtype.kind not in "iu" or x.min() < 0:
+            raise UserError(f"generator 'categorical': symbols are whole numbers from 0 on, this data has {x.dtype} from {x.min()} on")
+        self.counts = count(x)
         return Fitted.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:

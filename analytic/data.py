@@ -6,6 +6,7 @@ choices of a policy. Thousands cost little more than one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -13,16 +14,33 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ..common.errors import UserError
+from ..common.memory import refuse_beyond_memory
 from ..common.pool import REAL, Pool
 from ..common.seeds import stream
 
 Count = Annotated[int, Field(ge=1)]
 
 
-def drawn(rows: int, eval_size: int, rng: np.random.Generator, draw) -> Mapping[str, Pool]:
-    """The splits of a data set, each of independent rows: `draw(n, rng)` gives the columns of n rows."""
+def drawn(rows: int, eval_size: int, rng: np.random.Generator, draw, *, numbers: int) -> Mapping[str, Pool]:
+    """The splits of a data set, each of independent rows: `draw(n, rng)` gives the columns of n rows, `numbers` of 8 bytes in each.
+
+    UserError if that is more than fits into memory.
+    """
     sizes = {"train": rows, "heldout": eval_size, "control": eval_size}
+    refuse_beyond_memory(8 * numbers * sum(sizes.values()), what=f"data: {sum(sizes.values()):,} rows of {numbers:,} numbers each")
     return {name: Pool.of(**draw(n, rng)).note(generation=REAL) for name, n in sizes.items()}
+
+
+def shaped(pool: Pool, generator: str, **axes: tuple[str, ...]) -> list[np.ndarray]:
+    """The named columns, of which each has these axes; UserError naming generator and column where one has others."""
+    found = [pool.array(name) for name in axes]
+    for x, (name, wanted) in zip(found, axes.items(), strict=True):
+        if x.ndim != len(wanted):
+            raise UserError(
+                f"generator '{generator}': '{name}' is to have the axes {', '.join(wanted)}; this data's have the sizes {x.shape}"
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -39,7 +57,13 @@ class GaussianData:
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
         shape = (self.worlds,) if self.dimensions == 1 else (self.worlds, self.dimensions)
-        return drawn(self.rows, eval_size, stream(self.seed, "gaussian"), lambda n, rng: {"x": rng.standard_normal((n, *shape))})
+        return drawn(
+            self.rows,
+            eval_size,
+            stream(self.seed, "gaussian"),
+            lambda n, rng: {"x": rng.standard_normal((n, *shape))},
+            numbers=math.prod(shape),
+        )
 
 
 @dataclass(frozen=True)
@@ -55,13 +79,14 @@ class CategoricalData:
     modality: ClassVar[str] = "analytic"
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
+        refuse_beyond_memory(8 * self.worlds * self.symbols, what=f"data: a table of {self.worlds:,} worlds x {self.symbols:,} symbols")
         reached = np.cumsum(zipf(self.symbols, self.exponent))
 
         def draw(n: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
             found = np.searchsorted(reached, rng.random((n, self.worlds)), side="right")
             return {"x": np.minimum(found, self.symbols - 1)}  # the sum of all may be a rounding error below 1
 
-        return drawn(self.rows, eval_size, stream(self.seed, "categorical"), draw)
+        return drawn(self.rows, eval_size, stream(self.seed, "categorical"), draw, numbers=self.worlds)
 
 
 def zipf(symbols: int, exponent: float) -> np.ndarray:
@@ -94,7 +119,7 @@ class RegressionData:
             y = x[..., 0] + self.noise * rng.standard_normal((n, self.worlds))
             return {"x": x, "y": y + self.shift * x[..., 1] * (rng.random((n, self.worlds)) < self.shifted)}
 
-        return drawn(self.rows, eval_size, stream(self.seed, "regression"), draw)
+        return drawn(self.rows, eval_size, stream(self.seed, "regression"), draw, numbers=self.worlds * (self.dimensions + 1))
 
 
 @dataclass(frozen=True)
@@ -112,7 +137,7 @@ class HalfspaceData:
             x = rng.standard_normal((n, self.dimensions))
             return {"x": x, "y": true_labels(x)}
 
-        return drawn(self.rows, eval_size, stream(self.seed, "halfspace"), draw)
+        return drawn(self.rows, eval_size, stream(self.seed, "halfspace"), draw, numbers=self.dimensions + 1)
 
 
 def true_labels(x: np.ndarray) -> np.ndarray:

@@ -36,6 +36,10 @@ class Gaussian:
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
 
+    def __post_init__(self) -> None:
+        self.mean: np.ndarray | None = None
+        self.covariance: np.ndarray | None = None
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
         x = _points(pool)
         n, worlds, d = x.shape
@@ -53,9 +57,15 @@ class Gaussian:
         return _pool(self.mean + np.sqrt(self.sampling.scale) * _times(noise, _root(self.covariance)))
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Nats of each row, averaged over worlds; float64 [n]."""
+        """Nats of each row, averaged over worlds; float64 [n]. UserError where all that was learned from is equal."""
         error = _points(pool) - self.mean
-        distance = (error * _times(error, np.linalg.inv(self.covariance))).sum(axis=2)
+        try:
+            precision = np.linalg.inv(self.covariance)
+        except np.linalg.LinAlgError as fault:
+            raise UserError(
+                "generator 'gaussian': a variance is 0, so no row has a likelihood; the model has collapsed to a point"
+            ) from fault
+        distance = (error * _times(error, precision)).sum(axis=2)
         return 0.5 * (distance + np.linalg.slogdet(2 * np.pi * self.covariance).logabsdet).mean(axis=1)
 
     def save(self, folder: Path) -> None:
@@ -108,6 +118,8 @@ class KDE:
 def _points(pool: Pool) -> np.ndarray:
     """Column `x` as float64 [n, worlds, d]; a world of numbers has d = 1."""
     x = pool.array("x")
+    if x.ndim not in (2, 3):
+        raise UserError(f"generator: 'x' is to have the axes rows, worlds and perhaps dimensions; this data's have the sizes {x.shape}")
     return x.reshape(*x.shape[:2], -1)
 
 

@@ -16,7 +16,7 @@ from ..common.generator import Fitted
 from ..common.metrics import Evidence, Measure
 from ..common.pool import Pool
 from ..common.seeds import stream
-from .data import true_labels
+from .data import shaped, true_labels
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -33,11 +33,18 @@ class Regression:
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
     continues: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        self.weights: np.ndarray | None = None
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
-        x, y = pool.array("x").transpose(1, 2, 0), pool.array("y").T  # [worlds, d, n], [worlds, n]
+        x, y = shaped(pool, "regression", x=("rows", "worlds", "dimensions"), y=("rows", "worlds"))
+        x, y = x.transpose(1, 2, 0), y.T  # [worlds, d, n], [worlds, n]
         if x.shape[2] <= x.shape[1]:
             raise UserError(f"generator 'regression': {x.shape[1]} weights need more than {x.shape[1]} rows, not {x.shape[2]}")
-        self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
+        try:
+            self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
+        except np.linalg.LinAlgError as error:
+            raise UserError("generator 'regression': the points of a world lie in fewer dimensions than it has weights") from error
         return Fitted.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
@@ -60,27 +67,31 @@ class Flipping:
 
 @dataclass
 class LinearClassifier:
-    """A plane through the origin, `weights` float64 [d]: the mean of y x, which points along the true normal for symmetric noise."""
+    """A plane through the origin, its `normal` float64 [d]: the mean of y x, which points along the true normal for symmetric noise."""
 
     sampling: Flipping = field(default_factory=Flipping)
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
 
+    def __post_init__(self) -> None:
+        self.normal: np.ndarray | None = None
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
-        self.weights = (pool.array("y")[:, None] * pool.array("x")).mean(axis=0)
+        x, y = shaped(pool, "linear-classifier", x=("rows", "dimensions"), y=("rows",))
+        self.normal = (y[:, None] * x).mean(axis=0)
         return Fitted.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
-        x = stream(seed, "x").standard_normal((n, len(self.weights)))
-        right = np.where(x @ self.weights >= 0, 1, -1)
+        x = stream(seed, "x").standard_normal((n, len(self.normal)))
+        right = np.where(x @ self.normal >= 0, 1, -1)
         return Pool.of(x=x, y=np.where(stream(seed, "flip").random(n) < self.sampling.flip, -right, right))
 
     def save(self, folder: Path) -> None:
-        np.save(folder / "weights.npy", self.weights)
+        np.save(folder / "normal.npy", self.normal)
 
     def load(self, folder: Path) -> None:
-        self.weights = np.load(folder / "weights.npy", allow_pickle=False)
+        self.normal = np.load(folder / "normal.npy", allow_pickle=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,7 @@ class ExcessRisk:
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    abilities: ClassVar[tuple[str, ...]] = ("weights",)
     measures: ClassVar[Mapping[str, Measure]] = {
         "excess_risk": Measure("fidelity", "squared label", False, "Dohmatob et al. 2024"),
         "excess_risk_se": Measure("fidelity", "squared label", None, "standard error over worlds"),
@@ -127,11 +139,12 @@ class PlaneAccuracy:
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    abilities: ClassVar[tuple[str, ...]] = ("normal",)
     measures: ClassVar[Mapping[str, Measure]] = {"plane_accuracy": Measure("fidelity", "share", True, "Feng et al. 2024")}
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        weights = evidence.model.weights
-        return {"plane_accuracy": 1 - np.arccos(np.clip(weights[0] / np.linalg.norm(weights), -1, 1)) / np.pi}
+        normal = evidence.model.normal
+        return {"plane_accuracy": 1 - np.arccos(np.clip(normal[0] / np.linalg.norm(normal), -1, 1)) / np.pi}
 
 
 def _truth(weights: Any) -> np.ndarray:

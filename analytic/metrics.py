@@ -17,13 +17,13 @@ OVER_WORLDS = "standard error over worlds"
 
 
 def over_worlds(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each number over worlds, float64 [worlds], and beside it its standard error; NaN: a world that has none."""
+    """The mean of each number over worlds, float64 [those that have one], and beside it its standard error."""
     found = {}
     for name, value in values.items():
-        value = value[~np.isnan(value)]
         found[name] = float(value.mean())
         head, slash, member = name.partition("/")
-        found[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
+        with np.errstate(invalid="ignore"):  # of what is infinite: such numbers are refused by whoever measures
+            found[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
     return found
 
 
@@ -37,6 +37,7 @@ class Moments:
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model",)
+    abilities: ClassVar[tuple[str, ...]] = ("mean", "covariance")
     measures: ClassVar[Mapping[str, Measure]] = {
         "variance": Measure("diversity", "sigma^2", None, "Shumailov et al. 2024"),
         "variance_se": Measure("diversity", "sigma^2", None, OVER_WORLDS),
@@ -82,6 +83,7 @@ class Symbols:
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model", "pool", "heldout")
+    abilities: ClassVar[tuple[str, ...]] = ("counts",)
     measures: ClassVar[Mapping[str, Measure]] = {
         "heterozygosity": Measure("diversity", "chance", True, "Simpson 1949"),
         "heterozygosity_se": Measure("diversity", "chance", None, OVER_WORLDS),
@@ -106,6 +108,7 @@ class Symbols:
             "missing": 1 - np.take_along_axis(alive, heldout.T, axis=1).mean(axis=1),
         }
         for seen in self.counts:
-            with np.errstate(invalid="ignore"):
-                found[f"survival/{seen}"] = (alive & (real == seen)).sum(axis=1) / (real == seen).sum(axis=1)
-        return over_worlds({name: values for name, values in found.items() if not np.isnan(values).all()})
+            having = (real == seen).any(axis=1)  # worlds that had such symbols to lose
+            if having.any():
+                found[f"survival/{seen}"] = (alive & (real == seen)).sum(axis=1)[having] / (real == seen).sum(axis=1)[having]
+        return over_worlds(found)

@@ -39,7 +39,7 @@ def agree_on_reader(part: Part, *, members: Members, columns: Sequence[str], fea
     for member in members.values():
         generator = find("generator", member.part.use)
         for ability in getattr(built, "abilities", ()):
-            if not hasattr(generator, ability):
+            if not (hasattr(generator, ability) or hasattr(member.part.build(), ability)):
                 raise ValueError(f"{key}: {part.use} needs a generator that can `{ability}`, '{member.part.use}' cannot")
             if ability == "detect" and not (member.part.settings.get("sampling") or {}).get("watermark"):
                 raise ValueError(f"{key}: {part.use} looks for a watermark and '{member.name}' leaves none; set its sampling.watermark")

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
-from .plugins import Part, SettingError, explain, under
+from .errors import shown
+from .plugins import Part, SettingError, checker, explain, under
 
 Start = Literal["base", "previous", "scratch"]
 ARM_KEYS = ("curation", "contamination", "sources")
@@ -42,7 +43,7 @@ class Arm:
         else:
             parsed = under("curation", lambda: Part.parse("curation", curation))
         try:
-            checked = TypeAdapter(cls).validate_python({**own, "policy": policy, "curation": parsed})
+            checked = checker(cls).validate_python({**own, "policy": policy, "curation": parsed})
         except ValidationError as error:
             raise SettingError("\n".join(explain(error))) from error
         if checked.collects and not trains_on_made(policy):
@@ -81,7 +82,7 @@ class Member:
         """From `name` or `{use: name, base: {settings}, settings of the generator}`."""
         settings, own = _split(written, MEMBER_KEYS)
         if not isinstance(own.get("base"), Mapping | None):
-            raise SettingError(f"base: settings that differ from the generator's, or {{}}, not {own['base']!r}")
+            raise SettingError(f"base: settings that differ from the generator's, or {{}}, not {shown(own['base'])}")
         member = cls(name, Part.parse("generator", settings), own.get("base"))
         if member.base_settings is not None:
             under("base", lambda: member.part.but(member.base_settings))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers import CONFIG_MAPPING, AutoConfig
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
 
+from .data import path_of
 from .errors import UserError, nearest
 
 
 @cache
 def checkpoint(pretrained: str, revision: str | None) -> Path:
     """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors, settings and tokenizer files only)."""
-    folder = Path(pretrained).expanduser()
+    folder = path_of(pretrained, key="pretrained")
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
@@ -28,13 +30,29 @@ def checkpoint(pretrained: str, revision: str | None) -> Path:
             ) from error
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"pretrained: {folder} holds no .safetensors file; pickled weights are refused")
+    if (folder / "adapter_config.json").exists():  # it names a model of its own, which would be fetched unasked
+        raise UserError(f"pretrained: {folder} is an adapter to another model; merge it into that one first")
     return folder
 
 
 def digests(folder: Path) -> Mapping[str, str]:
     """sha256 of every file of a checkpoint, by name."""
     files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
-    return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+    try:
+        return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+    except OSError as error:
+        raise UserError(f"pretrained: {error.filename} cannot be read: {error.strerror}") from error
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Inside, whatever goes wrong is the checkpoint's fault: a UserError naming its folder."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors meet broken files with whatever error comes up
+        raise UserError(f"pretrained: {folder} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 @cache
@@ -42,6 +60,15 @@ def _digest(path: Path, modified_ns: int, size: int) -> str:
     """sha256 of a file, computed again only if it has been written since."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def tokenizer_of(folder: Path) -> Any:
+    """The tokenizer of a checkpoint; UserError if it has none. For some architectures transformers then makes one that knows no word."""
+    with reading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(f"pretrained: {folder} has no tokenizer, or one without words")
+    return tokenizer
 
 
 def feature_model(folder: Path) -> tuple[Any, list[str]]:
@@ -54,7 +81,7 @@ def feature_model(folder: Path) -> tuple[Any, list[str]]:
 
     from .train import device, seeded
 
-    with seeded(0):
+    with seeded(0), reading(folder):
         model, loaded = AutoModel.from_pretrained(
             folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )

@@ -37,6 +37,11 @@ LISTED = {
     "generators": "generator", "policies": "policy", "curations": "curation", "metrics": "metric", "data": "data", "features": "features",
 }  # fmt: skip
 
+LONGEST_LINE = 1000
+"""Characters of a line of an error message."""
+MOST_LINES = 20
+"""Lines of an error message: one for each fault of a config."""
+
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
 Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="auto, cpu, cuda, cuda:1, mps: where models live.")]
@@ -66,7 +71,7 @@ def run(
             raise UserError("no config was given; `configs/` holds some to start from")
         experiments = [load_config(file, changes) for file in files]
         if dry_run:
-            _plan(experiments, store)
+            _plan(experiments, store, out)
             return
         _run(experiments, store=store, out=out, workers=workers)
 
@@ -234,13 +239,14 @@ def _set_how(device: str, checkpoint_seconds: float) -> None:
     os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
 
 
-def _plan(experiments: list[Experiment], store: Path) -> None:
+def _plan(experiments: list[Experiment], store: Path, out: Path) -> None:
     """Print what would be run; loads the data, so that what is wrong with it shows now."""
     from .lab import Lab, inputs_of
-    from .run import chains, refuse_same_names
+    from .run import chains, refuse_folders, refuse_same_names
     from .store import Store as OpenStore
 
     refuse_same_names(experiments)
+    refuse_folders(experiments, out=out, store=store)
     for experiment in experiments:
         for member in experiment.members.values():
             inputs_of(member.part)  # a checkpoint that is not to be had shows now
@@ -276,16 +282,27 @@ def told() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        for line in str(error).splitlines():
-            err_console.print(f"error: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+        lines = str(error).splitlines()
+        for line in lines[:MOST_LINES]:
+            _say_error(line)
+        if len(lines) > MOST_LINES:
+            _say_error(f"and {len(lines) - MOST_LINES} more like these")
+        raise typer.Exit(2) from error
+    except MemoryError as error:
+        _say_error(f"out of memory: {error}")
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         err_console.print("interrupted; what was finished is kept, the same command goes on from there")
         raise typer.Exit(130) from error
 
 
-for upkeep in (verify, gc):
-    app.command()(told()(upkeep))
+def _say_error(line: str) -> None:
+    """A line of a message, which may quote a file or a config: what a terminal would obey or cannot show is spelled out, the middle of
+    a very long one left out."""
+    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} [...] {line[-LONGEST_LINE // 2 :]}"
+    err_console.print(f"error: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

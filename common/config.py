@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from .agree import agree_on_arm, agree_on_members, agree_on_names, agree_on_reader
 from .arms import ARM_KEYS, MEMBER_KEYS, Arm, Member, Start, with_controls
 from .data import Imbalance
-from .errors import UserError, nearest
+from .errors import UserError, nearest, shown
+from .parse import parse, read
 from .plugins import Part, explain, find, under
 
 
@@ -39,7 +40,7 @@ def _named(written: Any) -> Any:
     if not isinstance(written, Sequence) or isinstance(written, str):
         return written
     if wrong := [entry for entry in written if not isinstance(entry, str)]:
-        raise ValueError(f"a list holds names, not {wrong[0]!r}; settings are written under a name, as in `name: {{use: ...}}`")
+        raise ValueError(f"a list holds names, not {shown(wrong[0])}; settings are written under a name, as in `name: {{use: ...}}`")
     return dict.fromkeys(written)
 
 
@@ -76,11 +77,11 @@ class Experiment(BaseModel):
     """What the experiment asks, in a sentence; heads the report."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0,)
     """One chain per policy and seed. The chain is the unit of replication."""
-    generations: Annotated[int, Field(ge=1)]
+    generations: Annotated[int, Field(ge=1, le=100_000)]
     """Generations after generation 0, which trains on real data under every policy."""
-    size: Annotated[int, Field(ge=2)]
+    size: Annotated[int, Field(ge=2, le=10**9)]
     """Rows of the real training pool, and rows every generation makes."""
-    eval_size: Annotated[int, Field(ge=2)]
+    eval_size: Annotated[int, Field(ge=2, le=10**9)]
     """Rows of made, held-out and control data that metrics compare."""
     data: Annotated[Part, _part("data")]
     imbalance: Annotated[Imbalance, BeforeValidator(_imbalance)] | None = None
@@ -102,10 +103,10 @@ class Experiment(BaseModel):
     """What is compared: policies, each with a `curation`, a `contamination` and `sources` if it is to have them."""
     controls: Literal["none", "auto"] = "none"
     """`auto` adds the controls that each policy names: real data alone and made data of the same size."""
-    candidates: Annotated[int, Field(ge=1)] = 20
+    candidates: Annotated[int, Field(ge=1, le=10_000)] = 20
     """At most so many rows are sampled for each one that a curation keeps; a model that needs more stops the run."""
     metrics: Annotated[tuple[Annotated[Part, _part("metric")], ...], Field(min_length=1)]
-    floors: Annotated[int, Field(ge=2)] = 5
+    floors: Annotated[int, Field(ge=2, le=1000)] = 5
     """The floor of every number is the mean over so many draws of real rows against real rows, of the same size each."""
     features: Annotated[Part, _part("features")] | None = None
     """The fixed feature model that feature-space metrics read; trained on real data once, never on made data."""
@@ -119,7 +120,7 @@ class Experiment(BaseModel):
         if self.eval_size > self.size:
             raise ValueError(f"eval_size: {self.eval_size} rows cannot be measured when a generation makes size = {self.size}")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {list(self.seeds)} names a seed twice")
+            raise ValueError(f"seeds: {shown(list(self.seeds))} names a seed twice")
         agree_on_members(self.members, init=self.init, prompts=self.prompts, labels=self.labels)
         have = {"members": self.members, "columns": self.columns, "features": self.features}
         for part in self.metrics:
@@ -178,7 +179,7 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> Experiment:
     Raises UserError naming the file, the path of the key, what was found and what would be right.
     """
     path = Path(path)
-    written = _read(path)
+    written = read(path)
     for change in changes:
         _apply(written, change)
     return experiment(written, where=str(path))
@@ -195,40 +196,6 @@ def experiment(written: Mapping[str, Any], *, where: str = "config") -> Experime
         raise UserError("\n".join(f"{where}: {line}" for line in explain(error))) from error
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: `1e-4` is a number, and a key written twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' is written twice", key_node.start_mark)
-            seen.add(key if isinstance(key, str | int) else repr(key))
-        return super().construct_mapping(node, deep)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        beside = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such config{nearest(path, beside)}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from error
-    written = _parse(text, str(path))
-    if not isinstance(written, dict):
-        raise UserError(f"{path}: a config is a mapping of keys to values, this is a {type(written).__name__}")
-    return written
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
-
-
 def _apply(written: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     if not equals or not path:
@@ -242,9 +209,9 @@ def _apply(written: dict[str, Any], change: str) -> None:
             inner[key] = dict.fromkeys(map(str, inner[key]))
         inner = inner[key]
         if not isinstance(inner, dict):
-            raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} holds {inner!r}, which has no keys")
-    if last == "use":  # the old part's settings mean nothing to the new one; what belongs to the arm or the member stays
+            raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} holds {shown(inner)}, which has no keys")
+    if last == "use" and parents:  # the old part's settings mean nothing to the new one; what belongs to the arm or the member stays
         kept = {name: inner[name] for name in OWN.get(parents[0], ()) if len(parents) == 2 and name in inner}
         inner.clear()
         inner.update(kept)
-    inner[last] = _parse(text, change)
+    inner[last] = parse(text, where=change)

@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import linear_sum_assignment
 
+from .errors import UserError
 from .features import nearest
 from .metrics import Evidence, alarm_threshold
 from .pool import EDITED, REAL, Pool
@@ -87,9 +88,16 @@ def scores(evidence: Evidence, pool: Pool, *, by: Literal["base", "features"]) -
     """
     if by == "base":
         nats = evidence.base.score(pool)
-        return nats / np.maximum(1, evidence.base.tokens(pool)) if hasattr(evidence.base, "tokens") else nats
+        return _finite(nats / np.maximum(1, evidence.base.tokens(pool)) if hasattr(evidence.base, "tokens") else nats)
     real, own = (evidence.features(rows)["features"] for rows in (evidence.real, pool))
     return nearest(own, real, but_itself=pool.digest == evidence.real.bare().digest)
+
+
+def _finite(scores: np.ndarray) -> np.ndarray:
+    """The scores; UserError if one is no number: sorted among the others it would be the worst, or the best."""
+    if not np.isfinite(scores).all():
+        raise UserError(f"curation: the scores of {np.count_nonzero(~np.isfinite(scores))} of {len(scores)} rows are not finite")
+    return scores
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,9 @@ class Verify(Scored):
         found = scores(evidence, candidates, by=self.by)
         good = _lowest(found, self.keep)
         wrong = rng.random(len(good)) < self.error
-        return Kept(np.flatnonzero(good ^ wrong), {"verdicts_wrong": wrong.mean(), "mean_score": found[good ^ wrong].mean()})
+        kept = np.flatnonzero(good ^ wrong)
+        figures = {"verdicts_wrong": wrong.mean()}
+        return Kept(kept, figures | {"mean_score": found[kept].mean()} if len(kept) else figures)
 
 
 @dataclass(frozen=True)
@@ -224,6 +234,6 @@ class Detect:
     def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
         threshold = self.threshold
         if threshold is None:
-            threshold = alarm_threshold(evidence.model.detect(evidence.real.bare()), self.false_positives)
-        z = evidence.model.detect(candidates)
+            threshold = alarm_threshold(_finite(evidence.model.detect(evidence.real.bare())), self.false_positives)
+        z = _finite(evidence.model.detect(candidates))
         return Kept(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": (z > threshold).mean()})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
 
-from .errors import UserError
+from .errors import UserError, shown
 from .pool import Pool
 from .seeds import stream
 
@@ -26,6 +27,18 @@ class Data(Protocol):
     modality: ClassVar[str]
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]: ...
+
+
+def path_of(written: str, *, key: str) -> Path:
+    """The path that a setting names, `~` spelled out; UserError if there can be no such path. Whether anything is there, others ask."""
+    try:
+        path = Path(written).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UserError(f"{key}: {shown(written)} cannot be a path here: {getattr(error, 'strerror', error)}") from error
+    return path
 
 
 def deal(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:
@@ -48,7 +61,7 @@ class Imbalance:
     with the s that gives the ratio. Classes keep their order: label 0 is the commonest.
     """
 
-    ratio: Annotated[float, Field(ge=1)]
+    ratio: Annotated[float, Field(ge=1, le=1e6)]
     shape: Literal["exponential", "zipf"] = "exponential"
 
     def shares(self, classes: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from .accept import accept_data, accept_features, accept_fit, accept_kept, accept_made, accept_values, accept_weights
 from .arms import Arm, Member
 from .artifact import Artifact
 from .collect import spare_rows
@@ -90,6 +91,7 @@ class Lab:
         """
         wanted = self.experiment
         splits = dict(wanted.data.build().load(eval_size=wanted.eval_size))
+        accept_data(wanted.data.use, splits)
         splits["features"] = splits["train"]
         if wanted.imbalance is not None:
             splits.update(tailed(splits, wanted.imbalance, eval_size=wanted.eval_size))
@@ -216,8 +218,10 @@ class Lab:
             if start is not None:
                 self._load(generator, start)
             fitted = generator.fit(train, seed=seed, scratch=scratch, fresh=fresh)
+            accept_fit(part.use, fitted, rows=len(train))
             (folder / MODEL).mkdir()
             generator.save(folder / MODEL)
+            accept_weights(part.use, folder / MODEL)
             fitted.save(folder)
 
         recipe = {
@@ -248,8 +252,7 @@ class Lab:
         def build(folder: Path, scratch: Path) -> None:
             self.say("sample")
             made = self.load(part, model).sample(n, seed=seed, given=given)
-            if len(made) != n or set(made.columns) != set(self.experiment.columns):
-                raise UserError(f"generator '{part.use}' was asked for {n} rows of {self.experiment.columns}, it gave {made}")
+            accept_made(part.use, made, n=n, like=self.splits["train"].only(self.experiment.columns).bare())
             made.save(folder)
 
         return self._made(recipe, build, Pool.load)
@@ -263,6 +266,7 @@ class Lab:
         def build(folder: Path, scratch: Path) -> None:
             self.say(f"curate: {curation.use}")
             kept = curation.build()(bare, Evidence(f"curation {curation.use}", parts), rng=stream(seed))
+            accept_kept(curation.use, kept, candidates=bare)
             kept.save(folder)
 
         return self._made(recipe, build, Kept.load)
@@ -292,6 +296,7 @@ class Lab:
             with self.store.reading(extractor) as trained:
                 model.load(trained)
             arrays = {name: np.ascontiguousarray(values) for name, values in model(pool).items()}
+            accept_features(self.experiment.features.use, arrays, rows=len(pool))
             save_file(arrays, folder / "features.safetensors")
 
         return self._made(recipe, build, lambda folder: load_file(folder / "features.safetensors"))
@@ -305,8 +310,7 @@ class Lab:
         def build(folder: Path, scratch: Path) -> None:
             self.say(f"measure {metric.use}")
             values = {name: float(value) for name, value in instance(Evidence(f"metric {metric.use}", parts)).items()}
-            if broken := [name for name, value in values.items() if not np.isfinite(value)]:
-                raise UserError(f"metric '{metric.use}': {broken[0]} is {values[broken[0]]}; a metric must stay finite")
+            accept_values(metric.use, instance, values)
             (folder / "values.json").write_text(json.dumps(values))
 
         return self._made(recipe, build, lambda folder: json.loads((folder / "values.json").read_text()))

@@ -63,7 +63,7 @@ class Metric(Protocol):
     columns: ClassVar[tuple[str, ...]] = ()
     """Data columns it looks at; it is refused where the generator makes none of them."""
     abilities: ClassVar[tuple[str, ...]] = ()
-    """Methods a generator must have for it, such as `score`."""
+    """What a generator must have for it: methods, such as `score`, or what it has learned, such as `mean`."""
 
     def __call__(self, evidence: Evidence) -> Mapping[str, float]: ...
 

@@ -19,11 +19,23 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
 
 from .artifact import canonical
-from .errors import UserError, nearest
+from .errors import UserError, nearest, shown
 
 Found = TypeVar("Found")
+
+
+NEEDED = {
+    "generator": ("version", "modality", "columns", "fit", "sample", "save", "load"),
+    "data": ("version", "modality", "load"),
+    "policy": ("version", "__call__"),
+    "curation": ("version", "share", "__call__"),
+    "metric": ("version", "measures", "__call__"),
+    "features": ("version", "fit", "save", "load", "__call__"),
+}
+"""What a class of each kind has, whatever its settings; the Protocols say what it means."""
 
 
 class SettingError(UserError):
@@ -44,10 +56,12 @@ def find(kind: str, use: str) -> type:
             sys.path.append(os.getcwd())  # as `python -m` would find it
         try:
             found = getattr(importlib.import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise UserError(f"'{use}' cannot be imported: {error}") from error
+        except (Exception, SystemExit) as error:  # importing runs the module, so anything may come of it
+            raise UserError(f"'{use}' cannot be imported: {type(error).__name__}: {error}") from error
         if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
             raise UserError(f"'{use}' is not a dataclass; a {kind} is one whose fields are its settings")
+        if lacking := [name for name in NEEDED[kind] if not any(name in vars(parent) for parent in found.__mro__)]:
+            raise UserError(f"'{use}' has no `{lacking[0]}`; a {kind} has {', '.join(NEEDED[kind])}")
         return found
     points = registered(kind)
     if use not in points:
@@ -69,7 +83,7 @@ class Part:
         if isinstance(written, str):
             written = {"use": written}
         if not isinstance(written, Mapping):
-            raise UserError(f"a {kind} is written as a name or as {{use: name, ...}}, not as {written!r}")
+            raise UserError(f"a {kind} is written as a name or as {{use: name, ...}}, not as {shown(written)}")
         settings = dict(written)
         use = settings.pop("use", None)
         if not isinstance(use, str):
@@ -112,13 +126,15 @@ def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 def _instance(part: type, settings: Mapping[str, Any]) -> Any:
     _refuse_unknown(part, settings, "")
     try:
-        return _checker(part).validate_python(dict(settings))
+        return checker(part).validate_python(dict(settings))
     except ValidationError as error:
         raise SettingError("\n".join(explain(error))) from error
+    except PydanticUserError as error:
+        raise UserError(f"'{part.__name__}' has settings that cannot be checked: {error.message}") from error
 
 
 @cache
-def _checker(part: type) -> TypeAdapter:
+def checker(part: type) -> TypeAdapter:
     """What checks the settings of a part; dear to make."""
     return TypeAdapter(part)
 
@@ -131,7 +147,7 @@ def explain(error: ValidationError) -> list[str]:
         cause = fault.get("ctx", {}).get("error")
         message = str(cause) if isinstance(cause, ValueError) else fault["msg"]
         if not isinstance(cause, ValueError) and fault["type"] != "missing":
-            message += f", not {fault['input']!r}"
+            message += f", not {shown(fault['input'])}"
         between = "." if isinstance(cause, SettingError) else ": "
         lines += [f"{path}{between}{line}" if path else line for line in message.splitlines()]
     return lines
@@ -149,9 +165,10 @@ def under(key: str, parse: Callable[[], Found]) -> Found:
 def _refuse_unknown(part: type, settings: Mapping[str, Any], where: str) -> None:
     """pydantic ignores unknown keys of dataclasses it does not own; a setting that does nothing is an error here."""
     fields = {field.name for field in dataclasses.fields(part) if field.init}
-    hints = typing.get_type_hints(part)
+    hints = typing.get_type_hints(part)  # what a part inherits is looked up where it was written
     for key, value in settings.items():
         if key not in fields:
             raise SettingError(f"{where}{key}: unknown setting{nearest(key, fields)}")
-        if dataclasses.is_dataclass(hints[key]) and isinstance(value, Mapping):
-            _refuse_unknown(hints[key], value, f"{where}{key}.")
+        for kind in (hints[key], *typing.get_args(hints[key])):  # itself, or one of those that `A | None` names
+            if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+                _refuse_unknown(kind, value, f"{where}{key}.")

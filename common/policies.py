@@ -87,7 +87,7 @@ class ReplaceGrowing:
     """
 
     generations: Annotated[int, Field(ge=1)] | None = None
-    growth: Annotated[float, Field(ge=0)] = 1.0
+    growth: Annotated[float, Field(ge=0, le=10)] = 1.0
     version: ClassVar[int] = 1
 
     @property
@@ -219,8 +219,8 @@ class Augment:
     """
 
     real: Literal["fixed", "fresh"] = "fixed"
-    real_weight: Annotated[int, Field(ge=1)] = 1
-    made_weight: Annotated[int, Field(ge=1)] = 1
+    real_weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    made_weight: Annotated[int, Field(ge=1, le=1000)] = 1
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace", "real")
 
@@ -280,7 +280,7 @@ class RealGrowing:
     """
 
     generations: Annotated[int, Field(ge=1)] | None = None
-    growth: Annotated[float, Field(ge=0)] = 1.0
+    growth: Annotated[float, Field(ge=0, le=10)] = 1.0
     version: ClassVar[int] = 1
     trains_on_made: ClassVar[bool] = False
 

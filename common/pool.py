@@ -179,7 +179,8 @@ def _column(values: Any) -> pa.Array:
     if isinstance(values, np.ndarray) and values.dtype != object:
         if values.ndim == 1:
             return pa.array(values)
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
+        some = values if len(values) else np.zeros((1, *values.shape[1:]), values.dtype)  # Arrow makes no tensors of no rows
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(some)).slice(0, len(values))
     return pa.array([str(value) for value in values], type=pa.string())
 
 

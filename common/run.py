@@ -57,6 +57,8 @@ def run(
     """
     experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
     refuse_same_names(experiments)
+    if out is not None:
+        refuse_folders(experiments, out=Path(out), store=Path(store))
     outcomes = run_all(experiments, store=Path(store), workers=workers, watch=watch)
     if out is not None:
         for experiment in experiments:
@@ -71,6 +73,28 @@ def refuse_same_names(experiments: Sequence[Experiment]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"name: two of the experiments are called '{name}'; results are written under their names")
+
+
+def refuse_folders(experiments: Sequence[Experiment], *, out: Path, store: Path) -> None:
+    """UserError if the results of an experiment could not be written, or would land elsewhere than below `out`, or in the store.
+
+    Asked before anything runs. `out` itself may be a link; one below it was put there by somebody, and is not followed.
+    """
+    for experiment in experiments:
+        folder = out / experiment.name
+        try:
+            for path in (folder, folder / "samples"):
+                if path.is_symlink():
+                    raise UserError(f"--out: {path} is a link to {os.readlink(path)}; results are written to folders of their own")
+            there = next(path for path in (folder / "samples", folder, *folder.parents) if path.exists() or path.is_symlink())
+            if not there.is_dir():
+                raise UserError(f"--out: {there} is no folder")
+            if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(store)):
+                raise UserError(
+                    f"name: '{experiment.name}' would be written to {folder}, where the store is; another name or --out, please"
+                )
+        except OSError as error:
+            raise UserError(f"--out: {folder} cannot be looked at: {error}") from error
 
 
 def default_workers(experiments: Sequence[Experiment]) -> int:
@@ -116,5 +140,6 @@ def _by_stage(outcome: Outcome) -> dict[str, float]:
 def replace_file(path: Path, write_to: Any) -> None:
     """Write a file by `write_to(draft)`, so that it appears complete or not at all."""
     draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)  # a link there would be followed
     write_to(draft)
     os.replace(draft, path)

@@ -174,7 +174,8 @@ def _perform(task: Task) -> Outcome:
                 if task.seed is not None:
                     return _follow(lab, task, told)
                 lab.say = lambda what: _tell(Event(wanted.name, str(task), what))
-                lab.prepare()
+                with _naming(lambda: f"{wanted.name}, {task}"):
+                    lab.prepare()
                 return Outcome()
             except Gone as gone:
                 lab.again(gone)
@@ -191,7 +192,7 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
     last = list(wanted.members)[-1]
     real = lab.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
     given = None if wanted.prompts == "none" else real.take(np.resize(np.arange(len(real)), SHOWN_ROWS))
-    try:
+    with _naming(lambda: f"{wanted.name}, {task}, generation {number}"):
         for generation in chain(lab, policy=policy, seed=task.seed):
             name, number = generation.member.name, generation.number
             done = name == last
@@ -210,12 +211,22 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
                     _tell(Event(wanted.name, str(task), f"generation {number}", done=True))
                 told.add(number)
                 number += 1
-    except UserError as error:
-        raise UserError(f"{wanted.name}, {task}, generation {number}: {error}") from error
     if task.seed == wanted.seeds[0] and policy == next(iter(wanted.arms)):
         outcome.samples.insert(0, real.note(generation=REAL, policy="", generator=""))
     outcome.seconds = dict(lab.seconds)
     return outcome
+
+
+@contextmanager
+def _naming(where: Callable[[], str]) -> Iterator[None]:
+    """Inside, errors say where they arose. One that is no UserError is a fault of somebody's code: its traceback stays and gets a note."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{where()}: {error}") from error
+    except Exception as error:
+        error.add_note(f"This happened in {where()}.")
+        raise
 
 
 @contextmanager

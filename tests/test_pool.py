@@ -55,3 +55,11 @@ def test_pools_that_do_not_fit_are_refused():
         Pool.concat([Pool.of(x=np.zeros(2)), Pool.of(x=np.zeros(2, np.float32))])
     with pytest.raises(ValueError, match="a pool holds"):
         Pool.of(x=np.array([True, False]))
+
+
+def test_a_pool_without_rows_keeps_types_and_row_shapes():
+    some = Pool.of(x=np.zeros((3, 2, 2), np.float32), n=np.arange(3), text=["a", "b", "c"])
+    none = Pool.of(x=np.zeros((0, 2, 2), np.float32), n=np.arange(0), text=[])
+    assert none.table.schema == some.table.schema
+    assert none.array("x").shape == (0, 2, 2)
+    assert Pool.concat([none, some]).digest == some.digest

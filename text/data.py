@@ -5,38 +5,41 @@ Every loader gives passages, rows of about `words` words, in the splits train, h
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from itertools import islice
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..common.data import deal
-from ..common.errors import UserError
+from ..common.data import deal, path_of
+from ..common.errors import UserError, shown
 from ..common.pool import REAL, Pool
+from .files import documents
 
-Words = Annotated[int, Field(ge=4)]
+Words = Annotated[int, Field(ge=4, le=100_000)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+MOST_FILES = 10_000
+"""In a local folder that is given in place of a data set of the hub."""
 
 
 def passages(documents: Iterable[str], *, words: int | None) -> list[str]:
     """Cut documents into passages of `words` words; what is left of a document counts if it is at least half as long. With None,
     every document that holds a word is one passage."""
-    cut = []
-    for document in documents:
-        found = document.split()
-        if words is None:
-            cut += [" ".join(found)] if found else []
-            continue
-        for start in range(0, len(found), words):
-            passage = found[start : start + words]
-            if len(passage) * 2 >= words:
-                cut.append(" ".join(passage))
-    return cut
+    if words is None:
+        return [" ".join(found) for document in documents if (found := document.split())]
+    return [passage for document in documents for passage in cut(document.split(), words=words)]
+
+
+def cut(document: Iterable[str], *, words: int) -> Iterator[str]:
+    """The passages of one document, given as its words."""
+    document = iter(document)
+    while passage := list(islice(document, words)):
+        if len(passage) * 2 >= words:
+            yield " ".join(passage)
 
 
 def split(texts: list[str], *, eval_size: int, where: str, base: list[str] | None = None) -> Mapping[str, Pool]:
@@ -92,49 +95,15 @@ class TextFile:
     modality: ClassVar[str] = "text"
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        path = Path(self.path).expanduser()
+        path = path_of(self.path, key="data.path")
         try:
-            documents = _documents(path, self.column)
+            found = [passage for document in documents(path, column=self.column) for passage in cut(document, words=self.words)]
         except FileNotFoundError as error:
             raise UserError(f"data.path: there is no file {path}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"data.path: {path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from error
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise UserError(f"data.path: {path} cannot be read: {error}") from error
-        found = passages(documents, words=self.words)
-        cut = round(self.base_share * len(found))
-        return split(found[cut:], eval_size=eval_size, where=f"data.path: {path}", base=found[:cut])
-
-
-def _documents(path: Path, column: str) -> list[str]:
-    if path.suffix == ".parquet":
-        import pyarrow.parquet as parquet
-
-        table = parquet.read_table(path)
-        return _texts(table.to_pylist(), column, str(path))
-    text = path.read_text(encoding="utf-8")
-    if path.suffix in (".jsonl", ".ndjson"):
-        records = []
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                try:
-                    records.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"line {number} is not JSON: {error}") from error
-        return _texts(records, column, str(path))
-    return [text]
-
-
-def _texts(records: list[Mapping[str, object]], column: str, where: str) -> list[str]:
-    for number, record in enumerate(records):
-        if not isinstance(record, Mapping) or not isinstance(record.get(column), str):
-            names = sorted(record) if isinstance(record, Mapping) else record
-            raise UserError(f"data.column: record {number} of {where} has no text in '{column}'; it has {names}")
-        try:
-            str(record[column]).encode()
-        except UnicodeEncodeError as error:
-            raise UserError(f"data.column: record {number} of {where} holds half a character (a lone surrogate): {error}") from error
-    return [str(record[column]) for record in records]
+        n_base = round(self.base_share * len(found))
+        return split(found[n_base:], eval_size=eval_size, where=f"data.path: {path}", base=found[:n_base])
 
 
 @dataclass(frozen=True)
@@ -167,16 +136,19 @@ class HubText:
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
         found = self._passages(self.split)
-        cut = round(self.base_share * len(found))
+        n_base = round(self.base_share * len(found))
         where = f"data.path: {self.path}"
         if self.heldout is None:
-            return split(found[cut:], eval_size=eval_size, where=where, base=found[:cut])
-        measured = split(self._passages(self.heldout), eval_size=eval_size, where=f"data.heldout: {self.heldout}", base=found[:cut])
-        return {**measured, "train": Pool.of(text=found[cut:]).note(generation=REAL)}
+            return split(found[n_base:], eval_size=eval_size, where=where, base=found[:n_base])
+        measured = split(self._passages(self.heldout), eval_size=eval_size, where=f"data.heldout: {self.heldout}", base=found[:n_base])
+        return {**measured, "train": Pool.of(text=found[n_base:]).note(generation=REAL)}
 
     def _passages(self, split: str) -> list[str]:
         import datasets
 
+        files = (name for _, _, names in os.walk(self.path) for name in names)  # none of what is no folder here
+        if next(islice(files, MOST_FILES, None), None) is not None:
+            raise UserError(f"data.path: the folder {self.path} holds more than {MOST_FILES:,} files, which would all be searched")
         try:
             rows = datasets.load_dataset(self.path, self.name, split=split, revision=self.revision)
         except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
@@ -186,4 +158,6 @@ class HubText:
         if self.documents is not None:
             rows = rows.select(range(min(self.documents, len(rows))))
         texts = rows[self.column]
+        if wrong := [text for text in texts if not isinstance(text, str)]:
+            raise UserError(f"data.column: '{self.column}' of '{self.path}' holds {shown(wrong[0])}, which is no text")
         return passages([" ".join(texts)] if self.joined else texts, words=self.words)

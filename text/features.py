@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from ..common.errors import UserError
 from ..common.pool import Pool
 from ..common.seeds import derive
 from ..common.train import Training
@@ -40,10 +41,16 @@ class LSA:
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         self._vectorizer = self._new()
-        counts = self._vectorizer.fit_transform(pool.list("text"))
-        svd = TruncatedSVD(min(self.features, *(side - 1 for side in counts.shape)), random_state=derive(seed, "lsa") % 2**32)
-        directions = svd.fit(counts).components_
+        try:
+            counts = self._vectorizer.fit_transform(pool.list("text"))
+            svd = TruncatedSVD(min(self.features, *(side - 1 for side in counts.shape)), random_state=derive(seed, "lsa") % 2**32)
+            with np.errstate(divide="ignore", invalid="ignore"):  # the share of explained variance of rows that are all equal
+                directions = svd.fit(counts).components_
+        except ValueError as error:  # no word that two rows have, or a single one
+            raise UserError(f"features: 'lsa' cannot tell these {len(pool)} rows apart: {error}") from error
         spread = (counts @ directions.T).std(axis=0)
+        if not spread.all():
+            raise UserError(f"features: 'lsa' cannot tell these {len(pool)} rows apart: there is a direction in which all are equal")
         self._directions = np.ascontiguousarray(directions / spread[:, None], dtype=np.float32)  # [features, n-grams]
 
     def _new(self, vocabulary: Mapping[str, int] | None = None) -> TfidfVectorizer:
@@ -121,15 +128,15 @@ class Encoder:
         self._load()
 
     def _load(self) -> None:
-        from transformers import AutoTokenizer
-
-        from ..common.checkpoint import checkpoint, feature_model
+        from ..common.checkpoint import checkpoint, feature_model, tokenizer_of
 
         folder = checkpoint(self.pretrained, self.revision)
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._tokenizer = tokenizer_of(folder)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model, _ = feature_model(folder)  # an encoder's unused pooler may be missing
+        if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.tokens:
+            raise UserError(f"features.tokens: {self.tokens} tokens are asked for, the model in {folder} has positions for {longest}")
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, hidden]; padding counts for nothing."""

@@ -11,16 +11,16 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, StaticCache
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.checkpoint import check_architecture, checkpoint, digests
+from ..common.checkpoint import check_architecture, checkpoint, digests, reading, tokenizer_of
 from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
-from .sampling import Sampling, Watermark, distribution, watermark_of
+from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
 from .tokens import END, train_bpe
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
@@ -120,8 +120,11 @@ class CausalLM:
         if self._model is None:
             end = self._tokenizer.eos_token_id
             settings = {"max_position_embeddings": self.context + 1, **(self.architecture or SMALL_LLAMA)}
-            config = AutoConfig.for_model(**settings, vocab_size=len(self._tokenizer), bos_token_id=end, eos_token_id=end, pad_token_id=end)
-            self._model = AutoModelForCausalLM.from_config(config)
+            tokens = {"vocab_size": len(self._tokenizer), "bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+            try:
+                self._model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**settings, **tokens))
+            except Exception as error:  # every architecture has a mind of its own about which settings go together
+                raise UserError(f"generator.architecture: no model can be built of it: {type(error).__name__}: {error}") from error
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         """Start token, tokens, end token (if rows have one), cut at `context` tokens after the start."""
@@ -172,6 +175,7 @@ class CausalLM:
             if watermark is not None:
                 chances = chances * torch.from_numpy(watermark.boost(tokens[:, -1].tolist())).to(device())
             chances = chances.cumsum(-1)
+            refuse_broken(chances[:, -1])
             drawn = torch.searchsorted(chances, draws[:, step : step + 1] * chances[:, -1:], right=True)
             tokens = drawn.clamp(max=chances.shape[1] - 1)
             ended |= tokens[:, 0] == end
@@ -220,6 +224,7 @@ class CausalLM:
             chances = torch.softmax(self._model(_padded(filled, end, width=self.context + 1)[:, :-1]).logits.double(), dim=-1)
             chances[:, :, end] = 0.0
             sums = chances.cumsum(-1)  # [SCORED, context, vocabulary]
+            refuse_broken(sums[..., -1])
             for place, row in enumerate(chunk):
                 n = min(len(row), self.context)
                 u = torch.from_numpy(stream(seed, "row", start + place).random(n)).to(device())
@@ -267,12 +272,16 @@ class CausalLM:
         self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        self._tokenizer = tokenizer_of(folder)
         self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
         if self._tokenizer.eos_token_id is None:
             raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
-        with seeded(0):  # transformers draws weights before it reads them
-            self._model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32)
+        with seeded(0), reading(folder):  # transformers draws weights before it reads them
+            self._model, loaded = AutoModelForCausalLM.from_pretrained(
+                folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+            )
+        if missing := sorted(loaded["missing_keys"]):
+            raise UserError(f"generator.pretrained: {folder} has no {missing[0]}, which would be random")
         self._model.to(device()).eval()
         if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.context:
             raise UserError(f"generator.context: {self.context} tokens are asked for, the model in {folder} has positions for {longest}")

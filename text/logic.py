@@ -27,12 +27,18 @@ LITERAL, NOT = 0.4, 0.2
 class Logic:
     """Random true expressions, none twice, with at most `depth` operators inside each other; one expression a row."""
 
-    rows: Annotated[int, Field(ge=2, le=1_000_000)] = 4_000
+    rows: Annotated[int, Field(ge=2, le=100_000)] = 4_000
     """Expressions in all, held-out ones included."""
     depth: Annotated[int, Field(ge=3, le=8)] = 4
     seed: int = 0
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
+
+    def __post_init__(self) -> None:
+        if self.rows > (there := expressions(self.depth)[0]) // 10:
+            raise ValueError(
+                f"rows: depth {self.depth} has {there:,} true expressions; chance finds a tenth of them soon, not {self.rows:,}"
+            )
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
         rng, found = stream(self.seed, "logic"), {}
@@ -52,6 +58,15 @@ def _expression(rng: np.random.Generator, depth: int, *, first: bool = False) ->
         return ["(", "not", *_expression(rng, depth - 1), ")"]
     operator = ("and", "or")[rng.integers(2)]
     return ["(", *_expression(rng, depth - 1), operator, *_expression(rng, depth - 1), ")"]
+
+
+def expressions(depth: int) -> tuple[int, int]:
+    """How many true and how many false expressions there are with at most `depth` operators inside each other."""
+    if depth == 0:
+        return 1, 1
+    true, false = expressions(depth - 1)
+    pairs = (true + false) ** 2  # a literal, a negation, a conjunction, a disjunction:
+    return 1 + false + true**2 + (pairs - false**2), 1 + true + (pairs - true**2) + false**2
 
 
 def meaning(tokens: Sequence[str]) -> bool | None:

@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import stream
-from .sampling import Sampling, Watermark, distribution, watermark_of
+from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
 from .tokens import END, train_bpe
 
 CHUNK = 256
@@ -189,6 +189,7 @@ class NGram:
         if watermark is not None:
             chances = chances * watermark.boost(previous)
         sums = chances.cumsum(1)
+        refuse_broken(sums[:, -1])
         return np.minimum((sums <= u[:, None] * sums[:, -1:]).sum(1), self._size - 1)
 
     def chances(self, state: np.ndarray) -> np.ndarray:

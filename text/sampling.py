@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from ..common.errors import UserError
+
 if TYPE_CHECKING:
     import torch
 
@@ -21,7 +23,7 @@ class GreenList:
     and a green token's logit is raised by `delta`. 0.25 and 2 are the paper's settings."""
 
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.25
-    delta: Annotated[float, Field(gt=0)] = 2.0
+    delta: Annotated[float, Field(gt=0, le=100)] = 2.0
     key: Annotated[int, Field(ge=1, lt=2**40)] = 15485863
 
 
@@ -54,6 +56,14 @@ def distribution(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         beyond = ordered.cumsum(-1) - ordered >= sampling.top_p  # the mass before a token already suffices
         chances = chances.masked_fill(beyond.scatter(-1, order, beyond), 0.0)
     return chances
+
+
+def refuse_broken(totals: np.ndarray | torch.Tensor) -> None:
+    """UserError unless the chances of every row add up to something, given their sums: no token can be drawn from NaN."""
+    if not bool((totals > 0).all()):
+        raise UserError(
+            "the model gives chances that are not numbers, or none at all; it has diverged, or its sampling leaves nothing to draw"
+        )
 
 
 class Watermark:

@@ -5,6 +5,7 @@ Every loader gives the columns `image` (uint8 [n, h, w, c]) and, where there are
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ..common.data import deal
+from ..common.data import deal, path_of
 from ..common.errors import UserError
+from ..common.memory import refuse_beyond_memory
 from ..common.pool import REAL, Pool
 
 
@@ -48,13 +50,16 @@ class Torchvision:
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
         import torchvision
+        from huggingface_hub.constants import HF_HUB_OFFLINE
 
-        parts = []
+        root, parts = path_of(self.root, key="data.root"), []
+        if self.download and HF_HUB_OFFLINE:
+            raise UserError(f"data.download: {self.name} cannot be fetched while HF_HUB_OFFLINE says to stay offline")
         for train in (True, False):
             try:
-                found = getattr(torchvision.datasets, self.name)(str(Path(self.root).expanduser()), train=train, download=self.download)
-            except (RuntimeError, OSError, ValueError) as error:
-                raise UserError(f"data.root: {self.name} cannot be read from {self.root}: {error}") from error
+                found = getattr(torchvision.datasets, self.name)(str(root), train=train, download=self.download)
+            except Exception as error:  # torchvision checks neither that files are there nor what is in them before it reads them
+                raise UserError(f"data.root: {self.name} cannot be read from {root}: {type(error).__name__}: {error}") from error
             images = np.asarray(found.data, dtype=np.uint8)
             images = images[..., None] if images.ndim == 3 else images
             parts.append((images, np.asarray(found.targets, dtype=np.int64)))
@@ -91,24 +96,43 @@ class ImageFolder:
     modality: ClassVar[str] = "vision"
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image
 
-        root = Path(self.path).expanduser()
+        root = path_of(self.path, key="data.path")
         known = set(Image.registered_extensions())
-        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in known)
+        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in known and not file.is_dir())
         if not files:
             raise UserError(f"data.path: there is no image in {root}")
+        refuse_beyond_memory(
+            len(files) * self.size**2 * self.channels, what=f"data.path: {len(files):,} images of {self.size:,} x {self.size:,}"
+        )
         classes = sorted({file.parent for file in files})
-        images, labels = [], []
-        for file in files:
-            try:
-                with Image.open(file) as opened:
-                    square = ImageOps.fit(opened.convert("L" if self.channels == 1 else "RGB"), (self.size, self.size))
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-                raise UserError(f"data.path: {file} cannot be read: {error}") from error
-            images.append(np.asarray(square, dtype=np.uint8).reshape(self.size, self.size, self.channels))
-            labels.append(classes.index(file.parent))
+        images = [_square(file, size=self.size, channels=self.channels) for file in files]
+        labels = [classes.index(file.parent) for file in files]
         columns = {"image": np.stack(images)}
         if len(classes) > 1:
             columns["label"] = np.array(labels, dtype=np.int64)
         return deal(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {root}")
+
+
+def _square(file: Path, *, size: int, channels: int) -> np.ndarray:
+    """An image file cropped to a square and resized, uint8 [size, size, channels]; UserError if it is none, or a bomb.
+
+    Pillow's limit of 89 million pixels is kept. EPS is left alone: it is a program, which Ghostscript would run.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            Image.init()
+            with Image.open(file, formats=[name for name in Image.OPEN if name != "EPS"]) as opened:
+                if opened.mode in ("I", "F"):
+                    raise ValueError(f"its pixels are of mode {opened.mode}, which has no white; 8 and 16 bits a channel can be read")
+                whole = opened
+                if opened.mode.startswith("I;16"):  # Pillow would clip all that is lighter than 255 of 65,535 to white
+                    whole = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
+                square = ImageOps.fit(whole.convert("L" if channels == 1 else "RGB"), (size, size))
+    except Exception as error:  # decoders meet broken files with whatever error comes up
+        raise UserError(f"data.path: {file} cannot be read: {error}") from error
+    return np.asarray(square, dtype=np.uint8).reshape(size, size, channels)

@@ -12,6 +12,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from pydantic import Field
 
+from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
@@ -90,7 +91,7 @@ class Diffusion:
     def _build(self, colours: int, height: int, width: int) -> UNet2DModel:
         halvings = len(self.channels) - 1
         if height % 2**halvings or width % 2**halvings:
-            raise ValueError(f"images of {height} x {width} cannot be halved {halvings} times, as channels = {list(self.channels)} asks")
+            raise UserError(f"images of {height} x {width} cannot be halved {halvings} times, as channels = {list(self.channels)} asks")
         return UNet2DModel(
             sample_size=(height, width),
             in_channels=colours,

@@ -49,8 +49,8 @@ class ImageEncoder:
         folder = checkpoint(self.pretrained, self.revision)
         try:
             self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"pretrained: {folder} does not say how it wants images: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # transformers meets broken files with whatever error comes up
+            raise UserError(f"pretrained: {folder} does not say how it wants images: {' '.join(str(error).split())}") from error
         self._model, missing = feature_model(folder)
         if self._model.main_input_name != "pixel_values":
             raise UserError(f"pretrained: {folder} holds a {type(self._model).__name__}, which takes more than images")

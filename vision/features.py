@@ -96,8 +96,13 @@ class Inception:
         self._load()
 
     def _load(self) -> None:
+        from huggingface_hub.constants import HF_HUB_OFFLINE
+        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
         from torchmetrics.image.fid import FrechetInceptionDistance
 
+        kept = Path(torch.hub.get_dir(), "checkpoints", URL_INCEPTION_V3.rpartition("/")[2])
+        if HF_HUB_OFFLINE and not kept.exists():
+            raise UserError(f"features: Inception's weights cannot be had: {kept} is not there, and HF_HUB_OFFLINE says to stay offline")
         try:
             self._network = FrechetInceptionDistance(feature=2048).inception.to(device()).eval()
         except Exception as error:  # whatever it is, the weights are not to be had

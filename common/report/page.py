@@ -34,6 +34,7 @@ def publish(page: str, output: str | Path) -> None:
     draft = Path(output).with_name(f".{Path(output).name}.draft")
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
+        draft.unlink(missing_ok=True)  # a link there would be followed
         draft.write_text(page, encoding="utf-8")
         os.replace(draft, output)
     except OSError as error:
