@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from ..common.errors import UserError
-from ..common.memory import refuse_beyond_memory
 from ..common.pool import REAL, Pool
+from ..common.resources import refuse_beyond_memory
 from ..common.seeds import stream
 
 Count = Annotated[int, Field(ge=1)]

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from .arms import Arm, Member
-from .artifact import Artifact
 from .audit import audit, audit_collected, mean_depth, refuse_drift, row_of
 from .collect import Collected, Spare, collect
 from .curation import Kept
@@ -24,6 +23,7 @@ from .metrics import measure_of
 from .policies import Sources, made_rows
 from .pool import REAL, Pool
 from .seeds import derive, stream
+from .store import Artifact
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def chain(lab: Lab, *, policy: str, seed: int) -> Iterator[Generation]:
     wanted = lab.experiment
     arm = wanted.arms[policy]
     pick = arm.policy.build()
-    real, reserve = (pool.note(generation=REAL, collected=REAL, depth=0.0, source="real") for pool in lab.deal(seed))
-    spare = Spare(reserve.slice(lab.reserved(arm), len(reserve)))
+    real, reserve = (pool.note(generation=REAL, collected=REAL, depth=0.0, source="real") for pool in lab.real.deal(seed))
+    spare = Spare(reserve.slice(lab.real.reserved(arm), len(reserve)))
     lives = [_Life(member, derive(seed, "member", name) if place else seed) for place, (name, member) in enumerate(wanted.members.items())]
     for number in range(wanted.generations + 1):
         histories = [tuple(offered(arm, lives, life)) for life in lives]
@@ -143,14 +143,14 @@ def measured(lab: Lab, member: Member, *, made: Pool, shown: Mapping[str, Any], 
     shown = {
         **shown,
         "made": made.slice(0, lab.experiment.size).choose(n, stream(seed, "eval", number)),  # the same rows however many were made
-        "heldout": lab.splits["heldout"],
+        "heldout": lab.real.splits["heldout"],
         "pool": shown["real"],
         "real": shown["real"].choose(n, stream(seed, "reference")),
     }
     for metric in lab.experiment.metrics:
         instance = metric.build()
         values = lab.measure(metric, member, shown)
-        floors = [lab.measure(metric, member, {**shown, **real, "model": shown["first"]}) for real in lab.floors]
+        floors = [lab.measure(metric, member, {**shown, **real, "model": shown["first"]}) for real in lab.real.floors]
         for name, value in values.items():
             meaning, known = measure_of(instance, name), [floor[name] for floor in floors if name in floor]
             rows = min(n, getattr(instance, "at_most", n))

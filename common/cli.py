@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import sys
 import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
 from .config import Experiment, load_config
+from .console import err_console, out_console, say, told
 from .errors import UserError, nearest
 from .plugins import registered
 from .upkeep import Store, gc, verify
 
 app = typer.Typer(
-    help="Train generative models on what they made, generation after generation, and see what becomes of them.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out_console = Console()
-err_console = Console(stderr=True)
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 DEMO = (CONFIGS / "demo" / "text.yaml", CONFIGS / "demo" / "vision.yaml")
@@ -37,17 +33,25 @@ LISTED = {
     "generators": "generator", "policies": "policy", "curations": "curation", "metrics": "metric", "data": "data", "features": "features",
 }  # fmt: skip
 
-LONGEST_LINE = 1000
-"""Characters of a line of an error message."""
-MOST_LINES = 20
-"""Lines of an error message: one for each fault of a config."""
-
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
 Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="auto, cpu, cuda, cuda:1, mps: where models live.")]
 Checkpoints = Annotated[
     float, typer.Option(envvar="AUTOPHAGY_CHECKPOINT_SECONDS", min=0, help="Seconds between checkpoints of a fit: what a kill can cost.")
 ]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"autophagy {importlib.metadata.version('autophagy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def autophagy(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which version this is.")] = False,
+) -> None:
+    """Train generative models on what they made, generation after generation, and see what becomes of them."""
 
 
 @app.command()
@@ -71,7 +75,7 @@ def run(
             raise UserError("no config was given; `configs/` holds some to start from")
         experiments = [load_config(file, changes) for file in files]
         if dry_run:
-            _plan(experiments, store, out)
+            _plan(experiments, store, out, workers)
             return
         _run(experiments, store=store, out=out, workers=workers)
 
@@ -90,7 +94,7 @@ def report(
             write_claims_report(runs[0] / "claims.json", output)
         else:
             write_report(runs, output)
-        out_console.print(f"report: {output}", highlight=False, soft_wrap=True)
+        say(f"report: {output}")
 
 
 @app.command()
@@ -104,7 +108,7 @@ def figures(
         from .report.figures import write_figures
 
         written = write_figures(runs, output, formats=format_)
-        out_console.print(f"{len(written)} figures: {output}", highlight=False, soft_wrap=True)
+        say(f"{len(written)} figures: {output}")
 
 
 @app.command()
@@ -117,7 +121,7 @@ def export(
     with told():
         from .export import export as export_run
 
-        out_console.print(f"export: {export_run(run, to, output)}", highlight=False, soft_wrap=True)
+        say(f"export: {export_run(run, to, output)}")
 
 
 @app.command(name="list")
@@ -135,7 +139,7 @@ def list_(
             for name, point in sorted(registered(kind).items()):
                 about = (point.load().__doc__ or "").strip().splitlines()
                 table.add_row(kind, name, about[0] if about else "")
-        out_console.print(table)
+        say(table)
 
 
 @app.command()
@@ -155,7 +159,7 @@ def demo(
         experiments = [load_config(file, changes or ()) for file in DEMO]
         _run(experiments, store=store, out=out, workers=workers)
         write_report([out / experiment.name for experiment in experiments], out / "report.html")
-        out_console.print(f"\nreport: {(out / 'report.html').resolve()}", highlight=False, soft_wrap=True)
+        out_console.print(f"\nreport: {(out / 'report.html').resolve()}")
 
 
 @app.command()
@@ -169,7 +173,7 @@ def claims() -> None:
             table.add_column(heading, no_wrap=heading == "id")
         for claim in known().values():
             table.add_row(claim.id, claim.needs or claim.cost, claim.says, claim.source)
-        out_console.print(table)
+        say(table)
 
 
 @app.command()
@@ -199,7 +203,7 @@ def reproduce(
 
         def tell(judged: Judged) -> None:
             words = " ".join(measured(judged.headline)[:2]) if judged.headline else judged.not_run
-            out_console.print(f"{judged.claim.id:4} {judged.verdict:12} {words}", highlight=False, soft_wrap=True, markup=False)
+            out_console.print(f"{judged.claim.id:4} {judged.verdict:12} {words}")
 
         started = time.monotonic()
         found = judge_all(
@@ -207,8 +211,8 @@ def reproduce(
             watching=lambda total: watching(total, err_console), told=tell,
         )  # fmt: skip
         write_claims_report(out / "claims.json", out / "report.html")
-        out_console.print(_verdict_table(found))
-        out_console.print(f"report: {out / 'report.html'}", highlight=False, soft_wrap=True)
+        say(_verdict_table(found))
+        out_console.print(f"report: {out / 'report.html'}")
         err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
 
 
@@ -239,24 +243,41 @@ def _set_how(device: str, checkpoint_seconds: float) -> None:
     os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
 
 
-def _plan(experiments: list[Experiment], store: Path, out: Path) -> None:
-    """Print what would be run; loads the data, so that what is wrong with it shows now."""
-    from .lab import Lab, inputs_of
-    from .run import chains, refuse_folders, refuse_same_names
-    from .store import Store as OpenStore
+def _plan(experiments: list[Experiment], store: Path, out: Path, workers: int | None) -> None:
+    """Print what would be run and what that would take; loads the data, so that what is wrong with it shows now."""
+    from .lab import inputs_of
+    from .plan import plan
+    from .resources import free_disk, free_memory
+    from .run import chains, default_workers, refuse_folders, refuse_same_names
 
     refuse_same_names(experiments)
     refuse_folders(experiments, out=out, store=store)
+    workers = workers or default_workers(experiments)
     for experiment in experiments:
         for member in experiment.members.values():
             inputs_of(member.part)  # a checkpoint that is not to be had shows now
-        splits = Lab(experiment, OpenStore(store)).splits
-        sizes = ", ".join(f"{name} {len(pool)}" for name, pool in splits.items())
-        out_console.print(experiment.yaml(), highlight=False, markup=False, soft_wrap=True)
-        out_console.print(f"# arms: {', '.join(experiment.arms)}", highlight=False, soft_wrap=True)
-        out_console.print(
-            f"# {chains(experiment)} chains of {experiment.generations + 1} generations; rows: {sizes}", highlight=False, soft_wrap=True
-        )
+        would = plan(experiment, store)
+        say(experiment.yaml())
+        say(f"# arms: {', '.join(experiment.arms)}")
+        rows = ", ".join(f"{name} {count}" for name, count in would.rows.items())
+        say(f"# {chains(experiment)} chains of {experiment.generations + 1} generations; rows: {rows}")
+        metrics = ", ".join(part.use for part in experiment.metrics)
+        say(f"# to be made: {would.left} generations (each: fit, sample, measure {metrics}); {would.kept} are in the store")
+        if would.seconds is None:
+            say(f"# disk: at least {decimal(would.bytes)}; {decimal(free_disk(store))} are free")
+            say("# time and memory: not known before there is a generation to judge by; generations=1 seeds=[0] makes some")
+        else:
+            say(f"# disk: about {decimal(would.bytes)}; {decimal(free_disk(store))} are free")
+            say(f"# time: about {_duration(would.seconds)} of one processor, {_duration(would.seconds / workers)} with {workers} workers")
+            peak = f"{decimal(would.peak_bytes)} a worker" if would.peak_bytes else "not known"
+            say(f"# memory: {peak}; {decimal(free_memory())} are free")
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _run(experiments: list[Experiment], *, store: Path, out: Path, workers: int | None) -> None:
@@ -271,38 +292,12 @@ def _run(experiments: list[Experiment], *, store: Path, out: Path, workers: int 
     for experiment in experiments:
         folder = out / experiment.name
         write_report([folder], folder / "report.html")
-        out_console.print(f"{experiment.name}: {folder}/rows.parquet, {folder}/report.html", highlight=False, soft_wrap=True)
+        say(f"{experiment.name}: {folder}/rows.parquet, {folder}/report.html")
     err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
 
 
-@contextmanager
-def told() -> Iterator[None]:
-    """What the user can put right is said in one message, exit code 2; an interrupt says what was kept, 130."""
-    warnings.showwarning = lambda message, *_, **__: err_console.print(f"warning: {message}", style="yellow", highlight=False, markup=False)
-    try:
-        yield
-    except UserError as error:
-        lines = str(error).splitlines()
-        for line in lines[:MOST_LINES]:
-            _say_error(line)
-        if len(lines) > MOST_LINES:
-            _say_error(f"and {len(lines) - MOST_LINES} more like these")
-        raise typer.Exit(2) from error
-    except MemoryError as error:
-        _say_error(f"out of memory: {error}")
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        err_console.print("interrupted; what was finished is kept, the same command goes on from there")
-        raise typer.Exit(130) from error
-
-
-def _say_error(line: str) -> None:
-    """A line of a message, which may quote a file or a config: what a terminal would obey or cannot show is spelled out, the middle of
-    a very long one left out."""
-    line = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)
-    if len(line) > LONGEST_LINE:
-        line = f"{line[: LONGEST_LINE // 2]} [...] {line[-LONGEST_LINE // 2 :]}"
-    err_console.print(f"error: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+for upkeep in (verify, gc):
+    app.command()(told()(upkeep))
 
 
 def main() -> None:

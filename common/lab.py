@@ -15,25 +15,20 @@ from typing import Any, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from .accept import accept_data, accept_features, accept_fit, accept_kept, accept_made, accept_values, accept_weights
-from .arms import Arm, Member
-from .artifact import Artifact
-from .collect import spare_rows
+from .accept import accept_features, accept_fit, accept_kept, accept_made, accept_values, accept_weights
+from .arms import Member
 from .config import Experiment
 from .curation import Kept
-from .data import tailed
 from .errors import UserError
 from .generator import Fitted
 from .metrics import Evidence
 from .plugins import Part
-from .policies import reserve_rows
 from .pool import Pool
 from .provenance import provenance
+from .real import Real
 from .seeds import derive, stream
-from .store import Gone, Store
-
-MODEL = "model"
-"""The folder of a fit's artifact that holds weights; they may be dropped once everything that needed them is made."""
+from .store import Artifact, Gone, Store
+from .store.artifact import MODEL
 
 Made = TypeVar("Made")
 Say = Callable[[str], None]
@@ -43,8 +38,9 @@ Say = Callable[[str], None]
 class Lab:
     """One experiment with its data and its store."""
 
-    def __init__(self, experiment: Experiment, store: Store, *, say: Say = lambda what: None):
+    def __init__(self, experiment: Experiment, store: Store, *, real: Real | None = None, say: Say = lambda what: None):
         self.experiment, self.store, self.say = experiment, store, say
+        self.real = real or Real(experiment)
         self.seconds: dict[str, tuple[str, float]] = {}
         """What every stage that this lab used cost when it was made: its name and seconds, by key."""
         self._bases: dict[str, Artifact | None] = {}
@@ -81,97 +77,14 @@ class Lab:
         with self.store.reading(self._make(recipe, build)) as folder:
             return read(folder)
 
-    # ---- data -----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def splits(self) -> Mapping[str, Pool]:
-        """train, heldout and control (eval_size rows each), base where the data has one, and what the feature model learns from.
-
-        UserError if rows or columns are missing.
-        """
-        wanted = self.experiment
-        splits = dict(wanted.data.build().load(eval_size=wanted.eval_size))
-        accept_data(wanted.data.use, splits)
-        splits["features"] = splits["train"]
-        if wanted.imbalance is not None:
-            splits.update(tailed(splits, wanted.imbalance, eval_size=wanted.eval_size))
-        self._check_rows(splits)
-        self._check_columns(splits)
-        self._check_reserve(len(splits["train"]) - wanted.size, of=len(splits["train"]))
-        return splits
-
-    @cached_property
-    def classes(self) -> int:
-        """How many classes the data has, where generators are told of them; else 0."""
-        if self.experiment.labels == "none":
-            return 0
-        return 1 + max(int(pool.array("label").max()) for pool in self.splits.values() if "label" in pool)
-
-    def _check_rows(self, splits: Mapping[str, Pool]) -> None:
-        wanted = self.experiment
-        if len(splits["train"]) < wanted.size:
-            raise UserError(
-                f"size: {wanted.size} real rows are asked for, data '{wanted.data.use}' has {len(splits['train'])} for training"
-            )
-        for name in ("heldout", "control"):
-            if len(splits[name]) != wanted.eval_size:
-                raise UserError(
-                    f"eval_size: {wanted.eval_size} {name} rows are asked for, data '{wanted.data.use}' has {len(splits[name])}"
-                )
-
-    def _check_columns(self, splits: Mapping[str, Pool]) -> None:
-        wanted = self.experiment
-        if any(member.base for member in wanted.members.values()) and "base" not in splits:
-            raise UserError(f"base: data '{wanted.data.use}' has no base split to pretrain on")
-        if missing := set(wanted.columns) - set(splits["train"].columns):
-            column = missing.pop()
-            if column == "label":
-                raise UserError(f"labels: conditional cannot be: data '{wanted.data.use}' has no labels")
-            raise UserError(
-                f"generator: '{next(iter(wanted.members))}' learns from the column '{column}', "
-                f"data '{wanted.data.use}' has {', '.join(splits['train'].columns)}"
-            )
-
-    def _check_reserve(self, spare: int, *, of: int) -> None:
-        wanted = self.experiment
-        for name, arm in wanted.arms.items():
-            needed = self.reserved(arm) + len(wanted.members) * spare_rows(arm, size=wanted.size, generations=wanted.generations)
-            if needed > spare:
-                why = "" if name in wanted.policies else " (which controls: auto adds)"
-                raise UserError(
-                    f"policies.{name}{why}: needs {needed} real rows that no generation has seen; of {of} "
-                    f"training rows, {wanted.size} are the real pool and {spare} are left"
-                )
-
-    def reserved(self, arm: Arm) -> int:
-        """Rows of the reserve that the policy of an arm uses itself."""
-        return reserve_rows(arm.policy.build(), size=self.experiment.size, generations=self.experiment.generations)
-
     def prepare(self) -> None:
         """Check the data, and make what all chains share: base models and, where anything reads it, the feature model."""
-        _ = self.splits
+        _ = self.real.splits
         for member in self.experiment.members.values():
             self.base(member)
         curations = [arm.curation for arm in self.experiment.arms.values() if arm.curation is not None]
         if any("features" in part.build().reads for part in (*self.experiment.metrics, *curations)):
             _ = self.feature_model
-
-    def deal(self, seed: int) -> tuple[Pool, Pool]:
-        """The real training pool of a seed, and the reserve no generation has seen, in random order."""
-        train = self.splits["train"].only(self.experiment.columns)
-        order = stream(seed, "real").permutation(len(train))
-        return train.take(order[: self.experiment.size]), train.take(order[self.experiment.size :])
-
-    @cached_property
-    def floors(self) -> Sequence[Mapping[str, Pool]]:
-        """Real rows in the place of `made` beside others as `heldout`: control against held-out as they were dealt, then random halves
-        of both together. The scatter of a metric over them is what chance alone does to it."""
-        found = [{"made": self.splits["control"], "heldout": self.splits["heldout"]}]
-        both, n = Pool.concat(found[0].values()), self.experiment.eval_size
-        for draw in range(1, self.experiment.floors):
-            order = stream(0, "floor", draw).permutation(2 * n)
-            found.append({"made": both.take(order[:n]), "heldout": both.take(order[n:])})
-        return found
 
     # ---- stages ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +92,7 @@ class Lab:
         """The model that a member's fine-tuning starts from, trained once on the base split; shared by all chains."""
         if member.name not in self._bases:
             self._bases[member.name] = None if member.base is None else self._fit(
-                member.base, self.splits["base"].only(self.experiment.columns), seed=derive(0, "base"), start=None, fresh=False,
+                member.base, self.real.splits["base"].only(self.experiment.columns), seed=derive(0, "base"), start=None, fresh=False,
                 saying="train the base model",
             )  # fmt: skip
         return self._bases[member.name]
@@ -190,7 +103,7 @@ class Lab:
         part = self.experiment.features
         if part is None:
             return None
-        train, seed = self.splits["features"], derive(0, "features")
+        train, seed = self.real.splits["features"], derive(0, "features")
 
         def build(folder: Path, scratch: Path) -> None:
             self.say("train the feature model")
@@ -213,8 +126,8 @@ class Lab:
         def build(folder: Path, scratch: Path) -> None:
             self.say(saying)
             generator = part.build()
-            if self.classes:
-                generator.classes = self.classes
+            if self.real.classes:
+                generator.classes = self.real.classes
             if start is not None:
                 self._load(generator, start)
             fitted = generator.fit(train, seed=seed, scratch=scratch, fresh=fresh)
@@ -233,8 +146,8 @@ class Lab:
             "fresh": fresh,
             "seed": seed,
         }
-        if self.classes:
-            recipe["classes"] = self.classes
+        if self.real.classes:
+            recipe["classes"] = self.real.classes
         return self._make(recipe, build)
 
     def sample(self, member: Member, model: Artifact, *, n: int, seed: int, given: Pool | None = None) -> Pool:
@@ -252,7 +165,7 @@ class Lab:
         def build(folder: Path, scratch: Path) -> None:
             self.say("sample")
             made = self.load(part, model).sample(n, seed=seed, given=given)
-            accept_made(part.use, made, n=n, like=self.splits["train"].only(self.experiment.columns).bare())
+            accept_made(part.use, made, n=n, like=self.real.splits["train"].only(self.experiment.columns).bare())
             made.save(folder)
 
         return self._made(recipe, build, Pool.load)

@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from .artifact import canonical
 from .errors import UserError, nearest, shown
+from .store import canonical
 
 Found = TypeVar("Found")
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as parquet
 
 from .config import Experiment, load_config
 from .errors import UserError
-from .ledger import Ledger
 from .pool import Pool
+from .store.ledger import Ledger
 from .sweep import Outcome, Watch, run_all
 
 if TYPE_CHECKING:

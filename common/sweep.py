@@ -29,10 +29,12 @@ from .chain import chain
 from .config import Experiment
 from .errors import UserError
 from .lab import Lab
-from .ledger import Ledger
+from .plan import refuse_full_disk
 from .pool import REAL, Pool
+from .resources import lacking
 from .seeds import derive
 from .store import Gone, Store
+from .store.ledger import Ledger
 
 SHOWN_ROWS = 12
 """Samples of each generation for the report: drawn beside the chain, from the same noise (and prompts) every time, so that one sees
@@ -172,13 +174,21 @@ def _perform(task: Task) -> Outcome:
         while True:
             try:
                 if task.seed is not None:
-                    return _follow(lab, task, told)
-                lab.say = lambda what: _tell(Event(wanted.name, str(task), what))
-                with _naming(lambda: f"{wanted.name}, {task}"):
-                    lab.prepare()
-                return Outcome()
+                    outcome = _follow(lab, task, told)
+                else:
+                    outcome = _prepare(lab, task)
+                if task.policy is None and task.seed in (None, wanted.seeds[0]):
+                    refuse_full_disk(wanted, task.store)  # with a generation to judge by, the second time
+                return outcome
             except Gone as gone:
                 lab.again(gone)
+
+
+def _prepare(lab: Lab, task: Task) -> Outcome:
+    lab.say = lambda what: _tell(Event(task.experiment.name, str(task), what))
+    with _naming(lambda: f"{task.experiment.name}, {task}"):
+        lab.prepare()
+    return Outcome()
 
 
 def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
@@ -190,7 +200,7 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
     lab.say = lambda what: _tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
     policy = task.policy or next(iter(wanted.arms))
     last = list(wanted.members)[-1]
-    real = lab.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
+    real = lab.real.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
     given = None if wanted.prompts == "none" else real.take(np.resize(np.arange(len(real)), SHOWN_ROWS))
     with _naming(lambda: f"{wanted.name}, {task}, generation {number}"):
         for generation in chain(lab, policy=policy, seed=task.seed):
@@ -219,12 +229,15 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
 
 @contextmanager
 def _naming(where: Callable[[], str]) -> Iterator[None]:
-    """Inside, errors say where they arose. One that is no UserError is a fault of somebody's code: its traceback stays and gets a note."""
+    """Inside, errors say where they arose. One that neither a user nor the machine can be blamed for is a fault of somebody's code:
+    its traceback stays and gets a note."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{where()}: {error}") from error
     except Exception as error:
+        if lack := lacking(error):
+            raise UserError(f"{where()}: {lack}") from error
         error.add_note(f"This happened in {where()}.")
         raise
 

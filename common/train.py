@@ -175,8 +175,10 @@ def _order(epoch: int, *, total: int, rows: int, seed: int) -> np.ndarray:
 
 def _save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, losses: list[float]) -> None:
     draft = path.with_suffix(".draft")
-    torch.save({"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "losses": losses}, draft)
-    with draft.open("rb") as file:
+    state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "losses": losses}
+    with draft.open("wb") as file:  # given a path, torch does not say why it could not write
+        torch.save(state, file)
+        file.flush()
         os.fsync(file.fileno())
     os.replace(draft, path)
 

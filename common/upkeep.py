@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from .free import Item
+from .console import err_console, out_console, say
 
-out_console = Console()
-err_console = Console(stderr=True)
+if TYPE_CHECKING:
+    from .store.free import Item
 
 Store = Annotated[Path, typer.Option(help="Folder where everything that is made is kept, and found again.")]
 Runs = Annotated[
@@ -28,7 +26,7 @@ Runs = Annotated[
 
 def verify(store: Store = Path("runs/store")) -> None:
     """Check every byte of a store against what was put there. It only reads; the exit code is 1 if something is damaged."""
-    from .verify import check, left_drafts, to_check
+    from .store.verify import check, left_drafts, to_check
 
     found = to_check(store)
     artifacts = size = damaged = dropped = 0
@@ -37,14 +35,14 @@ def verify(store: Store = Path("runs/store")) -> None:
         damaged, dropped = damaged + bool(checked.fault), dropped + checked.dropped
         if checked.fault:
             where = f"{checked.key} {checked.stage}".rstrip() if checked.key else checked.path.relative_to(store)
-            _say(f"damaged: {where}: {checked.fault}")
-    _say(f"{store}: {artifacts:,} artifacts, {decimal(size)}; {damaged:,} damaged")
+            say(f"damaged: {where}: {checked.fault}")
+    say(f"{store}: {artifacts:,} artifacts, {decimal(size)}; {damaged:,} damaged")
     if dropped:
-        _say(f"{dropped:,} models have no weights any more (gc --weights); what needs them makes them again")
+        say(f"{dropped:,} models have no weights any more (gc --weights); what needs them makes them again")
     if left := left_drafts(store):
-        _say(f"{len(left):,} drafts were left by killed runs; `autophagy gc` frees them")
+        say(f"{len(left):,} drafts were left by killed runs; `autophagy gc` frees them")
     if damaged:
-        _say("what needs a damaged artifact sets it aside and makes it anew")
+        say("what needs a damaged artifact sets it aside and makes it anew")
         raise typer.Exit(1)
 
 
@@ -57,21 +55,21 @@ def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it; without this it is only said what would be freed.")] = False,
 ) -> None:
     """Free what no RUN needs, and what killed processes left. Without RUNs no artifact is freed."""
-    from .free import free, plan
+    from .store.free import free, plan
 
     planned = plan(store, runs or (), weights=weights, set_aside=set_aside, unfinished=unfinished)
     for_whom = [str(run.folder) for run in planned.runs] + [f"{ledger.name} (unfinished)" for ledger in planned.unfinished]
-    _say(f"{store}: {planned.artifacts:,} artifacts, {decimal(planned.bytes)}, stay: {', '.join(for_whom) or 'no RUN was named'}")
+    say(f"{store}: {planned.artifacts:,} artifacts, {decimal(planned.bytes)}, stay: {', '.join(for_whom) or 'no RUN was named'}")
     if planned.missing:
-        _say(f"{planned.missing:,} artifacts that these runs need are not there; running them again makes them")
+        say(f"{planned.missing:,} artifacts that these runs need are not there; running them again makes them")
     freed = planned.items
     if yes:
         outcomes = list(_counting(free(planned), total=len(planned.items)))
         freed = [item for item, gone in outcomes if gone]
         if len(freed) < len(outcomes):
-            _say(f"{len(outcomes) - len(freed):,} stay after all: other processes use them or were faster")
+            say(f"{len(outcomes) - len(freed):,} stay after all: other processes use them or were faster")
     out_console.print(_table(freed))
-    _say("freed" if yes else "would be freed; --yes frees it")
+    say("freed" if yes else "would be freed; --yes frees it")
 
 
 def _table(items: Iterable[Item]) -> Table:
@@ -99,9 +97,3 @@ def _counting(found: Iterable[Any], *, total: int) -> Iterator[Any]:
             err_console.print(f"{count:,} of {total:,}", highlight=False)
             said = time.monotonic()
         yield one
-
-
-def _say(text: str) -> None:
-    """A line of output; characters that would act on a terminal, as a file in a store may have in its name, show as `?`."""
-    safe = "".join(letter if letter.isprintable() else "?" for letter in text)
-    out_console.print(safe, highlight=False, soft_wrap=True, markup=False)

@@ -17,9 +17,9 @@ import pandas
 import pytest
 import yaml
 from autophagy import experiment, run
-from autophagy.common.free import free, plan
-from autophagy.common.ledger import ledgers
-from autophagy.common.verify import check, left_drafts, to_check
+from autophagy.common.store.free import free, plan
+from autophagy.common.store.ledger import ledgers
+from autophagy.common.store.verify import check, left_drafts, to_check
 from tiny import ANALYTIC
 
 PROCESSES = 4

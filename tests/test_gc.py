@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 from autophagy import experiment, run
-from autophagy.common import artifact as artifact_module
-from autophagy.common import cli, free
-from autophagy.common import store as store_module
-from autophagy.common.ledger import Ledger, ledgers
-from autophagy.common.verify import check, to_check
+from autophagy.common import cli
+from autophagy.common.store import artifact as artifact_module
+from autophagy.common.store import free
+from autophagy.common.store import store as store_module
+from autophagy.common.store.ledger import Ledger, ledgers
+from autophagy.common.store.verify import check, to_check
 from filelock import FileLock
 from tiny import ANALYTIC, VISION
 from typer.testing import CliRunner

@@ -18,9 +18,9 @@ from multiprocessing import get_context
 import pytest
 from autophagy import experiment, run
 from autophagy.common import run as run_module
-from autophagy.common import store as store_module
 from autophagy.common.run import write
 from autophagy.common.store import Store
+from autophagy.common.store import store as store_module
 from autophagy.common.sweep import run_all
 from killed import dying, whole
 from tiny import ANALYTIC, TEXT, VISION
@@ -96,6 +96,13 @@ def test_ctrl_c_ends_the_run_says_what_is_kept_and_exits_130(workers, write_conf
     assert "Traceback" not in said
     kept = Store(tmp_path / "store")
     assert all(store_module.inspect(folder, key=folder.name)[1] == "" for folder in (kept.root / "artifacts").glob("*/*"))
-    time.sleep(1.5)
-    groups = subprocess.run(["ps", "-eo", "pgid"], capture_output=True, text=True, check=True).stdout.split()
-    assert str(process.pid) not in groups, "a worker lives on"
+    deadline = time.monotonic() + 10
+    while (left := alive(process.pid)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not left, "a worker lives on"
+
+
+def alive(group: int) -> list[str]:
+    """Processes of a group; those that have ended and whose parent has not asked how are none (init may never ask, in a container)."""
+    found = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in found if line.split()[0] == str(group) and not line.split()[1].startswith("Z")]

@@ -41,11 +41,11 @@ def test_a_long_tail_keeps_as_many_rows_as_the_data_allows():
 
 def test_every_split_is_long_tailed_and_the_feature_model_sees_no_measured_row(tmp_path):
     lab = Lab(experiment({**VISION, "imbalance": 5, "size": 100, "eval_size": 40}), Store(tmp_path))
-    rows = {name: set(lab.splits[name].row_digests()) for name in ("train", "heldout", "control", "features")}
+    rows = {name: set(lab.real.splits[name].row_digests()) for name in ("train", "heldout", "control", "features")}
     assert not rows["features"] & (rows["heldout"] | rows["control"])
     assert rows["train"] <= rows["features"]
-    assert np.bincount(lab.splits["train"].array("label")).argmin() == 9
-    balanced = np.bincount(lab.splits["features"].array("label"))
+    assert np.bincount(lab.real.splits["train"].array("label")).argmin() == 9
+    balanced = np.bincount(lab.real.splits["features"].array("label"))
     assert balanced.max() / balanced.min() < 1.5, "a yardstick for rare classes must have seen them"
 
 

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from autophagy import Store, UserError, experiment, run
-from autophagy.common import store as store_module
-from autophagy.common.artifact import canonical, key_of
 from autophagy.common.store import Gone
+from autophagy.common.store import store as store_module
+from autophagy.common.store.artifact import canonical, key_of
 from tiny import ANALYTIC
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from autophagy import UserError, experiment, run
-from autophagy.common import artifact as artifact_module
 from autophagy.common import cli
-from autophagy.common import store as store_module
-from autophagy.common.ledger import Ledger
 from autophagy.common.store import Store
-from autophagy.common.verify import check, to_check
+from autophagy.common.store import artifact as artifact_module
+from autophagy.common.store import store as store_module
+from autophagy.common.store.ledger import Ledger
+from autophagy.common.store.verify import check, to_check
 from filelock import FileLock
 from tiny import ANALYTIC
 from typer.testing import CliRunner
@@ -152,7 +152,7 @@ def test_a_store_that_may_only_be_read_is_verified(store, mode, code, said):
     (store / "drafts" / f"{'a' * 64}-0").mkdir()
     (store / "locks" / f"{'a' * 64}.lock").touch()
     script = (
-        "import os; import autophagy.common.verify; from autophagy.common.cli import app\n"
+        "import os; import autophagy.common.store.verify; from autophagy.common.cli import app\n"
         "os.setuid(65534); assert not os.access('.', os.W_OK); app()"
     )
     command = [sys.executable, "-c", script, "verify", "--store", "."]  # from inside: above it others may not look
@@ -216,5 +216,5 @@ def test_a_big_store_is_verified_in_little_time_and_memory(tmp_path, monkeypatch
 
 
 def test_verify_does_not_import_torch():
-    code = "from autophagy.common.cli import app; import autophagy.common.verify, sys; assert 'torch' not in sys.modules"
+    code = "from autophagy.common.cli import app; import autophagy.common.store.verify, sys; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

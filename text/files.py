@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..common.errors import UserError, shown
-from ..common.memory import refuse_beyond_memory
+from ..common.resources import refuse_beyond_memory
 
 PIECE = 2**20
 """Bytes of a .txt file read at once."""

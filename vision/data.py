@@ -16,8 +16,8 @@ from pydantic import Field
 
 from ..common.data import deal, path_of
 from ..common.errors import UserError
-from ..common.memory import refuse_beyond_memory
 from ..common.pool import REAL, Pool
+from ..common.resources import refuse_beyond_memory
 
 
 @dataclass(frozen=True)

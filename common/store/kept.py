@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .contents import KEY
-from .errors import UserError
+from ..errors import UserError
 
 RECORD = "provenance.json"
 

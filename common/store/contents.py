@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .artifact import entries
-from .errors import UserError
+from ..errors import UserError
 
 KEY = re.compile(r"[0-9a-f]{64}")
 

@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .config import Experiment
-from .errors import UserError
+from ..config import Experiment
+from ..errors import UserError
 
 FOLDER = "unfinished"
 

@@ -10,7 +10,9 @@ checked against the digests in its manifest; what does not match is named, set a
 from __future__ import annotations
 
 import os
+import resource
 import shutil
+import sys
 import time
 import uuid
 import warnings
@@ -22,7 +24,7 @@ from typing import Any
 from filelock import FileLock
 
 from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
-from .errors import UserError
+from ..errors import UserError
 
 
 class Gone(Exception):
@@ -90,9 +92,9 @@ class Store:
             started = time.perf_counter()
             try:
                 build(draft, scratch)
-                seconds = round(time.perf_counter() - started, 3)
+                cost = {"seconds": round(time.perf_counter() - started, 3), "peak_bytes": _peak_bytes()}
                 with self._writing(target):
-                    manifest = seal(draft, key=key, recipe=recipe, provenance={**(provenance or {}), "seconds": seconds})
+                    manifest = seal(draft, key=key, recipe=recipe, provenance={**(provenance or {}), **cost})
                     target.parent.mkdir(exist_ok=True)
                     if found:
                         self._make_room(found, digest_of(manifest))
@@ -121,6 +123,8 @@ class Store:
             if artifact.unchanged:
                 raise
             raise Gone(artifact.key) from error
+        if not artifact.unchanged:
+            raise Gone(artifact.key)
 
     def _folder(self, key: str) -> Path:
         return self.root / "artifacts" / key[:2] / key
@@ -195,3 +199,9 @@ class Store:
             f"another machine?); the old one moved to {aside}, what was made from it will be made anew",
             stacklevel=3,
         )
+
+
+def _peak_bytes() -> int:
+    """Memory that this process has taken at its fullest so far."""
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else 1024 * kilobytes  # where it is given in bytes

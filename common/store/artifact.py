@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from .errors import UserError
+from ..errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
