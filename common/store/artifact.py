@@ -29,6 +29,9 @@ MANIFEST = "manifest.json"
 MANIFEST_BYTES = 2**24
 """No manifest is longer. What is longer was not written here, and is not read into memory."""
 
+MODEL = "model"
+"""The folder of a fit's artifact that holds weights; they may be dropped once everything that needed them is made."""
+
 State = Mapping[str, tuple[int, ...]]
 """Mode, size in bytes, times of change in nanoseconds and inode of every file of a folder, by name."""
 
