@@ -139,7 +139,7 @@ def list_(
             for name, point in sorted(registered(kind).items()):
                 about = (point.load().__doc__ or "").strip().splitlines()
                 table.add_row(kind, name, about[0] if about else "")
-        say(table)
+        out_console.print(table)
 
 
 @app.command()
@@ -159,7 +159,7 @@ def demo(
         experiments = [load_config(file, changes or ()) for file in DEMO]
         _run(experiments, store=store, out=out, workers=workers)
         write_report([out / experiment.name for experiment in experiments], out / "report.html")
-        out_console.print(f"\nreport: {(out / 'report.html').resolve()}")
+        say(f"\nreport: {(out / 'report.html').resolve()}")
 
 
 @app.command()
@@ -173,7 +173,7 @@ def claims() -> None:
             table.add_column(heading, no_wrap=heading == "id")
         for claim in known().values():
             table.add_row(claim.id, claim.needs or claim.cost, claim.says, claim.source)
-        say(table)
+        out_console.print(table)
 
 
 @app.command()
@@ -203,7 +203,7 @@ def reproduce(
 
         def tell(judged: Judged) -> None:
             words = " ".join(measured(judged.headline)[:2]) if judged.headline else judged.not_run
-            out_console.print(f"{judged.claim.id:4} {judged.verdict:12} {words}")
+            say(f"{judged.claim.id:4} {judged.verdict:12} {words}")
 
         started = time.monotonic()
         found = judge_all(
@@ -211,8 +211,8 @@ def reproduce(
             watching=lambda total: watching(total, err_console), told=tell,
         )  # fmt: skip
         write_claims_report(out / "claims.json", out / "report.html")
-        say(_verdict_table(found))
-        out_console.print(f"report: {out / 'report.html'}")
+        out_console.print(_verdict_table(found))
+        say(f"report: {out / 'report.html'}")
         err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
 
 

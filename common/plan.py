@@ -18,7 +18,7 @@ from .lab import Lab
 from .policies import made_rows
 from .real import Real
 from .resources import free_disk
-from .store import Artifact, Store
+from .store import Artifact, Gone, Store
 
 SPARE_BYTES = 100_000_000
 """No run is begun if less than this would be left on the disk."""
@@ -61,12 +61,12 @@ class _AsItIs(Store):
         return found
 
 
-def plan(experiment: Experiment, store: Path, *, first_only: bool = False) -> Plan:
-    """What running an experiment would take, judged by what the store has of it. Loads the data, makes nothing.
+def plan(experiment: Experiment, store: Path, *, real: Real | None = None, first_only: bool = False) -> Plan:
+    """What running an experiment would take, judged by what the store has of it. Makes nothing; loads the data unless `real` has it.
 
     first_only: look for generation 0 of the first seed alone and count all else as to be made: quick, and never too little.
     """
-    real = Real(experiment)
+    real = real or Real(experiment)
     rows = {name: len(pool) for name, pool in real.splits.items()}  # first of all: what is wrong with the data shows now
     nothing = Plan(_generations(experiment, {}), 0, rows, _row_bytes(real), None, None)
     if not (store / "artifacts").is_dir():
@@ -75,7 +75,7 @@ def plan(experiment: Experiment, store: Path, *, first_only: bool = False) -> Pl
     lab = Lab(experiment, there, real=real)
     try:
         lab.prepare()
-    except _Missing:
+    except (_Missing, Gone):  # gone: another process is freeing it
         return nothing
     shared, models, done = set(there.found), set[str](), {}
     seeds, arms = list(experiment.seeds), list(experiment.arms)
@@ -96,12 +96,12 @@ def plan(experiment: Experiment, store: Path, *, first_only: bool = False) -> Pl
     )
 
 
-def refuse_full_disk(experiment: Experiment, store: Path) -> None:
+def refuse_full_disk(experiment: Experiment, store: Path, *, real: Real) -> None:
     """UserError if what is to be made would not fit on the store's disk, as far as that can be known."""
     room = free_disk(store) - SPARE_BYTES
-    if plan(experiment, store, first_only=True).bytes <= room:
+    if plan(experiment, store, real=real, first_only=True).bytes <= room:
         return
-    needed = plan(experiment, store).bytes  # what is there already may be all there is to do
+    needed = plan(experiment, store, real=real).bytes  # what is there already may be all there is to do
     if needed > max(room, 0):
         raise UserError(
             f"--store {store}: this would add about {needed / 1e6:,.0f} MB, {(room + SPARE_BYTES) / 1e6:,.0f} MB are free on its disk and "
@@ -118,7 +118,7 @@ def _walk(lab: Lab, policy: str, seed: int, models: set[str], *, most: int) -> i
             found += 1
             if found == most * members:
                 break
-    except _Missing:
+    except (_Missing, Gone):
         pass
     return found // members
 

@@ -178,7 +178,7 @@ def _perform(task: Task) -> Outcome:
                 else:
                     outcome = _prepare(lab, task)
                 if task.policy is None and task.seed in (None, wanted.seeds[0]):
-                    refuse_full_disk(wanted, task.store)  # with a generation to judge by, the second time
+                    refuse_full_disk(wanted, task.store, real=lab.real)  # with a generation to judge by, the second time
                 return outcome
             except Gone as gone:
                 lab.again(gone)

@@ -62,7 +62,7 @@ EXPERIMENTS: Mapping[str, Mapping] = {
 """Some share seeds, policies and generations, so that processes want the same artifacts."""
 KEPT = "gaussian"
 """The run that `gc` is told to keep."""
-ROUND_SECONDS = 100
+ROUND_SECONDS = 200
 GONE = "was in the store and is gone"
 """A run may say so, and end with 2, if the same artifact is taken from it twice; the same command goes on."""
 
@@ -174,12 +174,14 @@ class Soak:
             process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
         return Running(name, process, time.monotonic() + self.rng.expovariate(1 / 12) + 1, said)
 
-    def finish(self, name: str, *, store: Path, out: Path) -> str:
-        """The same, undisturbed, to its end; what it said."""
-        running = self.start(name, store=store, out=out)
-        code = running.process.wait(timeout=900)
-        said = running.said.read_text()
-        expect(code == 0, f"{name} ended with {code}, undisturbed:\n{said}")
+    def finish_all(self, *, store: Path, out: Path) -> str:
+        """All experiments, undisturbed, to their ends, two at a time; what they said."""
+        said = ""
+        for pair in zip(*[iter(EXPERIMENTS)] * 2, strict=True):
+            for one in [self.start(name, store=store, out=out) for name in pair]:
+                code = one.process.wait(timeout=900)
+                expect(code == 0, f"{one.name} ended with {code}, undisturbed:\n{one.said.read_text()}")
+                said += one.said.read_text()
         return said
 
     def compare(self, name: str, out: Path) -> None:
@@ -198,8 +200,8 @@ class Soak:
     # ---- what happens -------------------------------------------------------------------------------------------------
 
     def undisturbed(self) -> None:
+        self.finish_all(store=self.folder / "undisturbed-store", out=self.folder / "undisturbed")
         for name in EXPERIMENTS:
-            self.finish(name, store=self.folder / "undisturbed-store", out=self.folder / "undisturbed")
             self.expected[name] = pandas.read_parquet(self.folder / "undisturbed" / name / "rows.parquet")
             print(f"undisturbed: {name}, {len(self.expected[name]):,} rows", flush=True)
         shutil.rmtree(self.folder / "undisturbed-store")
@@ -278,10 +280,7 @@ class Soak:
 
     def damaged_at_rest(self) -> None:
         """Nobody is at work. What verify names is what was damaged, no more and no less."""
-        self.call("verify", "--store", self.store)
-        for name in EXPERIMENTS:  # mends what was damaged before
-            self.finish(name, store=self.store, out=self.folder / "runs")
-            self.compare(name, self.folder / "runs")
+        self.again()  # mends what was damaged before
         for path in self.faulty():
             shutil.rmtree(path)  # of a run that no experiment asks for any more
         there = self.artifacts()
@@ -292,14 +291,18 @@ class Soak:
         named = self.faulty()
         expect(named == set(hurt), f"verify named {len(named)} artifacts, {len(hurt)} were damaged; differing: {named ^ set(hurt)}")
         before = len(list((self.store / "set-aside").glob("*")))
-        for name in EXPERIMENTS:
-            said = self.finish(name, store=self.store, out=self.folder / "runs")
-            self.counts["damage named by runs"] += said.count("is damaged")
-            self.compare(name, self.folder / "runs")
+        self.counts["damage named by runs"] += self.again().count("is damaged")
         aside = len(list((self.store / "set-aside").glob("*"))) - before
         left = self.faulty()
         expect(aside + len(left) == len(hurt), f"of {len(hurt)} damaged artifacts {aside} were set aside and {len(left)} stand")
         self.counts["damaged, named by verify, set aside and rebuilt"] += aside
+
+    def again(self) -> str:
+        """All experiments once more on the store as it is, held against what they gave undisturbed; what they said."""
+        said = self.finish_all(store=self.store, out=self.folder / "runs")
+        for name in EXPERIMENTS:
+            self.compare(name, self.folder / "runs")
+        return said
 
     def faulty(self) -> set[Path]:
         code, said = self.call("verify", "--store", self.store)
@@ -314,9 +317,7 @@ class Soak:
         code, said = self.call("gc", *runs, "--store", self.store, "--unfinished", "--set-aside", "--yes")
         expect(code == 0, f"gc ended with {code}:\n{said}")
         before = {path: path.stat().st_mtime_ns for path in self.store.glob("artifacts/*/*/*")}
-        for name in EXPERIMENTS:
-            self.finish(name, store=self.store, out=self.folder / "runs")
-            self.compare(name, self.folder / "runs")
+        self.again()
         after = {path: path.stat().st_mtime_ns for path in self.store.glob("artifacts/*/*/*")}
         expect(before == after, f"a kept run built something after gc: {len(after.keys() ^ before.keys())} files differ")
         left = [path for name in ("drafts", "scratch", "unfinished", "set-aside") for path in (self.store / name).glob("*")]

@@ -210,7 +210,7 @@ def test_dry_run_prints_the_whole_experiment_and_runs_nothing(write_config, fold
     assert plan["generator"] == {"use": "gaussian", "ddof": 0, "known_variance": None, "sampling": {"scale": 1.0}}
     assert "3 chains of 4 generations" in result.output
     assert not (tmp_path / "out").exists()
-    assert not list((tmp_path / "store" / "artifacts").iterdir())
+    assert not (tmp_path / "store").exists()
 
 
 def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_path, monkeypatch):
