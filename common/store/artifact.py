@@ -156,8 +156,8 @@ def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mappi
     _write_manifest(folder / MANIFEST, manifest)
     for name in names:
         flush(folder / name)
-    for parent in {(folder / name).parent for name in names} | {folder}:
-        flush(parent)
+    for parent, *_ in os.walk(folder):
+        flush(Path(parent))
     return manifest
 
 
