@@ -44,7 +44,7 @@ class Kept:
     def of(self, candidates: Pool) -> Pool:
         """The kept rows with the notes of the candidates they were. A real row that was rewritten is no longer one: it counts as
         born in the latest generation there is, at depth 1, its source `edited`."""
-        rows = candidates.take(self.rows)
+        rows = candidates if len(self.rows) == len(candidates) else candidates.take(self.rows)  # rows are ascending: all are all
         if self.edited is None:
             return rows
         same = [old == new for old, new in zip(rows.row_digests(), self.edited.row_digests(), strict=True)]

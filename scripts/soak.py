@@ -48,7 +48,7 @@ LLAMA = {
 VAE = {
     "generations": 6, "size": 60, "eval_size": 30, "data": "digits", "seeds": [0, 1],
     "generator": {"use": "vae", "latent": 2, "hidden": 16, "training": {"steps": 30, "batch": 16}},
-    "features": {"use": "classifier", "features": 8, "training": {"steps": 10}}, "policies": ["replace", "mix", "real"],
+    "features": {"use": "classifier", "features": 8, "training": {"steps": 10}}, "policies": ["replace", "accumulate", "real"],
     "metrics": ["frechet", "classes", "pixel-variance"],
 }  # fmt: skip
 EXPERIMENTS: Mapping[str, Mapping] = {

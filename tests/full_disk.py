@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def main(config):
         happened["made until it was full"] = len(list(disk.glob("store/artifacts/*/*")))
         happened["drafts"] = len(list(disk.glob("store/drafts/*")))
         happened["verified, full"] = command("verify", "--store", disk / "store")
-        mount("remount,size=500m")
+        mount("remount,size=300m")
         plan.SPARE_BYTES = spare
         happened["went on"] = command(*run, "--store", disk / "store", "--out", elsewhere)
         happened["verified, larger"] = command("verify", "--store", disk / "store")
@@ -48,9 +49,10 @@ def main(config):
         happened["freed, read only"] = command("gc", elsewhere / "tiny-vision", "--weights", "--yes", "--store", disk / "store")
         happened["results, read only"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
 
-        mount("remount,rw,size=500m")
-        (disk / "filler").write_bytes(b"0" * 10**6)
-        mount("remount,size=1m")
+        mount("remount,rw,size=50m")
+        with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"0" * 2**20):
+                pass
         happened["results, full"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
         happened["half a file"] = [path.name for path in disk.glob("runs/*/*") if path.is_file() and path.name.startswith(".")]
         subprocess.run(["umount", disk], check=True)

@@ -88,7 +88,7 @@ def test_each_damage_is_named_with_its_key_and_its_stage_and_the_others_are_well
         "quotes: line 1 column 2 (char 1)",
         f"damaged: {measures[0].name} measure: notes.txt does not belong to it",
         f"damaged: {measures[1].name}: it is a file or a link, not a folder",
-        "damaged: artifacts/READ?[2JME: it is not an artifact and does not belong here",
+        "damaged: artifacts/READ\\x1b[2JME: it is not an artifact and does not belong here",
         f"damaged: artifacts/{fits[0].name[:2]}/not-a-key: it is not an artifact and does not belong here",
     ])  # fmt: skip
     assert lines[-2].startswith(f"{store}: {len(list(store.glob('artifacts/??/????????????????*')))} artifacts")

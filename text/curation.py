@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -35,7 +36,9 @@ class MinHashDedup:
     def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
         from datasketch import MinHash, MinHashLSH
 
+        state = random.getstate()  # the index gives itself a random name, drawn from everybody's random numbers
         index, sketches = MinHashLSH(threshold=0.8 * self.similarity, num_perm=self.permutations), {}
+        random.setstate(state)
         for row, text in enumerate(candidates.list("text")):
             sketch = MinHash(num_perm=self.permutations)
             sketch.update_batch([gram.encode() for gram in self._grams(text)])

@@ -77,4 +77,9 @@ def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script."""
     import vl_convert
 
-    return vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE).replace("</script", "<\\/script")
+    try:
+        return vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE).replace("</script", "<\\/script")
+    except BaseException as error:  # a panic in its Rust code is no Exception, and says nothing of its cause
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError("report: the library of the charts gave up; too many open files, or no memory?") from error

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .artifact import entries
 from ..errors import UserError
+from .artifact import entries
 
 KEY = re.compile(r"[0-9a-f]{64}")
 

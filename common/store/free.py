@@ -18,11 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from .artifact import drop, read_manifest
-from .contents import drafts, held, key_of_place, lock_of, places, refuse_no_store, size, under_key
 from ..errors import UserError
+from .artifact import MODEL, drop, read_manifest
+from .contents import drafts, held, key_of_place, lock_of, places, refuse_no_store, size, under_key
 from .kept import Kept, kept_runs
-from .artifact import MODEL
 from .ledger import Ledger, ledgers
 
 WEIGHTS, DRAFT, SCRATCH, LOCK, LEDGER, SET_ASIDE = "weights", "draft", "scratch", "lock", "ledger", "set aside"

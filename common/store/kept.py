@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .contents import KEY
 from ..errors import UserError
+from .contents import KEY
 
 RECORD = "provenance.json"
 

@@ -23,8 +23,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
 from ..errors import UserError
+from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
 
 
 class Gone(Exception):
