@@ -10,7 +10,7 @@ from autophagy import experiment
 from autophagy.common.chain import chain
 from autophagy.common.lab import Lab
 from autophagy.common.store import Store
-from tiny import ANALYTIC, TINY, VISION
+from tiny import ANALYTIC, TEXT, TINY, VISION
 
 PROMPTED = {**ANALYTIC, "data": "regression", "generator": TINY["regression"], "metrics": ["excess-risk"], "size": 12}
 
@@ -66,6 +66,37 @@ def test_a_history_of_several_has_parts_that_differ_by_a_row_at_most(tmp_path, s
     written |= {"generators": dict.fromkeys(parts, "gaussian"), "policies": {"shared": {"use": "replace", "sources": sources}}}
     generations, _ = gone_through(tmp_path, written, "shared")
     assert {one.member.name: Counter(one.train.list("_source")) for one in generations if one.number == 1} == parts
+
+
+def test_the_first_of_several_makes_what_it_would_alone_and_no_two_make_the_same(tmp_path):
+    several = {key: value for key, value in ANALYTIC.items() if key != "generator"}
+    several |= {"generators": dict.fromkeys(("one", "two", "three"), "gaussian"), "generations": 1}
+    alone, _ = gone_through(tmp_path, ANALYTIC, "replace")
+    made, _ = gone_through(tmp_path, several, "replace")
+    assert len({one.made.digest for one in made}) == len(made) == 6
+    assert [one.made.digest for one in made if one.member.name == "one"] == [one.made.digest for one in alone[:2]]
+
+
+@pytest.mark.parametrize("base", [None, {"context": 8}])
+def test_metrics_are_shown_the_base_model_or_where_there_is_none_generation_0s(tmp_path, monkeypatch, base):
+    measure, shown = Lab.measure, []
+    monkeypatch.setattr(Lab, "measure", lambda lab, metric, member, found: [shown.append(found), measure(lab, metric, member, found)][1])
+    written = {**TEXT, "generator": TINY["ngram"], "base": base, "policies": ["replace"], "metrics": ["distinct"], "generations": 2}
+    generations, _ = gone_through(tmp_path, written, "replace")
+    models = {one.model.digest for one in generations}
+    assert len(models) == 3
+    [under] = {found["base"].digest for found in shown}
+    assert (under == generations[0].model.digest) if base is None else (under not in models)
+    assert {found["first"].digest for found in shown} == {generations[0].model.digest}
+    assert {found["model"].digest for found in shown} == models
+
+
+def test_what_was_collected_is_counted_where_more_is_done_than_to_keep_all_that_was_made(tmp_path):
+    arms = {"plain": "replace", "scraped": {"use": "replace", "contamination": 0.5}, "curated": {"use": "replace", "curation": "dedup"}}
+    written = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "worlds": 3}, "policies": arms}
+    for arm, counted in {"plain": [], "scraped": [0, 1, 2], "curated": [0, 1, 2]}.items():
+        generations, _ = gone_through(tmp_path, written, arm)
+        assert [one.number for one in generations for row in one.rows if row["metric"] == "candidates"] == counted, arm
 
 
 def test_a_model_makes_what_the_next_generation_takes_and_the_last_one_what_is_measured(tmp_path):
