@@ -13,7 +13,7 @@ import pytest
 from autophagy import Store, UserError, experiment, run
 from autophagy.common.store import Gone
 from autophagy.common.store import store as store_module
-from autophagy.common.store.artifact import canonical, drop, key_of
+from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest
 from tiny import ANALYTIC
 
 
@@ -116,7 +116,7 @@ def damage(kind, folder):
             "newer format": {"format": 99, "files": None}, "edited recipe": {"recipe": {"x": 2}}, "files are a list": {"files": []},
             "a file without a digest": {"files": {"a.txt": {"bytes": 3}}}, "dropped in part": {"files": {"a.txt": {"dropped": "yes"}}},
             "no seconds": {"provenance": {}}, "the files of another": {"files": {"../../../outside": {"sha256": "", "bytes": 1}}},
-            "no number": {"recipe": {"x": float("nan")}},
+            "no number": {"recipe": {"x": float("nan")}}, "a lower key": {"key": "0" * 64}, "a higher key": {"key": "f" * 64},
         }[kind]  # fmt: skip
         manifest.write_text(json.dumps(about))
 
@@ -136,7 +136,7 @@ def damage(kind, folder):
         ("files are a list", "manifest.json is not one: files: Input should be"),
         ("a file without a digest", r"files.a.txt.sha256: Field required"), ("dropped in part", "files.a.txt"),
         ("no seconds", "provenance.seconds: Field required"), ("the files of another", "../outside is missing"),
-        ("no number", "recipe.x is nan"),
+        ("no number", "recipe.x is nan"), ("a lower key", "recipe does not give its key"), ("a higher key", "recipe does not give its key"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("process", ["another", "the same"])
@@ -216,6 +216,14 @@ def test_a_link_planted_where_the_store_writes_is_refused_and_not_followed(tmp_p
     assert [path.name for path in outside.iterdir()] == ["file"]
     assert (outside / "file").read_text() == "of somebody else"
     assert not list((store.root / "drafts").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["a link", "the manifest is a link"])
+def test_whoever_reads_no_more_than_a_manifest_follows_no_link_either(tmp_path, kind):
+    made = Store(tmp_path).make({"x": 1}, writes("one"))
+    assert read_manifest(made.folder, key=made.key) == (made.manifest, "")
+    damage(kind, made.folder)
+    assert read_manifest(made.folder, key=made.key) == (None, "manifest.json is not a regular file")
 
 
 def test_a_build_that_leaves_a_link_is_refused(tmp_path):
