@@ -1,4 +1,4 @@
-"""A curation that looks for what it must not know."""
+"""Curations that no user would write: one looks for what it must not know, one does not choose."""
 
 from __future__ import annotations
 
@@ -20,3 +20,18 @@ class Spy:
     def __call__(self, candidates, evidence, *, rng):
         assert candidates.table.column_names == ["x"], candidates.table.column_names
         return Kept(np.arange(len(candidates)))
+
+
+@dataclass(frozen=True)
+class First:
+    """Keeps the first rows."""
+
+    keep: float
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    def share(self, *, contamination):
+        return self.keep
+
+    def __call__(self, candidates, evidence, *, rng):
+        return Kept(np.arange(round(self.keep * len(candidates))))

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from autophagy.common.plugins import Part
 from autophagy.common.policies import (
+    ANY,
     Accumulate,
     AccumulateSubsample,
+    Augment,
     Mix,
     Real,
     RealFresh,
@@ -125,3 +128,50 @@ def test_policies_are_pure(policy):
     two = policy(given_sources, size=10, rng=np.random.default_rng(5))
     assert one.digest == two.digest
     assert before == [pool.digest for pool in (given_sources.real, given_sources.reserve, *given_sources.history)]
+
+
+TAKEN = [
+    *EVERY, ReplaceGrowing(growth=2.0), ReplaceGrowing(2), RealGrowing(growth=1.5), RealGrowing(2), Window(1), Mix("1/t"),
+    Mix([0.5, 0.2], real="fresh"), Augment(), Augment(real="fresh", real_weight=2, made_weight=3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("policy", TAKEN, ids=repr)
+def test_a_policy_takes_what_it_says_from_pools_that_hold_no_row_more_than_it_says(policy):
+    size, generations = 10, 4
+    real = Pool.of(x=np.arange(size)).note(generation=REAL)
+    reserve = Pool.of(x=-1 - np.arange(reserve_rows(policy, size=size, generations=generations))).note(generation=REAL)
+    made = [Pool.of(x=np.arange(made_rows(policy, size=size, generation=g))).note(generation=g) for g in range(generations)]
+    unseen = set()
+    for generation in range(1, generations + 1):
+        pool = policy(Sources(real, reserve, made[:generation], generation), size=size, rng=np.random.default_rng(generation))
+        asked = {birth: rows for birth, rows in policy.asked(size=size, generation=generation).items() if rows}
+        assert ({ANY: len(pool)} if ANY in asked else births(pool)) == asked
+        unseen |= {x for x in pool.list("x") if x < 0}
+    assert unseen == set(reserve.list("x")), "all of the reserve is used, and no other unseen row"
+
+
+def test_growing_pools_follow_the_power_and_the_most_that_they_are_given():
+    for policy in (ReplaceGrowing, RealGrowing):
+        rows = lambda found: [found.rows(size=10, generation=generation) for generation in (1, 2, 3)]  # noqa: E731
+        assert rows(policy()) == [20, 30, 40]
+        assert rows(policy(growth=2.0)) == [40, 90, 160]
+        assert rows(policy(growth=0.5)) == [14, 17, 20]
+        assert rows(policy(growth=0.0)) == rows(policy(1)) == [10, 10, 10]
+        assert rows(policy(2, growth=2.0)) == [40, 40, 40]
+    assert made_rows(ReplaceGrowing(growth=2.0), size=10, generation=0) == 40, "what generation 1 trains on"
+
+
+@pytest.mark.parametrize("policy", [Accumulate(), Window(2), ReplaceGrowing(2), ReplaceGrowing(growth=2.0)], ids=repr)
+def test_the_controls_of_pools_that_grow_grow_as_they_do(policy):
+    for control in (Part.parse("policy", written).build() for written in policy.controls):
+        for generation in (1, 2, 3):
+            sizes = [sum(one.asked(size=10, generation=generation).values()) for one in (policy, control)]
+            assert sizes[0] == sizes[1], control
+
+
+def test_weights_say_how_often_every_row_is_there():
+    augmented = pick(Augment(real_weight=2, made_weight=3), 2).list("x")
+    assert {x: augmented.count(x) for x in augmented} == {**dict.fromkeys(range(10), 2), **dict.fromkeys(range(200, 210), 3)}
+    fresh = [[x for x in pick(Augment(real="fresh"), generation).list("x") if x < 0] for generation in (1, 2)]
+    assert fresh == [list(range(-1, -11, -1)), list(range(-11, -21, -1))]

@@ -8,11 +8,12 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 from autophagy import Store, UserError, experiment, run
 from autophagy.common.store import Gone
 from autophagy.common.store import store as store_module
-from autophagy.common.store.artifact import canonical, key_of
+from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest
 from tiny import ANALYTIC
 
 
@@ -115,7 +116,7 @@ def damage(kind, folder):
             "newer format": {"format": 99, "files": None}, "edited recipe": {"recipe": {"x": 2}}, "files are a list": {"files": []},
             "a file without a digest": {"files": {"a.txt": {"bytes": 3}}}, "dropped in part": {"files": {"a.txt": {"dropped": "yes"}}},
             "no seconds": {"provenance": {}}, "the files of another": {"files": {"../../../outside": {"sha256": "", "bytes": 1}}},
-            "no number": {"recipe": {"x": float("nan")}},
+            "no number": {"recipe": {"x": float("nan")}}, "a lower key": {"key": "0" * 64}, "a higher key": {"key": "f" * 64},
         }[kind]  # fmt: skip
         manifest.write_text(json.dumps(about))
 
@@ -135,7 +136,7 @@ def damage(kind, folder):
         ("files are a list", "manifest.json is not one: files: Input should be"),
         ("a file without a digest", r"files.a.txt.sha256: Field required"), ("dropped in part", "files.a.txt"),
         ("no seconds", "provenance.seconds: Field required"), ("the files of another", "../outside is missing"),
-        ("no number", "recipe.x is nan"),
+        ("no number", "recipe.x is nan"), ("a lower key", "recipe does not give its key"), ("a higher key", "recipe does not give its key"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("process", ["another", "the same"])
@@ -217,6 +218,14 @@ def test_a_link_planted_where_the_store_writes_is_refused_and_not_followed(tmp_p
     assert not list((store.root / "drafts").iterdir())
 
 
+@pytest.mark.parametrize("kind", ["a link", "the manifest is a link"])
+def test_whoever_reads_no_more_than_a_manifest_follows_no_link_either(tmp_path, kind):
+    made = Store(tmp_path).make({"x": 1}, writes("one"))
+    assert read_manifest(made.folder, key=made.key) == (made.manifest, "")
+    damage(kind, made.folder)
+    assert read_manifest(made.folder, key=made.key) == (None, "manifest.json is not a regular file")
+
+
 def test_a_build_that_leaves_a_link_is_refused(tmp_path):
     def links(folder, scratch):
         (folder / "weights").symlink_to(tmp_path)
@@ -236,10 +245,88 @@ def test_what_cannot_be_read_because_it_is_gone_says_so_and_what_cannot_be_read_
     made = store.make({"x": 1}, writes("one"))
     with pytest.raises(ZeroDivisionError), store.reading(made):
         _ = 1 / 0
-    with pytest.raises(Gone, match=f"artifact {made.key[:16]} was in the store and is gone"), store.reading(made):
+    with pytest.raises(Gone, match="is gone"), store.reading(made):
+        (made.folder / "a.txt").write_text("read while it changed, without an error")
+    made = store.make({"x": 2}, writes("two"))
+    with pytest.raises(Gone, match=f"artifact {made.key[:16]} was in the store and is gone") as gone, store.reading(made):
         freed_by_another(made.folder)
+    assert isinstance(gone.value.__cause__, FileNotFoundError)
     with pytest.raises(Gone), store.reading(made):
         raise AssertionError("nothing is read of what is not there")
+
+
+def test_what_is_taken_away_as_soon_as_it_is_built_is_gone(tmp_path):
+    heard = []
+
+    def used(key):
+        heard.append(key)
+        if len(heard) == 3:  # looked for, looked for with the lock, built
+            shutil.rmtree(tmp_path / "artifacts" / key[:2] / key)
+
+    with pytest.raises(Gone):
+        Store(tmp_path, used=used).make({"x": 1}, writes("one"))
+    assert heard == [key_of({"x": 1})] * 3
+
+
+def test_what_another_has_made_and_dropped_in_the_meantime_is_taken_as_it_is(tmp_path):
+    def with_weights(folder, scratch):
+        (folder / "model").mkdir()
+        (folder / "model" / "weights").write_text("old")
+
+    made, away, heard = Store(tmp_path).make({"x": 1}, with_weights), tmp_path / "away", []
+    drop(made.folder, made.manifest, "model", draft=tmp_path / "draft")
+    made.folder.rename(away)
+
+    def used(key):
+        heard.append(key)
+        if len(heard) == 2:
+            away.rename(made.folder)
+
+    assert Store(tmp_path, used=used).make({"x": 1}, refuses).dropped
+
+
+def test_a_build_that_fails_leaves_what_it_can_go_on_with_and_nothing_else(tmp_path):
+    def fails(folder, scratch):
+        (folder / "a.txt").write_text("half")
+        (scratch / "so far").write_text("half")
+        raise ZeroDivisionError
+
+    def goes_on(folder, scratch):
+        (folder / "a.txt").write_text((scratch / "so far").read_text() + " and half")
+
+    store = Store(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        store.make({"x": 1}, fails)
+    assert not list((tmp_path / "drafts").iterdir())
+    assert (store.make({"x": 1}, goes_on).folder / "a.txt").read_text() == "half and half"
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_what_a_build_took_is_kept_in_seconds_and_bytes(tmp_path):
+    rss = psutil.Process().memory_info().rss
+    kept = Store(tmp_path).make({"x": 1}, writes("one"), provenance={"by": "hand"}).manifest["provenance"]
+    assert kept.keys() == {"by", "seconds", "peak_bytes"}
+    assert 0.9 * rss < kept["peak_bytes"] < psutil.virtual_memory().total
+
+
+def test_every_byte_and_name_is_flushed_before_an_artifact_is_there_and_its_own_name_before_it_is_given_out(tmp_path, monkeypatch):
+    """What a power cut would leave behind cannot be seen; that the disk was asked, in which order, can."""
+    asked, rename, fsync = [], os.rename, os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: [asked.append(os.path.realpath(f"/proc/self/fd/{file}")), fsync(file)])
+    monkeypatch.setattr(os, "rename", lambda old, new: [asked.append(f"{old} -> {new}"), rename(old, new)])
+
+    def build(folder, scratch):
+        (folder / "model" / "deep").mkdir(parents=True)
+        for name in ("a.txt", "model/deep/b.txt"):
+            (folder / name).write_text(name)
+
+    made = Store(tmp_path).make({"x": 1}, build)
+    before, (named, *after) = asked[:-3], asked[-3:]
+    draft = named.partition(" -> ")[0]
+    assert named == f"{draft} -> {made.folder}"
+    assert after == [str(tmp_path / "artifacts" / made.key[:2]), str(tmp_path / "artifacts")]
+    names = ("", "/manifest.json", "/a.txt", "/model", "/model/deep", "/model/deep/b.txt")
+    assert set(before) == {f"{draft}{name}" for name in names}
 
 
 def test_a_gone_artifact_can_be_told_across_processes():
@@ -296,7 +383,7 @@ def test_a_crash_anywhere_while_sealing_changes_nothing(tmp_path, monkeypatch):
 
     crashes = 0
     while True:
-        limit, calls = limit + 11, 0  # steps of 11 meet every kind of call, since artifacts have 3 to 8 of them
+        limit, calls = limit + 13, 0  # steps of 13 meet every kind of call, since artifacts have 6 or 11 of them
         store = tmp_path / f"cut-{limit}"
         with monkeypatch.context() as patched:
             patched.setattr(store_module.os, "rename", cut(real_rename))

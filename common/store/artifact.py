@@ -95,7 +95,7 @@ def digest_of(manifest: Mapping[str, Any]) -> str:
 def canonical(value: Any, *, where: str = "recipe") -> bytes:
     """JSON with sorted keys and no spaces; ValueError for whatever has no unambiguous JSON form (objects, NaN, other keys)."""
     _refuse_unhashable(value, where)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
@@ -156,8 +156,8 @@ def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mappi
     _write_manifest(folder / MANIFEST, manifest)
     for name in names:
         flush(folder / name)
-    for parent in {(folder / name).parent for name in names} | {folder}:
-        flush(parent)
+    for parent, *_ in os.walk(folder):
+        flush(Path(parent))
     return manifest
 
 

@@ -99,7 +99,8 @@ class Store:
                     if found:
                         self._make_room(found, digest_of(manifest))
                     os.rename(draft, target)
-                    flush(target.parent)
+                    for parent in (target.parent, target.parent.parent):
+                        flush(parent)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
