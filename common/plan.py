@@ -6,6 +6,7 @@ taken as a sample of the rest: once a generation is there, the others are estima
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def plan(experiment: Experiment, store: Path, *, real: Real | None = None, first
     real = real or Real(experiment)
     rows = {name: len(pool) for name, pool in real.splits.items()}  # first of all: what is wrong with the data shows now
     nothing = Plan(_generations(experiment, {}), 0, rows, _row_bytes(real), None, None)
-    if not (store / "artifacts").is_dir():
+    if not os.path.lexists(store):
         return nothing
     there = _AsItIs(store)
     lab = Lab(experiment, there, real=real)

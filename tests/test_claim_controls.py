@@ -254,7 +254,7 @@ def test_without_the_hub_a_control_is_not_run_and_says_why_in_a_line(tmp_path, w
     result = CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
     assert result.exit_code == 0
     first = result.stdout.splitlines()[0]
-    assert first.startswith("P1   not run      data.path: data set 'Salesforce/wikitext' cannot be loaded: ")
+    assert first.startswith("P1   not run      control-gpt2, prepare: data.path: data set 'Salesforce/wikitext' cannot be loaded: ")
     assert "Traceback" not in result.output
     told = json.loads((tmp_path / "out" / "claims.json").read_text())["claims"][0]
     assert (told["verdict"], told["needs"]) == ("not run", "hub + GPU")
