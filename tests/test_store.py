@@ -285,6 +285,23 @@ def test_what_another_has_made_and_dropped_in_the_meantime_is_taken_as_it_is(tmp
     assert Store(tmp_path, used=used).make({"x": 1}, refuses).dropped
 
 
+@pytest.mark.parametrize("other", ["a.txt", "model.txt"])
+def test_only_the_part_that_is_dropped_may_be_missing(tmp_path, other):
+    def with_weights(folder, scratch):
+        (folder / "model").mkdir()
+        for name in ("a.txt", "model.txt", "model/weights"):
+            (folder / name).write_text(name)
+
+    made = Store(tmp_path).make({"x": 1}, with_weights)
+    drop(made.folder, made.manifest, "model", draft=tmp_path / "draft")
+    found = Store(tmp_path).find({"x": 1})
+    assert found.dropped and found.digest == made.digest and not (made.folder / "model").exists()
+    (made.folder / other).write_text("of other bytes")
+    assert Store(tmp_path).find({"x": 1}) is None
+    (made.folder / other).unlink()
+    assert Store(tmp_path).find({"x": 1}) is None
+
+
 def test_a_build_that_fails_leaves_what_it_can_go_on_with_and_nothing_else(tmp_path):
     def fails(folder, scratch):
         (folder / "a.txt").write_text("half")
