@@ -12,6 +12,7 @@ import psutil
 import pytest
 from autophagy import Store, UserError, experiment, run
 from autophagy.common.store import Gone
+from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import store as store_module
 from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest
 from tiny import ANALYTIC
@@ -224,6 +225,14 @@ def test_whoever_reads_no_more_than_a_manifest_follows_no_link_either(tmp_path, 
     assert read_manifest(made.folder, key=made.key) == (made.manifest, "")
     damage(kind, made.folder)
     assert read_manifest(made.folder, key=made.key) == (None, "manifest.json is not a regular file")
+
+
+def test_a_manifest_that_would_be_too_long_to_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifact_module, "MANIFEST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"a recipe and its list of files would take 1,\d{3} bytes; at most 1,000 can be kept"):
+        Store(tmp_path).make({"x": "x" * 1000}, writes("one"))
+    assert not list((tmp_path / "drafts").iterdir())
+    assert Store(tmp_path).make({"x": "x"}, writes("one")) == Store(tmp_path).find({"x": "x"})
 
 
 def test_a_build_that_leaves_a_link_is_refused(tmp_path):
