@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.plugins import Part
+from autophagy.common.plugins import Part, SettingError
 from autophagy.common.policies import (
     ANY,
     Accumulate,
@@ -168,6 +168,13 @@ def test_the_controls_of_pools_that_grow_grow_as_they_do(policy):
         for generation in (1, 2, 3):
             sizes = [sum(one.asked(size=10, generation=generation).values()) for one in (policy, control)]
             assert sizes[0] == sizes[1], control
+
+
+@pytest.mark.parametrize("use", ["replace-growing", "real-growing"])
+@pytest.mark.parametrize(("setting", "value"), [("growth", -0.1), ("growth", 10.1), ("generations", 0)])
+def test_pools_that_would_shrink_or_burst_are_refused(use, setting, value):
+    with pytest.raises(SettingError, match=f"{setting}: Input should be (greater|less) than or equal to"):
+        Part.parse("policy", {"use": use, setting: value})
 
 
 def test_weights_say_how_often_every_row_is_there():

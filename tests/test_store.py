@@ -12,6 +12,7 @@ import psutil
 import pytest
 from autophagy import Store, UserError, experiment, run
 from autophagy.common.store import Gone
+from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import store as store_module
 from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest
 from tiny import ANALYTIC
@@ -226,6 +227,14 @@ def test_whoever_reads_no_more_than_a_manifest_follows_no_link_either(tmp_path, 
     assert read_manifest(made.folder, key=made.key) == (None, "manifest.json is not a regular file")
 
 
+def test_a_manifest_that_would_be_too_long_to_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifact_module, "MANIFEST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"a recipe and its list of files would take 1,\d{3} bytes; at most 1,000 can be kept"):
+        Store(tmp_path).make({"x": "x" * 1000}, writes("one"))
+    assert not list((tmp_path / "drafts").iterdir())
+    assert Store(tmp_path).make({"x": "x"}, writes("one")) == Store(tmp_path).find({"x": "x"})
+
+
 def test_a_build_that_leaves_a_link_is_refused(tmp_path):
     def links(folder, scratch):
         (folder / "weights").symlink_to(tmp_path)
@@ -283,6 +292,23 @@ def test_what_another_has_made_and_dropped_in_the_meantime_is_taken_as_it_is(tmp
             away.rename(made.folder)
 
     assert Store(tmp_path, used=used).make({"x": 1}, refuses).dropped
+
+
+@pytest.mark.parametrize("other", ["a.txt", "model.txt"])
+def test_only_the_part_that_is_dropped_may_be_missing(tmp_path, other):
+    def with_weights(folder, scratch):
+        (folder / "model").mkdir()
+        for name in ("a.txt", "model.txt", "model/weights"):
+            (folder / name).write_text(name)
+
+    made = Store(tmp_path).make({"x": 1}, with_weights)
+    drop(made.folder, made.manifest, "model", draft=tmp_path / "draft")
+    found = Store(tmp_path).find({"x": 1})
+    assert found.dropped and found.digest == made.digest and not (made.folder / "model").exists()
+    (made.folder / other).write_text("of other bytes")
+    assert Store(tmp_path).find({"x": 1}) is None
+    (made.folder / other).unlink()
+    assert Store(tmp_path).find({"x": 1}) is None
 
 
 def test_a_build_that_fails_leaves_what_it_can_go_on_with_and_nothing_else(tmp_path):
