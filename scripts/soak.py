@@ -136,6 +136,11 @@ def instead_of(path: Path, data: bytes) -> None:
 # ---- processes ----------------------------------------------------------------------------------------------------
 
 
+def hears_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so do its children unless they are told otherwise."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Running:
     """A command at work, and when it is to be killed."""
@@ -171,7 +176,7 @@ class Soak:
         workers = self.rng.choice((1, 1, 2))
         command = self.command("run", config, "--store", store, "--out", out, "--workers", workers, "--checkpoint-seconds", 0)
         with said.open("w") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+            process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, preexec_fn=hears_ctrl_c)
         return Running(name, process, time.monotonic() + self.rng.expovariate(1 / 12) + 1, said)
 
     def finish_all(self, *, store: Path, out: Path) -> str:

@@ -84,7 +84,8 @@ def test_ctrl_c_ends_the_run_says_what_is_kept_and_exits_130(workers, write_conf
     config = write_config({**TEXT, "generations": 60})
     where = ["--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", workers]
     command = [sys.executable, "-m", "autophagy", "run", str(config), *map(str, where)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  what a shell starts in the background ignores it
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heard)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "store").glob("artifacts/*/*")) and time.monotonic() < deadline:
         time.sleep(0.1)
