@@ -1,5 +1,18 @@
-"""`python -m autophagy`."""
+"""`python -m autophagy`, and the command `autophagy`."""
 
-from .common.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line; a Ctrl-C while it is still being loaded ends it as quietly as one later on."""
+    try:
+        from .common.cli import app
+
+        app()
+    except KeyboardInterrupt:
+        print("interrupted before anything was done", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

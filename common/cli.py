@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -298,12 +297,3 @@ def _run(experiments: list[Experiment], *, store: Path, out: Path, workers: int 
 
 for upkeep in (verify, gc):
     app.command()(told()(upkeep))
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

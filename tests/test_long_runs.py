@@ -22,9 +22,8 @@ CHAINS = {
     "vae": {**VISION, **LONG, "generator": {**TINY["vae"], "hidden": 512}, "metrics": ["frechet", "pixel-variance"]},
 }
 """Pools or models of 300,000 bytes and more, so that one that is kept would show."""
-MOST_BYTES = {"analytic": 100_000, "n-gram": 250_000, "vae": 100_000}
-"""Memory more with every generation: its rows, and what is known of its artifacts, take about 30,000; the tokenizers library gives
-about 100,000 less back than it took for a new tokenizer."""
+MOST_BYTES = {"analytic": 100_000, "n-gram": 100_000, "vae": 100_000}
+"""Memory more with every generation: its rows, and what is known of its artifacts, take about 30,000."""
 WATCHED = r"""
 import ctypes, json, re, sys, time
 from pathlib import Path

@@ -21,7 +21,7 @@ from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
-from .tokens import END, train_bpe
+from .tokens import END, train_bpe, without_memory
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
 
@@ -115,6 +115,7 @@ class CausalLM:
         if self._tokenizer is None:
             bpe = train_bpe(texts, self.vocabulary or 2048)
             self._tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END, pad_token=END)
+            without_memory(self._tokenizer.backend_tokenizer)
         if self._model is not None and fresh:
             self._model = AutoModelForCausalLM.from_config(self._model.config)
         if self._model is None:
@@ -273,6 +274,8 @@ class CausalLM:
 
     def _read(self, folder: Path) -> None:
         self._tokenizer = tokenizer_of(folder)
+        if self._tokenizer.is_fast:
+            without_memory(self._tokenizer.backend_tokenizer)
         self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
         if self._tokenizer.eos_token_id is None:
             raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
