@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -268,7 +269,7 @@ def _executor(workers: int, watch: Watch) -> Iterator[Executor]:
     events = context.Queue()
     listener = threading.Thread(target=_listen, args=(events, watch), daemon=True)
     listener.start()
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
+    executor = _Workers(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
     try:
         yield executor
         executor.shutdown()
@@ -281,6 +282,17 @@ def _executor(workers: int, watch: Watch) -> Iterator[Executor]:
     finally:
         events.put(None)
         listener.join(timeout=5)
+
+
+class _Workers(ProcessPoolExecutor):
+    """Worker processes that do not hear Ctrl-C, not even while they are being loaded: the parent decides."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started now begins with it blocked
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class _Here(Executor):
@@ -303,9 +315,6 @@ def _listen(events: Any, watch: Watch) -> None:
 def _start_worker(events: Any, parent: int) -> None:
     """Set up a worker process: its voice, one thread, and an end when its parent has ended, however that came about."""
     global _tell
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _tell = events.put
 
