@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def under_key(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def lock_of(store: Path, key: str) -> Path:
     return store / "locks" / f"{key}.lock"
+
+
+def place_of(store: Path, key: str) -> Path:
+    """Where the artifact of a key stands, or would."""
+    return store / "artifacts" / key[:2] / key
+
+
+def draft_of(store: Path, key: str) -> Path:
+    """A new name for what is on its way to that place, or away from it."""
+    return store / "drafts" / f"{key}-{uuid.uuid4().hex[:8]}"
 
 
 def held(store: Path, key: str) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import UserError
 from .artifact import MODEL, drop, read_manifest
-from .contents import drafts, held, key_of_place, lock_of, places, refuse_no_store, size, under_key
+from .contents import draft_of, drafts, held, key_of_place, lock_of, place_of, places, refuse_no_store, size, under_key
 from .kept import Kept, kept_runs
 from .ledger import Ledger, ledgers
 
@@ -176,7 +175,7 @@ def _free_locked(key: str, items: Sequence[Item], planned: Plan, noted: _Noted) 
             for item in items:
                 may = item.kind == DRAFT or not wanted
                 done.append((item, may and _free(item, planned.store)))
-            if not os.path.lexists(planned.store / "artifacts" / key[:2] / key):
+            if not os.path.lexists(place_of(planned.store, key)):
                 path.unlink()
     except Timeout:
         return [(item, False) for item in items]
@@ -188,7 +187,7 @@ def _free(item: Item, store: Path) -> bool:
         return True  # goes with everything else under its key
     if not os.path.lexists(item.path):
         return False  # another process was faster
-    aside = store / "drafts" / f"{item.key}-{uuid.uuid4().hex[:8]}"
+    aside = draft_of(store, item.key)
     if item.kind == WEIGHTS:
         manifest, _ = read_manifest(item.path.parent, key=item.key)
         if manifest is None:

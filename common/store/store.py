@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from ..errors import UserError
 from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
+from .contents import draft_of, lock_of, place_of
 
 
 class Gone(Exception):
@@ -84,7 +85,7 @@ class Store:
             found = self._read(key, set_aside=True)
             if found and not (found.dropped and key in whole):
                 return found
-            target, draft, scratch = self._folder(key), self._draft(key), self.root / "scratch" / key
+            target, draft, scratch = place_of(self.root, key), draft_of(self.root, key), self.root / "scratch" / key
             with self._writing(draft):
                 self._refuse_link(scratch)
                 draft.mkdir()
@@ -127,15 +128,9 @@ class Store:
         if not artifact.unchanged:
             raise Gone(artifact.key)
 
-    def _folder(self, key: str) -> Path:
-        return self.root / "artifacts" / key[:2] / key
-
-    def _draft(self, key: str) -> Path:
-        return self.root / "drafts" / f"{key}-{uuid.uuid4().hex[:8]}"
-
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:
-        path = self.root / "locks" / f"{key}.lock"
+        path = lock_of(self.root, key)
         lock = FileLock(path)
         with self._writing(path):
             lock.acquire()
@@ -162,7 +157,7 @@ class Store:
         """
         if key in self._seen and self._seen[key].unchanged:
             return self._seen[key]
-        folder = self._folder(key)
+        folder = place_of(self.root, key)
         self._used(key)
         self._refuse_link(folder.parent)
         if not os.path.lexists(folder):
@@ -190,7 +185,7 @@ class Store:
     def _make_room(self, old: Artifact, digest: str) -> None:
         """Move an artifact of which files were dropped out of the way of the one that has just been made in its place."""
         if old.digest == digest:
-            aside = self._draft(old.key)
+            aside = draft_of(self.root, old.key)
             os.rename(old.folder, aside)
             shutil.rmtree(aside, ignore_errors=True)
             return
