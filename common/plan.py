@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,11 @@ def plan(experiment: Experiment, store: Path, *, real: Real | None = None, first
     except (_Missing, Gone):  # gone: another process is freeing it
         return nothing
     shared, models, done = set(there.found), set[str](), {}
-    seeds, arms = list(experiment.seeds), list(experiment.arms)
-    for seed, policy in ((seed, policy) for seed in (seeds[:1] if first_only else seeds) for policy in (arms[:1] if first_only else arms)):
-        done[seed, policy] = _walk(lab, policy, seed, models, most=1 if first_only else experiment.generations + 1)
+    chains, most = list(product(experiment.seeds, experiment.arms)), experiment.generations + 1
+    if first_only:
+        chains, most = chains[:1], 1
+    for seed, policy in chains:
+        done[seed, policy] = _walk(lab, policy, seed, models, most=most)
     left = _generations(experiment, done)
     if not models:
         return nothing
