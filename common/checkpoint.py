@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoConfig
 
 from .data import path_of
 from .errors import UserError, nearest
@@ -60,15 +60,6 @@ def _digest(path: Path, modified_ns: int, size: int) -> str:
     """sha256 of a file, computed again only if it has been written since."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def tokenizer_of(folder: Path) -> Any:
-    """The tokenizer of a checkpoint; UserError if it has none. For some architectures transformers then makes one that knows no word."""
-    with reading(folder):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise UserError(f"pretrained: {folder} has no tokenizer, or one without words")
-    return tokenizer
 
 
 def feature_model(folder: Path) -> tuple[Any, list[str]]:

@@ -128,10 +128,11 @@ class Encoder:
         self._load()
 
     def _load(self) -> None:
-        from ..common.checkpoint import checkpoint, feature_model, tokenizer_of
+        from ..common.checkpoint import checkpoint, feature_model
+        from .tokens import pretrained_tokenizer
 
         folder = checkpoint(self.pretrained, self.revision)
-        self._tokenizer = tokenizer_of(folder)
+        self._tokenizer = pretrained_tokenizer(folder)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
         self._model, _ = feature_model(folder)  # an encoder's unused pooler may be missing

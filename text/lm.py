@@ -14,14 +14,14 @@ from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.checkpoint import check_architecture, checkpoint, digests, reading, tokenizer_of
+from ..common.checkpoint import check_architecture, checkpoint, digests, reading
 from ..common.errors import UserError
 from ..common.generator import Fitted
 from ..common.pool import Pool
 from ..common.seeds import derive, stream
 from ..common.train import Training, device, seeded, train
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
-from .tokens import END, train_bpe, without_memory
+from .tokens import END, pretrained_tokenizer, train_bpe, without_memory
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
 
@@ -273,9 +273,7 @@ class CausalLM:
         self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        self._tokenizer = tokenizer_of(folder)
-        if self._tokenizer.is_fast:
-            without_memory(self._tokenizer.backend_tokenizer)
+        self._tokenizer = pretrained_tokenizer(folder)
         self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
         if self._tokenizer.eos_token_id is None:
             raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")

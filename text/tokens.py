@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from tokenizers import ByteLevelBPETokenizer, Tokenizer
+
+from ..common.errors import UserError
 
 END = "<|endoftext|>"
 
@@ -24,4 +28,19 @@ def without_memory(tokenizer: Tokenizer) -> Tokenizer:
     """
     if hasattr(tokenizer.model, "_resize_cache"):  # those that remember
         tokenizer.model._resize_cache(0)
+    return tokenizer
+
+
+def pretrained_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a checkpoint; UserError if it has none. For some architectures transformers then makes one that knows no word."""
+    from transformers import AutoTokenizer
+
+    from ..common.checkpoint import reading
+
+    with reading(folder):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UserError(f"pretrained: {folder} has no tokenizer, or one without words")
+    if tokenizer.is_fast:
+        without_memory(tokenizer.backend_tokenizer)
     return tokenizer
