@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from .sweep import Event
+from .workers import Event
 
 PLAIN_SECONDS = 5
 """Off a terminal, generations finished within so many seconds of the last line share the next one."""

@@ -19,7 +19,7 @@ from .claims import CONFIGS, COSTS, Claim, Finding, contradictions
 from .config import Experiment, load_config
 from .errors import UserError
 from .run import chains, replace_file, run
-from .sweep import Watch
+from .workers import Watch
 
 FORMAT = 1
 

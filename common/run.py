@@ -15,7 +15,8 @@ from .config import Experiment, load_config
 from .errors import UserError
 from .pool import Pool
 from .store.ledger import Ledger
-from .sweep import Outcome, Watch, run_all
+from .sweep import Outcome, run_all
+from .workers import Watch
 
 if TYPE_CHECKING:
     import pandas

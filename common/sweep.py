@@ -8,15 +8,9 @@ with one thread: that is faster for small models than one worker with many, and 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from .chain import chain
 from .config import Experiment
@@ -36,23 +29,11 @@ from .resources import lacking
 from .seeds import derive
 from .store import Gone, Store
 from .store.ledger import Ledger
+from .workers import Event, Watch, executor, one_thread, tell
 
 SHOWN_ROWS = 12
 """Samples of each generation for the report: drawn beside the chain, from the same noise (and prompts) every time, so that one sees
 one sample change. Nothing is trained on or measured of them."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something to tell whoever watches: what a task is doing, or (`done`) that a generation is finished."""
-
-    experiment: str
-    task: str
-    what: str
-    done: bool = False
-
-
-Watch = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -96,11 +77,11 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
     outcomes: dict[tuple[str, str, int], Outcome] = {}
     ready = deque(Task(experiment, store) for experiment in experiments)
     running: dict[Future[Outcome], Task] = {}
-    with _executor(workers, watch) as executor:
+    with executor(workers, watch) as processes:
         while ready or running:
             while ready and len(running) < workers:
                 task = ready.popleft()
-                running[executor.submit(_perform, task)] = task
+                running[processes.submit(_perform, task)] = task
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 task = running.pop(future)
@@ -159,7 +140,6 @@ def _refuse_unequal_steps(experiment: Experiment, steps: Sequence[Mapping[str, A
 # ---- in the worker ------------------------------------------------------------------------------------------------
 
 _labs: dict[tuple[str, Path], Lab] = {}
-_tell: Watch = lambda event: None  # noqa: E731
 
 
 def _perform(task: Task) -> Outcome:
@@ -186,7 +166,7 @@ def _perform(task: Task) -> Outcome:
 
 
 def _prepare(lab: Lab, task: Task) -> Outcome:
-    lab.say = lambda what: _tell(Event(task.experiment.name, str(task), what))
+    lab.say = lambda what: tell(Event(task.experiment.name, str(task), what))
     with _naming(lambda: f"{task.experiment.name}, {task}"):
         lab.prepare()
     return Outcome()
@@ -198,7 +178,7 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
     told: generations of which those who watch have heard that they are done; it grows.
     """
     wanted, outcome, number = task.experiment, Outcome(), 0
-    lab.say = lambda what: _tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
+    lab.say = lambda what: tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
     policy = task.policy or next(iter(wanted.arms))
     last = list(wanted.members)[-1]
     real = lab.real.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
@@ -219,7 +199,7 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
                 outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
             if done:
                 if number not in told:
-                    _tell(Event(wanted.name, str(task), f"generation {number}", done=True))
+                    tell(Event(wanted.name, str(task), f"generation {number}", done=True))
                 told.add(number)
                 number += 1
     if task.seed == wanted.seeds[0] and policy == next(iter(wanted.arms)):
@@ -241,86 +221,3 @@ def _naming(where: Callable[[], str]) -> Iterator[None]:
             raise UserError(f"{where()}: {lack}") from error
         error.add_note(f"This happened in {where()}.")
         raise
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one thread inside, so that the order of sums, and with it every bit, is the same on any machine load."""
-    with threadpool_limits(1):
-        torch = sys.modules.get("torch")
-        before = torch.get_num_threads() if torch else None
-        if torch:
-            torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            if torch:
-                torch.set_num_threads(before)
-
-
-@contextmanager
-def _executor(workers: int, watch: Watch) -> Iterator[Executor]:
-    global _tell
-    if workers == 1:
-        _tell = watch
-        yield _Here()
-        return
-    context = multiprocessing.get_context("spawn")
-    events = context.Queue()
-    listener = threading.Thread(target=_listen, args=(events, watch), daemon=True)
-    listener.start()
-    executor = _Workers(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
-    try:
-        yield executor
-        executor.shutdown()
-    except BaseException:
-        for process in list((executor._processes or {}).values()):
-            process.terminate()
-        executor.shutdown(wait=False, cancel_futures=True)
-        events.cancel_join_thread()  # a worker may have died while it held the queue
-        raise
-    finally:
-        events.put(None)
-        listener.join(timeout=5)
-
-
-class _Workers(ProcessPoolExecutor):
-    """Worker processes that do not hear Ctrl-C, not even while they are being loaded: the parent decides."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started now begins with it blocked
-        try:
-            return super().submit(fn, *args, **kwargs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-class _Here(Executor):
-    """Runs tasks in this process, one after the other."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def _listen(events: Any, watch: Watch) -> None:
-    while (event := events.get()) is not None:
-        watch(event)
-
-
-def _start_worker(events: Any, parent: int) -> None:
-    """Set up a worker process: its voice, one thread, and an end when its parent has ended, however that came about."""
-    global _tell
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _tell = events.put
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
