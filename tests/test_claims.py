@@ -481,7 +481,7 @@ def test_a_killed_reproduction_goes_on_and_ends_with_the_same_verdicts(tmp_path)
 
     def command(name, workers):
         where = ["--store", tmp_path / name / "store", "-o", tmp_path / name / "out", "--workers", workers]
-        return [sys.executable, "-m", "autophagy.common.cli", "reproduce", "C10", "C12", "S1", *map(str, where)]
+        return [sys.executable, "-m", "autophagy", "reproduce", "C10", "C12", "S1", *map(str, where)]
 
     subprocess.run(command("whole", 1), check=True, capture_output=True)
     rng = random.Random(0)
