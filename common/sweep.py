@@ -75,13 +75,15 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
     Store(store)
     _labs.clear()  # data files may have changed since
     outcomes: dict[tuple[str, str, int], Outcome] = {}
-    ready = deque(Task(experiment, store) for experiment in experiments)
+    prepare = deque(Task(experiment, store) for experiment in experiments)  # what is wrong with any data is said at once
+    then: Mapping[str, deque[Task]] = {experiment.name: deque() for experiment in experiments}
     running: dict[Future[Outcome], Task] = {}
     with executor(workers, watch) as processes:
-        while ready or running:
-            while ready and len(running) < workers:
-                task = ready.popleft()
+        while (ready := [tasks for tasks in (prepare, *then.values()) if tasks]) or running:
+            if ready and len(running) < workers:
+                task = ready[0].popleft()  # one experiment after the other: workers keep the data of few
                 running[processes.submit(_perform, task)] = task
+                continue
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 task = running.pop(future)
@@ -97,7 +99,7 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
                     outcomes[task.experiment.name, task.policy, task.seed] = outcome
                     mine = [one for key, one in outcomes.items() if key[0] == task.experiment.name]
                     _refuse_unequal_steps(task.experiment, [row for one in mine for row in one.steps])
-                ready.extend(_following(task))
+                then[task.experiment.name].extend(_following(task))
     return {experiment.name: _joined(experiment, outcomes) for experiment in experiments}
 
 
@@ -139,13 +141,22 @@ def _refuse_unequal_steps(experiment: Experiment, steps: Sequence[Mapping[str, A
 
 # ---- in the worker ------------------------------------------------------------------------------------------------
 
+LABS = 4
+"""Experiments whose data and feature models a worker keeps in memory, those it worked on last."""
 _labs: dict[tuple[str, Path], Lab] = {}
+
+
+def _lab(wanted: Experiment, store: Store) -> Lab:
+    key = wanted.yaml(), store.root
+    _labs[key] = _labs.pop(key, None) or Lab(wanted, store)
+    if len(_labs) > LABS:
+        del _labs[next(iter(_labs))]
+    return _labs[key]
 
 
 def _perform(task: Task) -> Outcome:
     wanted = task.experiment
-    store = Store(task.store, used=Ledger.of(wanted, store=task.store).note)
-    lab = _labs.setdefault((wanted.yaml(), task.store), Lab(wanted, store))
+    lab = _lab(wanted, Store(task.store, used=Ledger.of(wanted, store=task.store).note))
     curations = [arm.curation for arm in wanted.arms.values()]
     for part in (*(member.part for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
         if part is not None:

@@ -30,7 +30,7 @@ from pathlib import Path
 import psutil
 from autophagy import experiment
 from autophagy.common.sweep import run_all
-process, seen, written = psutil.Process(), [], json.loads(sys.argv[1])
+process, seen, order, written = psutil.Process(), [], [], json.loads(sys.argv[1])
 
 def held():  # what is mapped from files, or kept by the allocator for later, is no need
     ctypes.CDLL(None).malloc_trim(0)
@@ -39,18 +39,24 @@ def held():  # what is mapped from files, or kept by the allocator for later, is
 def watch(event):
     if event.done:
         seen.append((held(), process.num_fds(), time.perf_counter()))
+        order.append(event.experiment)
 
-run_all([experiment(written)], store=Path(sys.argv[2]), workers=1, watch=watch)
-print(json.dumps(seen))
+run_all([experiment(one) for one in written], store=Path(sys.argv[2]), workers=1, watch=watch)
+print(json.dumps([seen, order]))
 """
+
+
+def watched(experiments, store):
+    """Memory in bytes, open files and the time in seconds at the end of each generation, float64 [generations]; and whose it was."""
+    command = [sys.executable, "-c", WATCHED, json.dumps(experiments), str(store)]
+    seen, order = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return *np.array(seen, dtype=float).T, order
 
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_long_chain_needs_no_more_at_its_end_than_at_its_start(name, tmp_path):
     """Time is printed, not judged; a loop over all that was before would show in the memory and files it needs."""
-    command = [sys.executable, "-c", WATCHED, json.dumps(CHAINS[name]), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    memory, files, clock = np.array(json.loads(done.stdout), dtype=float).T
+    memory, files, clock, _ = watched([CHAINS[name]], tmp_path)
     assert len(memory) == GENERATIONS + 1
     seconds, fifth = np.diff(clock), GENERATIONS // 5
     early, late = slice(fifth, 2 * fifth), slice(-fifth, None)
@@ -62,3 +68,14 @@ def test_a_long_chain_needs_no_more_at_its_end_than_at_its_start(name, tmp_path)
     assert files[late].max() <= files[early].max() + 2  # a lock more or less, at the moment of looking
     per_generation = (memory[late].mean() - memory[early].mean()) / (GENERATIONS * 0.6)
     assert per_generation < MOST_BYTES[name], f"{per_generation:,.0f} bytes of memory more with every generation"
+
+
+def test_a_worker_keeps_the_data_of_few_experiments_and_ends_one_before_the_next(tmp_path):
+    """Each has 16 MB of real data and more; kept for all, the ten further experiments would add 160 MB."""
+    worlds = {"use": "gaussian", "rows": 20, "worlds": 50_000}
+    one = {**ANALYTIC, "seeds": [0, 1], "policies": ["replace"], "data": worlds}
+    several = [{**one, "name": f"number-{number}", "generations": 1 + number} for number in range(16)]
+    (few, *_), (many, _, _, order) = watched(several[:6], tmp_path / "few"), watched(several, tmp_path / "many")
+    names = [written["name"] for written in several]
+    assert list(dict.fromkeys(order)) == names and order == sorted(order, key=names.index)
+    assert many[-1] - few[-1] < 80e6, f"{few[-1] / 1e6:.0f} MB after six experiments, {many[-1] / 1e6:.0f} after sixteen"
