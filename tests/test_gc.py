@@ -17,6 +17,7 @@ from autophagy.common.store import store as store_module
 from autophagy.common.store.ledger import Ledger, ledgers
 from autophagy.common.store.verify import check, to_check
 from filelock import FileLock
+from power import power_cut
 from tiny import ANALYTIC, VISION
 from typer.testing import CliRunner
 
@@ -318,49 +319,31 @@ def test_what_was_set_aside_is_freed_only_if_asked(tmp_path):
     assert not list((store / "set-aside").iterdir())
 
 
-class PowerCut(BaseException):
-    """Nothing in the code may catch it."""
-
-
-def test_a_crash_anywhere_while_freeing_leaves_whole_artifacts_and_the_next_gc_goes_on(tmp_path, monkeypatch):
+def test_a_crash_anywhere_while_freeing_leaves_whole_artifacts_and_the_next_gc_goes_on(tmp_path):
     original = tmp_path / "original"
     rows = done(wanted("a"), original)
     done(wanted("b", seeds=[1], policies=["replace"]), original)
-    folders = ["a"]
-    calls = crashes = limit = 0
-    finished = False
-
-    def cut(real):
-        def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == limit:
-                raise PowerCut
-            return real(*args, **kwargs)
-
-        return call
-
-    while not finished:
-        limit, calls, place = limit + 7, 0, tmp_path / f"cut-{limit}"
+    calls = [(os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (Path, "unlink"), (Path, "write_bytes")]
+    limit, cut = 0, True
+    while cut:
+        limit += 7
+        place = tmp_path / f"cut-{limit}"
         shutil.copytree(original, place)
-        runs = [place / "runs" / name for name in folders]
-        with monkeypatch.context() as patched:
-            for module, name in ((os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (Path, "unlink"), (Path, "write_bytes")):
-                patched.setattr(module, name, cut(getattr(module, name)))
-            try:
-                list(free.free(free.plan(place / "store", runs, weights=True)))
-                finished = True
-            except PowerCut:
-                crashes += 1
+        runs = [place / "runs" / "a"]
+
+        def freeing(place=place, runs=runs):
+            return list(free.free(free.plan(place / "store", runs, weights=True)))
+
+        cut = power_cut(freeing, at=limit, calls=calls)
         assert faults(place / "store") == []
-        list(free.free(free.plan(place / "store", runs, weights=True)))
+        freeing()
         assert artifacts(place / "store") == needed(place / "runs" / "a")
         assert not list((place / "store" / "drafts").iterdir())
         before = kept_files(place / "store")
         assert run(wanted("a"), store=place / "store").equals(rows)
         assert kept_files(place / "store") == before
         shutil.rmtree(place)
-    assert crashes > 15
+    assert limit > 15 * 7
 
 
 # ---- weights ----------------------------------------------------------------------------------------------------------
@@ -453,26 +436,14 @@ def test_a_crash_while_weights_are_made_again_loses_no_more_than_one_fit(tmp_pat
     more = wanted("a", policies=["replace", "accumulate"], metrics=["held-out-score"])
     done(one, original)
     gc(original / "store", original / "runs", "--weights", "--yes")
-    rows, real, calls, limit, finished = run(more, store=tmp_path / "fresh"), os.rename, 0, 0, False
-
-    def cut(*args):
-        nonlocal calls
-        calls += 1
-        if calls == limit:
-            raise PowerCut
-        return real(*args)
-
-    while not finished:
-        limit, calls, store = limit + 1, 0, tmp_path / f"cut-{limit}"
+    rows, limit, cut = run(more, store=tmp_path / "fresh"), 0, True
+    while cut:
+        limit += 1
+        store = tmp_path / f"cut-{limit}"
         shutil.copytree(original / "store", store)
         with monkeypatch.context() as patched:
-            patched.setattr(os, "rename", cut)
             patched.setattr(store_module.shutil, "rmtree", lambda *args, **kwargs: None)  # the dead clean up nothing
-            try:
-                run(more, store=store)
-                finished = True
-            except PowerCut:
-                pass
+            cut = power_cut(lambda store=store: run(more, store=store), at=limit, calls=[(os, "rename")])
         assert faults(store) == []
         assert len(needed(original / "runs" / "a") - artifacts(store)) <= 1
         assert run(more, store=store).equals(rows)

@@ -15,6 +15,7 @@ from autophagy.common.store import Gone
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import store as store_module
 from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest
+from power import power_cut
 from tiny import ANALYTIC
 
 
@@ -386,42 +387,19 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path):
         Store(tmp_path / "file" / "store")
 
 
-class PowerCut(BaseException):
-    """Nothing in the code may catch it."""
-
-
 def test_a_crash_anywhere_while_sealing_changes_nothing(tmp_path, monkeypatch):
     """Cut the power before the k-th call that seals anything, for many k, then run again: the same rows."""
     wanted = experiment(ANALYTIC)
     whole = run(wanted, store=tmp_path / "whole", workers=1)
-    real_rename, real_fsync, real_write = os.rename, os.fsync, store_module.seal
-    calls, limit = 0, 0
-
-    def cut(real):
-        def call(*args, **kwargs):
-            nonlocal calls
-            calls += 1
-            if calls == limit:
-                raise PowerCut
-            return real(*args, **kwargs)
-
-        return call
-
-    crashes = 0
-    while True:
-        limit, calls = limit + 13, 0  # steps of 13 meet every kind of call, since artifacts have 6 or 11 of them
+    calls = [(store_module.os, "rename"), (store_module.os, "fsync"), (store_module, "seal")]
+    limit, cut = 0, True
+    while cut:
+        limit += 13  # steps of 13 meet every kind of call, since artifacts have 6 or 11 of them
         store = tmp_path / f"cut-{limit}"
         with monkeypatch.context() as patched:
-            patched.setattr(store_module.os, "rename", cut(real_rename))
-            patched.setattr(store_module.os, "fsync", cut(real_fsync))
-            patched.setattr(store_module, "seal", cut(real_write))
             patched.setattr(store_module.shutil, "rmtree", lambda *args, **kwargs: None)  # the dead clean up nothing
-            try:
-                run(wanted, store=store, workers=1)
-                break
-            except PowerCut:
-                crashes += 1
+            cut = power_cut(lambda store=store: run(wanted, store=store, workers=1), at=limit, calls=calls)
         again = run(wanted, store=store, workers=1)
         assert again.equals(whole), f"other rows after a crash at call {limit}"
-    assert crashes > 15
+    assert limit > 15 * 13
     assert not any(re.search("draft", str(path)) for path in (tmp_path / "whole" / "artifacts").rglob("*"))
