@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from .errors import UserError
-from .resources import lacking
+from .resources import causes, lacking
 
 out_console = Console()
 err_console = Console(stderr=True)
@@ -32,21 +32,19 @@ def told() -> Iterator[None]:
     warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", style="yellow")
     try:
         yield
-    except UserError as error:
-        lines = str(error).splitlines()
+    except (Exception, KeyboardInterrupt) as error:
+        if any(isinstance(one, KeyboardInterrupt) for one in causes(error)):  # what was being imported may have made another of it
+            err_console.print("interrupted; what was finished is kept, the same command goes on from there")
+            raise typer.Exit(130) from error
+        said = str(error) if isinstance(error, UserError) else lacking(error)
+        if said is None:
+            raise
+        lines = said.splitlines()
         for line in lines[:MOST_LINES]:
             _complain(f"error: {line}", style="red")
         if len(lines) > MOST_LINES:
             _complain(f"and {len(lines) - MOST_LINES} more like these", style="red")
         raise typer.Exit(2) from error
-    except Exception as error:
-        if (lack := lacking(error)) is None:
-            raise
-        _complain(f"error: {lack}", style="red")
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        err_console.print("interrupted; what was finished is kept, the same command goes on from there")
-        raise typer.Exit(130) from error
 
 
 def _complain(line: str, *, style: str) -> None:

@@ -31,7 +31,7 @@ def lacking(error: BaseException) -> str | None:
 
     Libraries have errors of their own for a full disk (safetensors, pyarrow, torch); what they say of its cause is looked for too.
     """
-    for one in _causes(error):
+    for one in causes(error):
         said = str(one)
         if isinstance(one, MemoryError) or any(words in said for words in OUT_OF_MEMORY):
             return f"out of memory: {said.splitlines()[0] if said else 'no more was to be had'}"
@@ -62,7 +62,7 @@ def refuse_beyond_memory(n_bytes: int, *, what: str) -> None:
         )
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from, the last first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

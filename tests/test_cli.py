@@ -7,9 +7,11 @@ import sys
 
 import pandas
 import pytest
+import typer
 import yaml
 from autophagy import UserError, experiment, load_config, run
 from autophagy.common import cli
+from autophagy.common.console import told
 from autophagy.common.lab import Lab
 from autophagy.common.plugins import registered
 from autophagy.common.store import Store
@@ -324,3 +326,13 @@ def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
     listed = tmp_path / "listed.yaml"
     listed.write_text(yaml.safe_dump(ANALYTIC))
     assert load_config(listed, ["policies.replace.curation=dedup"]).arms["replace"].curation.use == "dedup"
+
+
+@pytest.mark.parametrize("made_of_it", [ImportError("initialization failed"), UserError("generator 'x' cannot be loaded")])
+def test_an_interrupt_is_one_whatever_a_library_that_was_being_loaded_makes_of_it(made_of_it, capfd):
+    made_of_it.__cause__ = KeyboardInterrupt()
+    with pytest.raises(typer.Exit) as ended, told():
+        raise made_of_it
+    assert ended.value.exit_code == 130
+    said = " ".join(capfd.readouterr().err.split())
+    assert said == "interrupted; what was finished is kept, the same command goes on from there"

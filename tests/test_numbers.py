@@ -3,10 +3,13 @@ that says in which experiment, policy, seed and generation. Never passed on."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from autophagy import UserError, experiment, run
+from autophagy.analytic.metrics import Moments
 from autophagy.common.accept import accept_features, accept_kept, accept_values, accept_weights
 from autophagy.common.curation import Kept
 from autophagy.common.lab import Lab
@@ -190,13 +193,29 @@ def test_every_metric_that_applies_is_finite_on_a_collapsed_model(name, tmp_path
     assert set(rows.generation) == {0, 1, 2}
 
 
-def test_a_gaussian_without_variance_stops_by_name(tmp_path):
-    """The log of its variance is minus infinity, and no row has a likelihood."""
+def test_the_logarithm_of_a_variance_ends_where_float64_does_and_nothing_else_with_it(tmp_path):
     odd = {**ODD, "generator": {"use": "odd_generators:Odd", "fault": "equal rows", "since": 0}}
-    with pytest.raises(UserError, match=WHERE.format(generation=1) + "metric 'moments': log_variance is -inf"):
-        ran(odd, tmp_path)
+    rows = ran(odd, tmp_path).pivot(index="generation", columns="metric", values="value")
+    assert rows.log_variance.notna().tolist() == [True, False, False]
+    assert rows.variance.iloc[1:].eq(0).all()
+
+
+@pytest.mark.parametrize("places", [10, 13, 14, 17])
+def test_the_logarithm_of_a_variance_is_right_to_a_per_cent_or_not_given(places):
+    """Worlds of known standard deviation, 10^-places, around a mean of one third."""
+    unit = np.random.default_rng(0).standard_normal((200, 50, 1))
+    x = 1 / 3 + 10.0**-places * unit
+    model = SimpleNamespace(mean=x.mean(axis=0), covariance=np.einsum("nwi,nwj->wij", x - x.mean(axis=0), x - x.mean(axis=0)) / len(x))
+    found, known = Moments()(SimpleNamespace(model=model)), np.log(unit.var(axis=0)).mean() - 2 * places * np.log(10)
+    assert ("log_variance" in found) == (places <= 13)
+    if "log_variance" in found:
+        assert abs(found["log_variance"] - known) < 0.01
+
+
+def test_a_row_has_no_likelihood_under_a_gaussian_without_variance(tmp_path):
+    odd = {**ODD, "generator": {"use": "odd_generators:Odd", "fault": "equal rows", "since": 0}, "metrics": ["held-out-score"]}
     with pytest.raises(UserError, match=WHERE.format(generation=1) + "generator 'gaussian': a variance is 0, so no row has a likelihood"):
-        ran({**odd, "metrics": ["held-out-score"]}, tmp_path)
+        ran(odd, tmp_path)
 
 
 def test_real_data_without_any_difference_are_measured_or_refused(tmp_path):

@@ -24,6 +24,9 @@ SHOWN = "indexof(hidden, datum.policy) < 0"
 VEGA_LITE = "v" + ".".join(altair.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 PANEL = 200
 """Width of a panel of small multiples, in pixels."""
+MARKS, CURVES, BIRTHS = 40, 20, 20
+"""Generations of a long run that get a point or a bar, that get a line each, and groups that births are taken together in; lines over
+generations have all of them."""
 
 
 def colour(policy: str, policies: Sequence[str]) -> str:
@@ -99,12 +102,11 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
         altair.Tooltip("seeds:Q", format="d"),
         altair.Tooltip("n:Q", format="d", title="rows measured"),
     ]
+    points = base.mark_point(filled=True, size=45, opacity=1).transform_filter(_marked(data))
     layers = [
         base.mark_area(opacity=0.18).encode(y=altair.Y("low:Q", title=None, scale=altair.Scale(zero=False)), y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y=y),
-        base.mark_point(filled=True, size=45, opacity=1).encode(
-            y=y, shape=altair.Shape("policy:N", scale=shapes, legend=None), tooltip=tooltip
-        ),
+        points.encode(y=y, shape=altair.Shape("policy:N", scale=shapes, legend=None), tooltip=tooltip),
     ]
     if found.floor.notna().any():
         layers = [*_floor(found), *layers]
@@ -112,13 +114,29 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
         "name": metric,
         "title": spelt(metric),
         "unit": f"{found.unit.iloc[0]}{better(found.higher_is_better.iloc[0])}",
-        "spec": altair.layer(*layers).add_params(HIDDEN).properties(width="container", height=height).to_dict(),
+        "spec": specification(altair.layer(*layers).add_params(HIDDEN).properties(width="container", height=height)),
     }
+
+
+def _marked(data: pandas.DataFrame) -> altair.FieldOneOfPredicate:
+    """The generations that get a point."""
+    return altair.FieldOneOfPredicate(field="generation", oneOf=spread(int(data.generation.max()), MARKS))
 
 
 def better(higher: bool | None) -> str:
     """Which direction is better, in words, after a unit."""
     return {True: " · higher is better", False: " · lower is better"}.get(higher, "")
+
+
+def specification(chart: altair.TopLevelMixin) -> dict[str, Any]:
+    """A chart as Vega-Lite; Altair's limit of 5,000 rows is for notebooks, a run of hundreds of generations has more."""
+    with altair.data_transformers.disable_max_rows():
+        return chart.to_dict()
+
+
+def spread(last: int, most: int) -> list[int]:
+    """At most so many generations, evenly, from 0 to the last."""
+    return sorted({round(number) for number in np.linspace(0, last, min(most, last + 1)).tolist()})
 
 
 def _generations(last: int) -> altair.X:
@@ -176,9 +194,9 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
             rule.encode(y=altair.datum(0)),
             base.mark_area(opacity=0.18).encode(y=altair.Y("low:Q", title=title), y2="high:Q"),
             base.mark_line(strokeWidth=2).encode(y=y),
-            base.mark_point(filled=True, size=45, opacity=1).encode(
-                y=y, tooltip=tooltip, shape=altair.Shape("run:N", legend=None, scale=altair.Scale(domain=list(tables)))
-            ),
+            base.mark_point(filled=True, size=45, opacity=1)
+            .transform_filter(_marked(data))
+            .encode(y=y, tooltip=tooltip, shape=altair.Shape("run:N", legend=None, scale=altair.Scale(domain=list(tables)))),
             data=data[data.policy.isin(shared)].drop(columns=["metric", "floor", "floor_sd"]),
         )
         .properties(width=PANEL - 10, height=170)
@@ -190,14 +208,14 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
         "name": metric,
         "title": spelt(metric),
         "unit": "0: real against real" if share else "0: real against real · 1 away: generation 0",
-        "spec": chart.to_dict(),
+        "spec": specification(chart),
     }
 
 
 def profile(rows: pandas.DataFrame, family: str) -> dict[str, Any]:
     """The numbers of a family (`word_ratio/01`, `word_ratio/02`, ...) side by side, a line per generation and a panel per policy; the
     floor dashed."""
-    found = rows[rows.metric.str.startswith(f"{family}/")]
+    found = rows[rows.metric.str.startswith(f"{family}/") & rows.generation.isin(spread(int(rows.generation.max()), CURVES))]
     data = found.groupby(["policy", "generation", "metric"], sort=False)[["value", "floor"]].mean().reset_index()
     data["member"] = data.metric.str.partition("/")[2]
     policies, members = list(data.policy.unique()), sorted(data.member.unique(), key=_place)
@@ -227,7 +245,7 @@ def profile(rows: pandas.DataFrame, family: str) -> dict[str, Any]:
         .transform_filter(SHOWN)
         .add_params(HIDDEN)
     )
-    return {"name": family, "title": spelt(family), "unit": unit, "spec": chart.to_dict()}
+    return {"name": family, "title": spelt(family), "unit": unit, "spec": specification(chart)}
 
 
 def _place(member: str) -> tuple[float, str]:
@@ -236,11 +254,17 @@ def _place(member: str) -> tuple[float, str]:
 
 
 def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
-    """What each generation was really trained on: rows by the generation that made them, stacked, a panel per policy."""
-    found = rows[rows.metric.str.startswith("trained_rows/")]
-    data = found[found.seed == found.seed.min()][["policy", "generation", "metric", "value"]].copy()
-    data["birth"] = data.pop("metric").str.partition("/")[2]
-    births = ["real", *(f"generation {number}" for number in range(int(data.generation.max()) + 1))]
+    """What each generation was really trained on: rows by the generation that made them, stacked, a panel per policy.
+
+    Of a long run some generations, and births taken together.
+    """
+    found, last = rows[rows.metric.str.startswith("trained_rows/")], int(rows.generation.max())
+    found = found[(found.seed == found.seed.min()) & found.generation.isin(spread(last, MARKS))]
+    together = -(-(last + 1) // BIRTHS)
+    names = {"real": "real"} | {f"generation {number}": _birth(number // together * together, together, last) for number in range(last + 1)}
+    data = found.assign(birth=found.metric.str.partition("/")[2].map(names))
+    data = data.groupby(["policy", "generation", "birth"], sort=False).value.sum().reset_index()
+    births = list(dict.fromkeys(names.values()))
     chart = (
         altair.Chart(data)
         .mark_bar()
@@ -266,11 +290,16 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
         "name": "trained_on",
         "title": "what was trained on",
         "unit": "rows by the generation that made them; green is real",
-        "spec": chart.to_dict(),
+        "spec": specification(chart),
     }
+
+
+def _birth(first: int, together: int, last: int) -> str:
+    until = min(first + together - 1, last)
+    return f"generation {first}" if until == first else f"generations {first} to {until}"
 
 
 def _births(count: int) -> list[str]:
     """Green for real rows, then ever darker greys-to-red for later generations."""
     shades = ["#F3D9C4", "#E9BE9B", "#DFA173", "#D5844C", "#C66A2C", "#AD541B", "#8F4213", "#70320D"]
-    return ["#009E73", *(shades[min(number, len(shades) - 1)] for number in range(count - 1))]
+    return ["#009E73", *(shades[number * len(shades) // max(count - 1, len(shades))] for number in range(count - 1))]

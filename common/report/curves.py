@@ -10,7 +10,7 @@ from typing import Any
 import altair
 import pandas
 
-from .charts import FLOOR, HIDDEN, PALETTE, SHAPES
+from .charts import FLOOR, HIDDEN, PALETTE, SHAPES, specification
 from .judged import Claim, Curve, Picture
 from .page import typeset
 
@@ -177,4 +177,4 @@ def _axis(values: Sequence[float], *, log: bool, grid: bool, nice: bool) -> dict
 
 def finished(chart: altair.LayerChart, height: int) -> dict[str, Any]:
     """A chart's specification, as wide as there is room for."""
-    return chart.add_params(HIDDEN).properties(width="container", height=height).to_dict()
+    return specification(chart.add_params(HIDDEN).properties(width="container", height=height))
