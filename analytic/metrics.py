@@ -43,7 +43,7 @@ class Moments:
     reads: ClassVar[tuple[str, ...]] = ("model",)
     abilities: ClassVar[tuple[str, ...]] = ("mean", "covariance")
     measures: ClassVar[Mapping[str, Measure]] = {
-        "variance": Measure("diversity", "sigma^2", None, "Shumailov et al. 2024"),
+        "variance": Measure("diversity", "sigma^2", True, "Shumailov et al. 2024"),
         "variance_se": Measure("diversity", "sigma^2", None, OVER_WORLDS),
         "log_variance": Measure("diversity", "nats", None, "Alemohammad et al. 2024"),
         "log_variance_se": Measure("diversity", "nats", None, OVER_WORLDS),

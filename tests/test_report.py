@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from itertools import product
 
 import numpy as np
 import pandas
@@ -18,7 +19,7 @@ from autophagy.common.run import write
 from autophagy.common.sweep import Outcome
 from autophagy.text import show as text_show
 from autophagy.vision import show as vision_show
-from tiny import TEXT
+from tiny import ANALYTIC, TEXT
 
 HOSTILE = ["<script>document.title='owned'</script>", "</script><img src=x onerror=\"document.title='owned'\">", "{{ 7 * 7 }}",
            "\u202eright to left", "nul \x00 bell \x07", "x" * 1_000_000, "</style>", ""]  # fmt: skip
@@ -337,3 +338,31 @@ def test_side_by_side_puts_floors_at_0_and_generation_0_at_1_away():
     assert {policy for _, policy, _ in found} == {"replace"}, "policies that both runs have"
     shares = drawn(charts.beside({"one": rows(0.7, 0.9, "share"), "two": rows(0.5, 0.8, "share")}, "m")["spec"])
     assert shares["one", "real", 0] == pytest.approx(-0.2) and shares["two", "real", 0] == pytest.approx(-0.3)
+
+
+def test_a_run_of_hundreds_of_generations_gets_a_report_that_leaves_no_row_out(tmp_path):
+    """Under `accumulate` the rows that say what was trained on grow with the square of the generations; bars take births together."""
+    wanted = experiment({**ANALYTIC, "generations": 130, "policies": ["accumulate", "replace"]})
+    about = {"experiment": wanted.name, "modality": "analytic", "data": "gaussian", "generator": "gaussian", "seed": 0, "n": 10}
+    variance = {"metric": "variance", "axis": "diversity", "unit": "sigma^2", "higher_is_better": True, "floor": 1.0, "floor_sd": 0.1}
+    counted = {"axis": "mixture", "value": 10.0, "unit": "rows", "higher_is_better": None, "floor": None, "floor_sd": None}
+    rows, samples, models = [], [], []
+    for policy, generation in product(wanted.policies, range(131)):
+        at = {"policy": policy, "generation": generation}
+        births = ["real", *(f"generation {number}" for number in range(generation))]
+        rows.append({**about, **at, **variance, "value": 0.9**generation})
+        for birth in births if policy == "accumulate" else births[-1:]:
+            rows.append({**about, **at, **counted, "metric": f"trained_rows/{birth}"})
+        samples.append(Pool.of(x=np.zeros((1, 3))).note(**at))
+        models.append({**at, "seed": 0, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
+    write(wanted, Outcome(rows, samples, models), tmp_path / wanted.name)
+    write_report([tmp_path / wanted.name], tmp_path / "report.html")
+    assert 100_000 < (tmp_path / "report.html").stat().st_size < 6_000_000
+    (bars,) = charts.mixture(pandas.DataFrame(rows))["spec"]["datasets"].values()
+    drawn = pandas.DataFrame(bars)
+    assert drawn.birth.nunique() == 20 and {"real", "generations 0 to 6", "generations 126 to 129"} <= set(drawn.birth)
+    assert {0, 130} <= set(drawn.generation) and drawn.generation.nunique() == 40
+    totals = drawn[drawn.policy == "accumulate"].groupby("generation").value.sum()
+    assert totals.tolist() == [10 * (1 + generation) for generation in totals.index]
+    data = charts.lines(pandas.DataFrame(rows), "variance", ["accumulate", "replace"])["spec"]["datasets"]
+    assert max(map(len, data.values())) == 2 * 131, "a line has every generation"

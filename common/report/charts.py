@@ -260,8 +260,8 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
     """
     found, last = rows[rows.metric.str.startswith("trained_rows/")], int(rows.generation.max())
     found = found[(found.seed == found.seed.min()) & found.generation.isin(spread(last, MARKS))]
-    together = -(-(last + 1) // BIRTHS)
-    names = {"real": "real"} | {f"generation {number}": _birth(number // together * together, together, last) for number in range(last + 1)}
+    together = -(-last // BIRTHS) or 1
+    names = {"real": "real"} | {f"generation {number}": _birth(number // together * together, together, last) for number in range(last)}
     data = found.assign(birth=found.metric.str.partition("/")[2].map(names))
     data = data.groupby(["policy", "generation", "birth"], sort=False).value.sum().reset_index()
     births = list(dict.fromkeys(names.values()))
@@ -269,7 +269,7 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
         altair.Chart(data)
         .mark_bar()
         .encode(
-            x=altair.X("generation:O", title="generation"),
+            x=altair.X("generation:O", title="generation", axis=altair.Axis(labelAngle=0 if last < 10 else -90, labelOverlap=True)),
             y=altair.Y("value:Q", title="training rows", axis=altair.Axis(format="~s")),
             color=altair.Color("birth:N", sort=births, scale=altair.Scale(domain=births, range=_births(len(births))), legend=None),
             order=altair.Order("rank:Q"),
@@ -295,7 +295,7 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
 
 
 def _birth(first: int, together: int, last: int) -> str:
-    until = min(first + together - 1, last)
+    until = min(first + together, last) - 1
     return f"generation {first}" if until == first else f"generations {first} to {until}"
 
 
