@@ -6,15 +6,17 @@ import pickle
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 import numpy as np
 import psutil
 import pytest
 from autophagy import Store, UserError, experiment, run
+from autophagy.common.provenance import provenance
 from autophagy.common.store import Gone
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import store as store_module
-from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest
+from autophagy.common.store.artifact import canonical, drop, key_of, read_manifest, seal_of
 from power import power_cut
 from tiny import ANALYTIC
 
@@ -106,7 +108,7 @@ def damage(kind, folder):
         (folder / "a.txt").unlink()
         os.mkfifo(folder / "a.txt")  # opening it would wait for ever
     elif kind == "deep":
-        manifest.write_text('{"format": 1, "recipe": ' + '{"x":' * 10**6)
+        manifest.write_text('{"format": 2, "recipe": ' + '{"x":' * 10**6)
     elif kind == "huge":
         with manifest.open("wb") as file:
             file.truncate(2**36)  # reading it would take all memory there is
@@ -119,7 +121,10 @@ def damage(kind, folder):
             "a file without a digest": {"files": {"a.txt": {"bytes": 3}}}, "dropped in part": {"files": {"a.txt": {"dropped": "yes"}}},
             "no seconds": {"provenance": {}}, "the files of another": {"files": {"../../../outside": {"sha256": "", "bytes": 1}}},
             "no number": {"recipe": {"x": float("nan")}}, "a lower key": {"key": "0" * 64}, "a higher key": {"key": "f" * 64},
+            "other versions": {"provenance": {**about["provenance"], "torch": "9.9"}},
         }[kind]  # fmt: skip
+        if kind == "the files of another":
+            about["seal"] = seal_of(about)  # who wrote that knew how
         manifest.write_text(json.dumps(about))
 
 
@@ -128,7 +133,7 @@ def damage(kind, folder):
     [
         ("flipped byte", "a.txt does not have the bytes"), ("truncated", "a.txt does not have the bytes"), ("deleted", "a.txt is missing"),
         ("foreign", "b.txt does not belong"), ("no manifest", "cannot be read"), ("half a manifest", "cannot be read"),
-        ("newer format", "format 99, this version reads 1"), ("edited recipe", "recipe does not give its key"),
+        ("newer format", "format 99, this version reads 2"), ("edited recipe", "recipe does not give its key"),
         ("empty", "manifest.json cannot be read: FileNotFoundError"), ("a file", "a file or a link, not a folder"),
         ("a link", "a file or a link, not a folder"), ("a link to nothing", "a file or a link, not a folder"),
         ("a file is a link", "a.txt is not a regular file"), ("the manifest is a link", "manifest.json is not a regular file"),
@@ -139,6 +144,7 @@ def damage(kind, folder):
         ("a file without a digest", r"files.a.txt.sha256: Field required"), ("dropped in part", "files.a.txt"),
         ("no seconds", "provenance.seconds: Field required"), ("the files of another", "../outside is missing"),
         ("no number", "recipe.x is nan"), ("a lower key", "recipe does not give its key"), ("a higher key", "recipe does not give its key"),
+        ("other versions", "manifest.json does not say what it was sealed with"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("process", ["another", "the same"])
@@ -218,6 +224,18 @@ def test_a_link_planted_where_the_store_writes_is_refused_and_not_followed(tmp_p
     assert [path.name for path in outside.iterdir()] == ["file"]
     assert (outside / "file").read_text() == "of somebody else"
     assert not list((store.root / "drafts").iterdir())
+
+
+def test_no_bit_of_a_manifest_can_change_unnoticed(tmp_path):
+    made = Store(tmp_path).make({"x": 1, "y": ["ä", 0.1]}, writes("one"), provenance=provenance())
+    path = made.folder / "manifest.json"
+    written = path.read_bytes()
+    assert len(written) > 500
+    for place, bit in product(range(len(written)), range(8)):
+        path.write_bytes(written[:place] + bytes([written[place] ^ 1 << bit]) + written[place + 1 :])
+        assert read_manifest(made.folder, key=made.key)[0] is None, path.read_bytes()[place - 20 : place + 20]
+    path.write_bytes(written)
+    assert read_manifest(made.folder, key=made.key) == (made.manifest, "")
 
 
 @pytest.mark.parametrize("kind", ["a link", "the manifest is a link"])

@@ -1,6 +1,6 @@
 """Artifact: a complete folder of the store, whose manifest says how it was made and which bytes it has.
 
-    recipe (JSON) ──sha256──► key                    bytes of files ──sha256──► digest
+    recipe (JSON) ──sha256──► key        bytes of files ──sha256──► digest        the rest of the manifest ──sha256──► seal
 
 Only regular files belong to one: what a link points at may change, and lies outside the store. Of a file that was dropped (old
 weights, to save space) the manifest keeps the digest, so all that was made from it stays valid and findable.
@@ -24,7 +24,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from ..errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 2**24
 """No manifest is longer. What is longer was not written here, and is not read into memory."""
@@ -51,6 +51,7 @@ class _Manifest(BaseModel, strict=True):
     recipe: dict[str, Any]
     files: dict[str, _File]
     provenance: _Provenance
+    seal: str
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ def read_manifest(folder: Path, *, key: str) -> tuple[Mapping[str, Any] | None, 
         _Manifest.model_validate(manifest)
         if manifest["key"] != key or key_of(manifest["recipe"]) != key:
             return None, "its recipe does not give its key"
+        if manifest["seal"] != seal_of(manifest):
+            return None, f"{MANIFEST} does not say what it was sealed with"
     except ValidationError as error:
         first = error.errors()[0]
         return None, f"{MANIFEST} is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -153,6 +156,7 @@ def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mappi
     names = sorted(set(state) - {MANIFEST})
     files = {name: {"sha256": _digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
     manifest = {"format": FORMAT, "key": key, "recipe": recipe, "files": files, "provenance": provenance}
+    manifest["seal"] = seal_of(manifest)
     _write_manifest(folder / MANIFEST, manifest)
     for name in names:
         flush(folder / name)
@@ -168,7 +172,8 @@ def drop(folder: Path, manifest: Mapping[str, Any], part: str, *, draft: Path) -
     file system where nothing is yet.
     """
     files = {name: {**entry, "dropped": True} if name.startswith(f"{part}/") else entry for name, entry in manifest["files"].items()}
-    _write_manifest(draft, {**manifest, "files": files})
+    left = {**manifest, "files": files}
+    _write_manifest(draft, {**left, "seal": seal_of(left)})
     os.replace(draft, folder / MANIFEST)
     flush(folder)
     shutil.rmtree(folder / part)
@@ -207,6 +212,11 @@ def _state(folder: Path) -> State:
 
 def _dropped(files: Mapping[str, Mapping[str, Any]]) -> set[str]:
     return {name for name, entry in files.items() if entry.get("dropped")}
+
+
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """sha256 of all that a manifest says beside its seal, so that what it says of time, versions and sizes is known to be true too."""
+    return _sha256(canonical({name: said for name, said in manifest.items() if name != "seal"}, where=MANIFEST))
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
