@@ -2,13 +2,16 @@
 
 import sys
 
+from .common.interrupt import insistent
+
 
 def main() -> None:
     """Run the command line; a Ctrl-C while it is still being loaded ends it as quietly as one later on."""
     try:
-        from .common.cli import app
+        with insistent():
+            from .common.cli import app
 
-        app()
+            app()
     except KeyboardInterrupt:
         print("interrupted before anything was done", file=sys.stderr)
         sys.exit(130)

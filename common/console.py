@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from .errors import UserError
+from .interrupt import heard
 from .resources import causes, lacking
 
 out_console = Console()
@@ -34,6 +35,7 @@ def told() -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt) as error:
         if any(isinstance(one, KeyboardInterrupt) for one in causes(error)):  # what was being imported may have made another of it
+            heard()
             err_console.print("interrupted; what was finished is kept, the same command goes on from there")
             raise typer.Exit(130) from error
         said = str(error) if isinstance(error, UserError) else lacking(error)

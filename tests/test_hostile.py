@@ -231,7 +231,7 @@ def test_spoiled_experiments_run_to_the_end_or_stop_with_a_message(label, sandbo
 )
 def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
     (sandbox / "c.yaml").write_text(content)
-    code, message = autophagy_run([sandbox / "c.yaml"], sandbox, dry_run=True, seconds=10)
+    code, message = autophagy_run([sandbox / "c.yaml"], sandbox, dry_run=True)
     assert code == 2 and said in message and len(message) < 2000
     assert not list((sandbox / "here").iterdir())
 
@@ -265,7 +265,7 @@ def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
 )
 def test_numbers_and_names_out_of_all_bounds(change, said, sandbox):
     (sandbox / "c.yaml").write_text(yaml.safe_dump({**ANALYTIC, "generator": {"use": "gaussian"}}))
-    code, message = autophagy_run([sandbox / "c.yaml", change], sandbox, dry_run=True, seconds=10)
+    code, message = autophagy_run([sandbox / "c.yaml", change], sandbox, dry_run=True)
     assert code == 2 and said in message.replace("\n", " "), message
 
 
@@ -352,5 +352,5 @@ def test_drafts_are_not_written_through_links(sandbox):
 def test_paths_that_can_be_no_config(path, sandbox):
     (sandbox / "here" / "here").mkdir()
     (sandbox / "here" / "c.yaml").write_text("")
-    code, message = autophagy_run([path], sandbox, dry_run=True, seconds=10)
+    code, message = autophagy_run([path], sandbox, dry_run=True)
     assert code == 2 and message.startswith("error: ")
