@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -336,3 +340,20 @@ def test_an_interrupt_is_one_whatever_a_library_that_was_being_loaded_makes_of_i
     assert ended.value.exit_code == 130
     said = " ".join(capfd.readouterr().err.split())
     assert said == "interrupted; what was finished is kept, the same command goes on from there"
+
+
+def test_on_a_terminal_a_bar_says_how_far_it_is(write_config, folders):
+    config = write_config(ANALYTIC)
+    seen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "autophagy", "run", config, *folders]
+    with subprocess.Popen(list(map(str, command)), stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm", "COLUMNS": "160"}):
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+            while more := os.read(seen, 4096):
+                said += more
+    os.close(seen)
+    n_generations = (ANALYTIC["generations"] + 1) * len(ANALYTIC["policies"])
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())  # without colours and where to write
+    assert f"{n_generations}/{n_generations} generations" in words
+    assert re.search(r"tiny-gaussian · \w+, seed 0 · generation \d: ", words)
