@@ -108,3 +108,31 @@ def test_a_model_makes_what_the_next_generation_takes_and_the_last_one_what_is_m
     assert np.array_equal(growing[0].made.array("image")[:24], same[0].made.array("image"))
     [measured] = {tuple(row["value"] for row in one.rows if row["metric"] == "pixel_variance") for one in (growing[0], same[0])}
     assert len(measured) == 1, "the same rows are measured however many were made"
+
+
+def test_a_metric_is_shown_as_many_rows_of_each_kind_as_it_says_and_the_right_ones(tmp_path):
+    """Under `accumulate`, where pools grow: rows of the last generation alone, beside held-out rows, the real pool and as many of it."""
+    written = {**VISION, "policies": ["accumulate"], "seeds": [0], "metrics": ["pixel-variance"], "floors": 2, "size": 60, "eval_size": 20}
+    lab, seen = Lab(experiment(written), Store(tmp_path)), []
+    measure = lab.measure
+
+    def remembers(metric, member, shown):
+        seen.append(shown)
+        return measure(metric, member, shown)
+
+    lab.measure = remembers
+    generations = list(chain(lab, policy="accumulate", seed=0))
+    splits, real = lab.real.splits, generations[0].train
+    rows = lambda pool: set(pool.row_digests())  # noqa: E731
+    assert len(seen) == 3 * len(generations)
+    for place, generation in enumerate(generations):
+        own, *floors = seen[3 * place : 3 * place + 3]
+        assert own["pool"].digest == real.digest
+        assert len(own["made"]) == len(own["real"]) == len(own["heldout"]) == 20
+        assert rows(own["made"]) <= rows(generation.made) and rows(own["real"]) <= rows(real)
+        assert own["real"].digest == seen[0]["real"].digest, "the same real rows in every generation"
+        assert own["heldout"].digest == splits["heldout"].digest
+        assert floors[0]["made"].digest == splits["control"].digest and floors[0]["heldout"].digest == splits["heldout"].digest
+        assert rows(floors[1]["made"]) | rows(floors[1]["heldout"]) == rows(splits["control"]) | rows(splits["heldout"])
+        assert all(floor["model"] is own["first"] for floor in floors), "a floor is of generation 0's model"
+        assert own["model"] is generation.model
