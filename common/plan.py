@@ -138,9 +138,6 @@ def _row_bytes(real: Real) -> int:
     """What the rows of all generations will take, if made ones are as big as real ones."""
     wanted = real.experiment
     train = real.splits["train"].only(wanted.columns)
-    rows = sum(
-        made_rows(arm.policy.build(), size=wanted.size, generation=number)
-        for arm in wanted.arms.values()
-        for number in range(wanted.generations + 1)
-    )
+    policies = [arm.policy.build() for arm in wanted.arms.values()]
+    rows = sum(made_rows(policy, size=wanted.size, generation=number) for policy in policies for number in range(wanted.generations + 1))
     return round(rows * len(wanted.seeds) * len(wanted.members) * train.table.nbytes / len(train))

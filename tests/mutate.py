@@ -41,7 +41,8 @@ MERGES = "\n".join(["merge0: &m0 {x: 1}", *(f"merge{n}: &m{n} {{<<: [{', '.join(
 
 
 NUDGES: tuple[Callable[[Any], Any], ...] = (
-    *(lambda x: x + 1, lambda x: x - 1, lambda x: -x, lambda x: x * 2, lambda x: x // 2, lambda x: x / 3, str),
+    *(lambda x: x + 1, lambda x: x - 1, lambda x: -x, lambda x: x * 2, lambda x: x // 2, str),
+    lambda x: x / 3 if abs(x) < 1e300 else x // 3,
 )
 
 
