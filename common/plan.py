@@ -88,14 +88,14 @@ def plan(experiment: Experiment, store: Path, *, real: Real | None = None, first
     left = _generations(experiment, done)
     if not models:
         return nothing
-    made = [artifact.manifest for key, artifact in there.found.items() if key not in shared]
+    made = [artifact for key, artifact in there.found.items() if key not in shared]
     each = left / len(models)
     return Plan(
         left,
         len(models),
         rows,
-        round(each * sum(file["bytes"] for manifest in made for file in manifest["files"].values())),
-        each * sum(manifest["provenance"]["seconds"] for manifest in made),
+        round(each * sum(artifact.n_bytes for artifact in made)),
+        each * sum(artifact.manifest["provenance"]["seconds"] for artifact in made),
         max(artifact.manifest["provenance"].get("peak_bytes", 0) for artifact in there.found.values()) or None,
     )
 

@@ -70,6 +70,12 @@ class Artifact:
         return digest_of(self.manifest)
 
     @property
+    def n_bytes(self) -> int:
+        """What it took on the disk when it was sealed, its manifest included."""
+        _, manifest, *_ = self.state[MANIFEST]
+        return manifest + sum(file["bytes"] for file in self.manifest["files"].values())
+
+    @property
     def dropped(self) -> bool:
         """Whether some of its files were dropped."""
         return bool(_dropped(self.manifest["files"]))
