@@ -85,10 +85,10 @@ def limited(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def autophagy_run(words, folder, *, dry_run, seconds=SECONDS):
+def autophagy_run(words, folder, *, dry_run):
     """Exit code and message of `autophagy run words...` in this process; anything but an orderly end, in time, is an error."""
     said, printed, code = io.StringIO(), io.StringIO(), 0
-    with limited(seconds), contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
+    with limited(SECONDS), contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
         try:
             cli.run([str(word) for word in words], store=folder / "store", out=folder / "out", workers=1, dry_run=dry_run)
         except typer.Exit as end:

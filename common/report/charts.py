@@ -114,7 +114,7 @@ def lines(rows: pandas.DataFrame, metric: str, policies: Sequence[str], *, heigh
         "name": metric,
         "title": spelt(metric),
         "unit": f"{found.unit.iloc[0]}{better(found.higher_is_better.iloc[0])}",
-        "spec": specification(altair.layer(*layers).add_params(HIDDEN).properties(width="container", height=height)),
+        "spec": finished(altair.layer(*layers), height),
     }
 
 
@@ -131,7 +131,12 @@ def better(higher: bool | None) -> str:
 def specification(chart: altair.TopLevelMixin) -> dict[str, Any]:
     """A chart as Vega-Lite; Altair's limit of 5,000 rows is for notebooks, a run of hundreds of generations has more."""
     with altair.data_transformers.disable_max_rows():
-        return chart.to_dict()
+        return chart.add_params(HIDDEN).to_dict()
+
+
+def finished(chart: altair.LayerChart, height: int) -> dict[str, Any]:
+    """A chart's specification, as wide as there is room for."""
+    return specification(chart.properties(width="container", height=height))
 
 
 def spread(last: int, most: int) -> list[int]:
@@ -202,7 +207,6 @@ def beside(tables: Mapping[str, pandas.DataFrame], metric: str) -> dict[str, Any
         .properties(width=PANEL - 10, height=170)
         .facet(altair.Facet("policy:N", title=None, sort=shared), columns=4)
         .transform_filter(SHOWN)
-        .add_params(HIDDEN)
     )
     return {
         "name": metric,
@@ -243,7 +247,6 @@ def profile(rows: pandas.DataFrame, family: str) -> dict[str, Any]:
         .properties(width=PANEL, height=130)
         .facet(altair.Facet("policy:N", title=None, sort=policies), columns=4)
         .transform_filter(SHOWN)
-        .add_params(HIDDEN)
     )
     return {"name": family, "title": spelt(family), "unit": unit, "spec": specification(chart)}
 
@@ -284,7 +287,6 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
         .properties(width=PANEL / 2 + 5, height=120)
         .facet(altair.Facet("policy:N", title=None, sort=list(data.policy.unique())), columns=4)
         .transform_filter(SHOWN)
-        .add_params(HIDDEN)
     )
     return {
         "name": "trained_on",

@@ -9,8 +9,7 @@ from typing import Any
 import altair
 import pandas
 
-from .charts import FLOOR
-from .curves import finished
+from .charts import FLOOR, finished
 from .judged import Check, Claim
 from .page import short, typeset
 

@@ -10,7 +10,7 @@ from typing import Any
 import altair
 import pandas
 
-from .charts import FLOOR, HIDDEN, PALETTE, SHAPES, specification
+from .charts import FLOOR, PALETTE, SHAPES, finished
 from .judged import Claim, Curve, Picture
 from .page import typeset
 
@@ -173,8 +173,3 @@ def _axis(values: Sequence[float], *, log: bool, grid: bool, nice: bool) -> dict
     digits = (1, 2, 3, 5) if high - low < 3.5 else (1,)
     ticks = [digit * 10.0**power for power in range(floor(low), ceil(high) + 1) for digit in digits]
     return {"scale": altair.Scale(type="log", nice=False), "axis": altair.Axis(values=ticks, format=",~g", **look)}
-
-
-def finished(chart: altair.LayerChart, height: int) -> dict[str, Any]:
-    """A chart's specification, as wide as there is room for."""
-    return specification(chart.add_params(HIDDEN).properties(width="container", height=height))
