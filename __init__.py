@@ -12,14 +12,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "Experiment": ".common.config",
-    "load_config": ".common.config",
-    "experiment": ".common.config",
-    "run": ".common.run",
-    "Pool": ".common.pool",
+    "Experiment": ".common.config.schema",
+    "load_config": ".common.config.schema",
+    "experiment": ".common.config.schema",
+    "run": ".common.execution.run",
+    "Pool": ".common.core.pool",
     "Store": ".common.store",
-    "UserError": ".common.errors",
-    "write_report": ".common.report",
+    "UserError": ".common.core.errors",
+    "write_report": ".common.report.runs.report",
 }
 __all__ = ["__version__", *_PUBLIC]
 

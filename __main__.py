@@ -2,14 +2,14 @@
 
 import sys
 
-from .common.interrupt import insistent
+from .common.cli.interrupt import insistent
 
 
 def main() -> None:
     """Run the command line; a Ctrl-C while it is still being loaded ends it as quietly as one later on."""
     try:
         with insistent():
-            from .common.cli import app
+            from .common.cli.main import app
 
             app()
     except KeyboardInterrupt:

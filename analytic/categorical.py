@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..common.errors import UserError
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import stream
+from ..common.components.generator import Fitted
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
 from .data import shaped
 
 

@@ -14,10 +14,10 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.errors import UserError
-from ..common.pool import REAL, Pool
-from ..common.resources import refuse_beyond_memory
-from ..common.seeds import stream
+from ..common.core.errors import UserError
+from ..common.core.pool import REAL, Pool
+from ..common.core.random_streams import stream
+from ..common.core.resources import refuse_beyond_memory
 
 Count = Annotated[int, Field(ge=1)]
 

@@ -9,10 +9,10 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ..common.errors import UserError
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import stream
+from ..common.components.generator import Fitted
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.curation import Kept
-from ..common.errors import UserError
-from ..common.generator import Fitted
-from ..common.metrics import Evidence, Measure
-from ..common.pool import Pool
-from ..common.seeds import stream
+from ..common.components.curation import Kept
+from ..common.components.generator import Fitted
+from ..common.components.metrics import Evidence, Measure
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
 from .data import shaped, true_labels
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.metrics import Evidence, Measure
+from ..common.components.metrics import Evidence, Measure
 from .categorical import count
 from .laws import conserved
 

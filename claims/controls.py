@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ..common.checks import Check, Estimate, above, at, below, by_seed, history, mostly_up, within
-from ..common.claims import Claim, Curve, Finding, Picture, Rows, over_generations
+from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, over_generations
+from ..common.replication.statistical_checks import Check, Estimate, above, at, below, by_seed, history, mostly_up, within
 
 if TYPE_CHECKING:
     import numpy as np

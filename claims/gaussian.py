@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..analytic import laws
-from ..common.checks import Estimate, above, below, by_seed, equals, follows
-from ..common.claims import Claim, Curve, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.statistical_checks import Estimate, above, below, by_seed, equals, follows
 
 STANDARD_ERRORS = "4 standard errors over chains, from their own scatter: a true law is refused once in 16,000 checks"
 EARLY_AND_LATE = (0, 1, 5, 19)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..analytic import laws
-from ..common.checks import Estimate, above, at, equals, follows
-from ..common.claims import Claim, Contradiction, Curve, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.claim import Claim, Contradiction, Curve, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.statistical_checks import Estimate, above, at, equals, follows
 from .gaussian import BIAS, EARLY_AND_LATE, SCALES, STANDARD_ERRORS
 
 KDE = {"kde": ["kde.yaml"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..analytic import laws
-from ..common.checks import above, at, below, equals, follows
-from ..common.claims import Claim, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
+from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
+from ..common.replication.statistical_checks import above, at, below, equals, follows
 from .gaussian import STANDARD_ERRORS
 
 T, D = 40, 5

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..analytic import laws
-from ..common.checks import Estimate, above, at, below, equals, follows
-from ..common.claims import Claim, Contradiction, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
+from ..common.replication.claim import Claim, Contradiction, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
+from ..common.replication.statistical_checks import Estimate, above, at, below, equals, follows
 from .gaussian import STANDARD_ERRORS
 
 MIX = {"gaussian-mix": ["gaussian-mix.yaml"]}

@@ -7,8 +7,8 @@ from scipy.optimize import curve_fit
 
 from ..analytic import laws
 from ..analytic.data import zipf
-from ..common.checks import Estimate, above, at, below, by_seed, equals
-from ..common.claims import Claim, Curve, Finding, Picture, Rows, curve
+from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, curve
+from ..common.replication.statistical_checks import Estimate, above, at, below, by_seed, equals
 
 FIRST = 500
 TIMES = (1, 4, 16, 64)

@@ -6,8 +6,8 @@ import numpy as np
 
 from ..analytic import laws
 from ..analytic.data import zipf
-from ..common.checks import at, follows, same
-from ..common.claims import Claim, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.claim import Claim, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.statistical_checks import at, follows, same
 from .gaussian import EARLY_AND_LATE, STANDARD_ERRORS
 
 CATEGORICAL = {"categorical": ["categorical.yaml"]}

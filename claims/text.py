@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.checks import Check, Estimate, above, below, by_seed, history, mostly_up
-from ..common.claims import Claim, Contradiction, Finding, Picture, Rows, over_generations
+from ..common.replication.claim import Claim, Contradiction, Finding, Picture, Rows, over_generations
+from ..common.replication.statistical_checks import Check, Estimate, above, below, by_seed, history, mostly_up
 
 OVER_SEEDS = "95 % intervals over three seeds (Student's t), paired by seed"
 LM = {"lm": ["lm.yaml"]}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..common.checks import Estimate, above, below, by_seed, history
-from ..common.claims import Claim, Finding, Picture, Rows, over_generations
+from ..common.replication.claim import Claim, Finding, Picture, Rows, over_generations
+from ..common.replication.statistical_checks import Estimate, above, below, by_seed, history
 from .text import OVER_SEEDS, change
 
 VAE = {"vae": ["vae.yaml"], "vae-sharp": ["vae.yaml", "generator.sampling.scale=0.7", "policies=[replace]"]}

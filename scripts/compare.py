@@ -2,7 +2,7 @@
 
 import sys
 
-from autophagy.common.cli import app
+from autophagy.common.cli.main import app
 
 if __name__ == "__main__":
     app(["report", *sys.argv[1:]])

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from autophagy.common.cli import app
+from autophagy.common.cli.main import app
 
 DEFAULT = Path(__file__).parent.parent / "configs" / "vision" / "vae.yaml"
 

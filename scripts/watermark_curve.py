@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from autophagy.common.pool import Pool
-from autophagy.common.train import Training
+from autophagy.common.core.pool import Pool
+from autophagy.common.training.trainer import Training
 from autophagy.text.data import Bible
 from autophagy.text.lm import CausalLM
 from autophagy.text.sampling import GreenList

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny import ROOT
+from support.tiny import ROOT
 
 ROOMS = ("analytic", "text", "vision")
 FORBIDDEN = {"common": {*ROOMS, "claims"}, **{room: {*ROOMS, "claims"} - {room} for room in ROOMS}}
@@ -34,7 +34,7 @@ def test_the_report_does_not_know_the_engine():
 
 
 @pytest.mark.parametrize(
-    "code", ["import autophagy.common.cli", "import autophagy; autophagy.write_report", "import autophagy; autophagy.load_config"]
+    "code", ["import autophagy.common.cli.main", "import autophagy; autophagy.write_report", "import autophagy; autophagy.load_config"]
 )
 def test_what_only_reads_imports_no_torch(code):
     code += "; import sys; assert not {'torch', 'transformers', 'diffusers'} & set(sys.modules)"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from autophagy import load_config, run
-from autophagy.common.train import Training
+from autophagy.common.training.trainer import Training
 from autophagy.text.data import Bible
 from autophagy.text.lm import CausalLM
 from autophagy.text.sampling import GreenList, Sampling, Watermark
 from autophagy.vision.data import Digits
 from autophagy.vision.watermark import Pattern
-from tiny import ROOT
+from support.tiny import ROOT
 from transformers import LlamaConfig, WatermarkDetector
 
 LAST = 2

@@ -9,9 +9,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.curation import Kept
-from ..common.metrics import Evidence
-from ..common.pool import Pool
+from ..common.components.curation import Kept
+from ..common.components.metrics import Evidence
+from ..common.core.pool import Pool
 from .metrics import words
 
 

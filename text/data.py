@@ -15,9 +15,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..common.data import deal, path_of
-from ..common.errors import UserError, shown
-from ..common.pool import REAL, Pool
+from ..common.components.dataset import deal
+from ..common.core.errors import UserError, shown
+from ..common.core.paths import path_of
+from ..common.core.pool import REAL, Pool
 from .files import documents
 
 Words = Annotated[int, Field(ge=4, le=100_000)]

@@ -15,10 +15,10 @@ from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from ..common.errors import UserError
-from ..common.pool import Pool
-from ..common.seeds import derive
-from ..common.train import Training
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import derive
+from ..common.training.trainer import Training
 from .metrics import words
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Encoder:
     version: ClassVar[int] = 1
 
     def inputs(self) -> Mapping[str, str]:
-        from ..common.checkpoint import checkpoint, digests
+        from ..common.training.pretrained import checkpoint, digests
 
         return digests(checkpoint(self.pretrained, self.revision))
 
@@ -128,8 +128,8 @@ class Encoder:
         self._load()
 
     def _load(self) -> None:
-        from ..common.checkpoint import checkpoint, feature_model
-        from .tokens import pretrained_tokenizer
+        from ..common.training.pretrained import checkpoint, feature_model
+        from .tokenizer import pretrained_tokenizer
 
         folder = checkpoint(self.pretrained, self.revision)
         self._tokenizer = pretrained_tokenizer(folder)
@@ -143,7 +143,7 @@ class Encoder:
         """`features` float32 [n, hidden]; padding counts for nothing."""
         import torch
 
-        from ..common.train import device
+        from ..common.training.trainer import device
 
         texts, found = pool.list("text"), []
         with torch.inference_mode():

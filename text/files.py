@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..common.errors import UserError, shown
-from ..common.resources import refuse_beyond_memory
+from ..common.core.errors import UserError, shown
+from ..common.core.resources import refuse_beyond_memory
 
 PIECE = 2**20
 """Bytes of a .txt file read at once."""

@@ -14,14 +14,14 @@ from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.checkpoint import check_architecture, checkpoint, digests, reading
-from ..common.errors import UserError
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import derive, stream
-from ..common.train import Training, device, seeded, train
+from ..common.components.generator import Fitted
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import derive, stream
+from ..common.training.pretrained import check_architecture, checkpoint, digests, reading
+from ..common.training.trainer import Training, device, seeded, train
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
-from .tokens import END, pretrained_tokenizer, train_bpe, without_memory
+from .tokenizer import END, pretrained_tokenizer, train_bpe, without_memory
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
 

@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 
-from ..common.metrics import Evidence, Measure
-from ..common.pool import Pool
-from ..common.seeds import stream
+from ..common.components.metrics import Evidence, Measure
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
 from .data import split
 
 TOKENS = ("True", "False", "(", ")", "not", "and", "or")

@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize_scalar
 
-from ..common.errors import UserError
-from ..common.metrics import Evidence, Measure
-from ..common.pool import Pool
-from ..common.tails import FREQUENCY, by_frequency, frequency_measures
+from ..common.components.frequency_bins import FREQUENCY, by_frequency, frequency_measures
+from ..common.components.metrics import Evidence, Measure
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
 
 BINS = [f"{edge:04.1f}" for edge in np.arange(0, 12.5, 0.5)]
 """Lower edges of the bins of nats per token; the last takes all above."""

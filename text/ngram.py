@@ -16,11 +16,11 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import stream
+from ..common.components.generator import Fitted
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
-from .tokens import END, train_bpe, without_memory
+from .tokenizer import END, train_bpe, without_memory
 
 CHUNK = 256
 """Rows whose whole distributions are held at once when sampling is biased."""

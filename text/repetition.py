@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.metrics import Evidence, Measure
-from ..common.pool import Pool
+from ..common.components.metrics import Evidence, Measure
+from ..common.core.pool import Pool
 from .metrics import ngrams, words
 
 

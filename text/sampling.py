@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
-from ..common.errors import UserError
+from ..common.core.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ import numpy as np
 from pydantic import Field
 from scipy.spatial import cKDTree
 
-from ..common.curation import Kept
-from ..common.metrics import Evidence
-from ..common.pool import Pool
+from ..common.components.curation import Kept
+from ..common.components.metrics import Evidence
+from ..common.core.pool import Pool
 
 
 @dataclass(frozen=True)

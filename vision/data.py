@@ -14,10 +14,11 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ..common.data import deal, path_of
-from ..common.errors import UserError
-from ..common.pool import REAL, Pool
-from ..common.resources import refuse_beyond_memory
+from ..common.components.dataset import deal
+from ..common.core.errors import UserError
+from ..common.core.paths import path_of
+from ..common.core.pool import REAL, Pool
+from ..common.core.resources import refuse_beyond_memory
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from pydantic import Field
 
-from ..common.errors import UserError
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import derive, stream
-from ..common.train import Training, device, seeded, train
+from ..common.components.generator import Fitted
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import derive, stream
+from ..common.training.trainer import Training, device, seeded, train
 from .labels import labelled, shares_of
 from .pixels import from_unit, to_unit
 from .watermark import Pattern, marked

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..common.errors import UserError
-from ..common.pool import Pool
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class ImageEncoder:
     version: ClassVar[int] = 1
 
     def inputs(self) -> Mapping[str, str]:
-        from ..common.checkpoint import checkpoint, digests
+        from ..common.training.pretrained import checkpoint, digests
 
         return digests(checkpoint(self.pretrained, self.revision))
 
@@ -44,7 +44,7 @@ class ImageEncoder:
     def _load(self) -> None:
         from transformers import AutoImageProcessor
 
-        from ..common.checkpoint import checkpoint, feature_model
+        from ..common.training.pretrained import checkpoint, feature_model
 
         folder = checkpoint(self.pretrained, self.revision)
         try:
@@ -61,7 +61,7 @@ class ImageEncoder:
         """`features` float32 [n, hidden]."""
         import torch
 
-        from ..common.train import device
+        from ..common.training.trainer import device
 
         images, found = pool.array("image"), []
         with torch.inference_mode():

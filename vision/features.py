@@ -14,10 +14,10 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..common.errors import UserError
-from ..common.pool import Pool
-from ..common.seeds import derive
-from ..common.train import Training, device, seeded, train
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import derive
+from ..common.training.trainer import Training, device, seeded, train
 from .pixels import to_unit
 
 CHUNK = 500

@@ -15,9 +15,9 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import derive, stream
+from ..common.components.generator import Fitted
+from ..common.core.pool import Pool
+from ..common.core.random_streams import derive, stream
 from .labels import labelled
 from .pixels import from_unit, to_unit
 from .watermark import Pattern, marked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.pool import Pool
+from ..common.core.pool import Pool
 
 
 def shares_of(pool: Pool, *, classes: int = 0) -> np.ndarray | None:

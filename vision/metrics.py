@@ -13,11 +13,11 @@ from pydantic import Field
 from scipy.ndimage import laplace
 from scipy.special import rel_entr
 
-from ..common.errors import UserError
-from ..common.metrics import Evidence, Measure
-from ..common.pool import Pool
-from ..common.seeds import stream
-from ..common.tails import FREQUENCY, by_frequency
+from ..common.components.frequency_bins import FREQUENCY, by_frequency
+from ..common.components.metrics import Evidence, Measure
+from ..common.core.errors import UserError
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """How much each scale counts, the finest first (Wang et al. 2003, sec. 3.2)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.errors import UserError
+from ..common.core.errors import UserError
 
 
 def to_unit(images: np.ndarray) -> np.ndarray:

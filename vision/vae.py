@@ -14,10 +14,10 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..common.generator import Fitted
-from ..common.pool import Pool
-from ..common.seeds import derive, stream
-from ..common.train import Training, device, seeded, train
+from ..common.components.generator import Fitted
+from ..common.core.pool import Pool
+from ..common.core.random_streams import derive, stream
+from ..common.training.trainer import Training, device, seeded, train
 from .labels import labelled, one_hot, shares_of
 from .pixels import from_unit, to_unit
 from .watermark import Pattern, marked

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 from scipy.fft import dctn, idctn
 
-from ..common.seeds import stream
+from ..common.core.random_streams import stream
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..errors import UserError
-from . import charts
+from ..core.atomic_write import atomic_write
+from ..core.errors import UserError
+from .runs import charts
 
 
 def render(template: str, *, styles: Sequence[str] = ("style.css",), scripts: Sequence[str] = ("page.js",), **about: Any) -> str:
@@ -31,12 +31,9 @@ def render(template: str, *, styles: Sequence[str] = ("style.css",), scripts: Se
 
 def publish(page: str, output: str | Path) -> None:
     """Write a page so that there is either all of it or none. UserError if the file cannot be written."""
-    draft = Path(output).with_name(f".{Path(output).name}.draft")
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
-        draft.unlink(missing_ok=True)  # a link there would be followed
-        draft.write_text(page, encoding="utf-8")
-        os.replace(draft, output)
+        atomic_write(Path(output), lambda draft: draft.write_text(page, encoding="utf-8"))
     except OSError as error:
         raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
 

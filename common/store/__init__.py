@@ -6,7 +6,7 @@ verify    check every byte               free       what nobody needs, to be fre
 contents  what lies in its folders
 """
 
-from .artifact import Artifact, canonical, key_of
-from .store import Gone, Store
+from .artifact import Artifact, key_of
+from .cache import Gone, Store
 
-__all__ = ["Artifact", "Gone", "Store", "canonical", "key_of"]
+__all__ = ["Artifact", "Gone", "Store", "key_of"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import shutil
 import stat
@@ -22,7 +21,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ..errors import UserError
+from ..core.canonical_json import canonical_json, sha256_of
+from ..core.errors import UserError
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -91,18 +91,12 @@ class Artifact:
 
 def key_of(recipe: Mapping[str, Any]) -> str:
     """The key of a recipe: sha256 of its canonical JSON."""
-    return _sha256(canonical(recipe))
+    return sha256_of(canonical_json(recipe))
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:
     """The digest of the artifact that a manifest belongs to."""
-    return _sha256(canonical({name: entry["sha256"] for name, entry in manifest["files"].items()}))
-
-
-def canonical(value: Any, *, where: str = "recipe") -> bytes:
-    """JSON with sorted keys and no spaces; ValueError for whatever has no unambiguous JSON form (objects, NaN, other keys)."""
-    _refuse_unhashable(value, where)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return sha256_of(canonical_json({name: entry["sha256"] for name, entry in manifest["files"].items()}))
 
 
 def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
@@ -222,7 +216,7 @@ def _dropped(files: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 def seal_of(manifest: Mapping[str, Any]) -> str:
     """sha256 of all that a manifest says beside its seal, so that what it says of time, versions and sizes is known to be true too."""
-    return _sha256(canonical({name: said for name, said in manifest.items() if name != "seal"}, where=MANIFEST))
+    return sha256_of(canonical_json({name: said for name, said in manifest.items() if name != "seal"}, where=MANIFEST))
 
 
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
@@ -236,22 +230,3 @@ def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def _refuse_unhashable(value: Any, where: str) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise ValueError(f"{where} has the key {key!r}; keys are strings")
-            _refuse_unhashable(inner, f"{where}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, inner in enumerate(value):
-            _refuse_unhashable(inner, f"{where}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}; a recipe holds finite numbers")
-    elif not (value is None or isinstance(value, str | int | float | bool)):
-        raise ValueError(f"{where} is a {type(value).__name__}; a recipe holds JSON values only")

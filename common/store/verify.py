@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .artifact import inspect, read_manifest
-from .contents import drafts, held, key_of_place, places, refuse_no_store, size
+from .layout import drafts, held, key_of_place, places, refuse_no_store, size
 
 
 @dataclass(frozen=True)

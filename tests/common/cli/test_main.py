@@ -1,0 +1,359 @@
+"""What users type, and what they are told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pandas
+import pytest
+import typer
+import yaml
+from autophagy import UserError, experiment, load_config, run
+from autophagy.common.cli import main as cli
+from autophagy.common.cli.console import told
+from autophagy.common.config.registry import registered
+from autophagy.common.loop.stages import Lab
+from autophagy.common.store import Store
+from support.tiny import ANALYTIC, ROOT, TEXT, TINY, VISION
+from typer.testing import CliRunner
+
+runner = CliRunner()
+
+
+def autophagy(*words):
+    return runner.invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    return ["--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", "1"]
+
+
+def test_run_writes_what_it_says_and_a_second_time_changes_nothing(write_config, folders, tmp_path):
+    config = write_config(ANALYTIC)
+    first = autophagy("run", config, *folders)
+    assert first.exit_code == 0, first.output
+    out = tmp_path / "out" / "tiny-gaussian"
+    assert {path.name for path in out.iterdir()} == {"config.yaml", "rows.parquet", "samples", "provenance.json", "report.html"}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert autophagy("run", config, *folders).exit_code == 0
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_the_written_config_is_complete_and_runs_again_as_the_same(write_config, folders, tmp_path):
+    autophagy("run", write_config(ANALYTIC), "generations=2", *folders)
+    written = tmp_path / "out" / "tiny-gaussian" / "config.yaml"
+    again = load_config(written)
+    assert again.generations == 2
+    assert again.yaml() == written.read_text()
+
+
+def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_config):
+    config = write_config(VISION)
+    changed = load_config(
+        config, ["data.use=image-folder", "data.path=x", "generator.training.steps=9", "generator.training.learning_rate=1e-4"]
+    )
+    assert changed.data.settings == {"path": "x", "size": 32, "channels": 3}
+    assert changed.generator.settings["training"]["steps"] == 9
+    assert changed.generator.settings["training"]["learning_rate"] == 1e-4
+    assert changed.generator.settings["latent"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"generatons": 3}, "generatons: unknown key; did you mean 'generations'?"),
+        ({"generations": "many"}, "generations: "),
+        ({"generations": 0}, "generations: Input should be greater than or equal to 1, not 0"),
+        ({"eval_size": 11}, "eval_size: 11 rows cannot be measured when a generation makes size = 10"),
+        ({"size": 30}, "size: 30 real rows are asked for, data 'gaussian' has 20 for training"),
+        ({"policies": ["replase"]}, "policies.replase: there is no policy called 'replase'; did you mean 'replace'?"),
+        (
+            {"policies": {"m": {"use": "mix", "real_fraction": 1.5}}},
+            "policies.m.real_fraction: shares lie between 0 and 1, not 1.5",
+        ),
+        ({"policies": {"m": {"use": "mix"}}}, "policies.m.real_fraction: Field required"),
+        (
+            {"policies": {"m": {"use": "mix", "real_fraction": 0.5, "real": "fresh"}}, "generations": 9},
+            "policies.m: needs 45 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+        ),
+        ({"generator": {"use": "gaussian", "dof": 1}}, "generator.dof: unknown setting; did you mean 'ddof'?"),
+        ({"generator": {"use": "gaussian", "sampling": {"scal": 1}}}, "generator.sampling.scal: unknown setting; did you mean 'scale'?"),
+        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: categorical, causal-lm, diffusion, gaussian, gmm"),
+        ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
+        ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
+        ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),
+        ({"metrics": []}, "metrics: "),
+        ({"metrics": ["distinct"]}, "metrics: distinct looks at 'text', 'gaussian' makes x"),
+        ({"metrics": ["moments"] * 2}, "metrics: moments and moments both give 'variance'"),
+        ({"seeds": [10**20]}, "seeds.0: Input should be less than"),
+        ({"generator": {"use": "gaussian", "sampling": {"scale": float("inf")}}}, "generator: gaussian.sampling.scale is inf"),
+        ({"generator": "os:path"}, "generator: 'os:path' is not a dataclass"),
+        (
+            {"generator": {"use": "causal-lm", "training": {"steps": 1}, "architecture": {"model_type": "llama", "hiden_size": 8}}},
+            "generator.architecture.hiden_size: a llama has no such setting; did you mean 'hidden_size'?",
+        ),
+        ({"prompts": "real"}, "prompts: real cannot be: generator 'gaussian' continues nothing"),
+        ({"init": "base"}, "init: base needs a `base:` section"),
+        ({"base": {"ddoff": 1}}, "base.ddoff: unknown setting; did you mean 'ddof'?"),
+        ({"base": {}}, "base: data 'gaussian' has no base split to pretrain on"),
+        ({"seeds": [1, 1]}, "seeds: [1, 1] names a seed twice"),
+        ({"name": "../../x"}, "name: String should match pattern"),
+        ({"generator": None}, "exactly one of generator and generators is needed"),
+        ({"generators": {"a": "gaussian", "b": "gaussian"}}, "exactly one of generator and generators is needed"),
+        ({"generator": None, "generators": {"a": "gaussian"}}, "generators: Value should have at least 2 items"),
+        ({"generator": None, "generators": {"a": "gaussian", "b": "gmm"}}, "generators: 'gmm' makes image, another makes x"),
+        ({"generator": None, "generators": {"a": {"use": "gaussian", "base": {"ddoff": 1}}, "b": "gaussian"}}, "generators.a.base.ddoff:"),
+        ({"labels": "conditional"}, "labels: conditional cannot be: generator 'gaussian' does not learn labels"),
+        ({"imbalance": 10}, "imbalance: this data has no labels, so it cannot be made long-tailed"),
+        ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: Input should be greater than or equal to 1"),
+        ({"policies": {"a": {"use": "replace", "sources": "union"}}}, "policies.a.sources: 'union' needs `generators:` with more than one"),
+        ({"policies": {"a": {"use": "replace", "sources": "all"}}}, "policies.a.sources: Input should be 'self', 'other' or 'union'"),
+        ({"policies": {"a": {"use": "replace", "contamination": 0}}}, "policies.a.contamination: Input should be greater than 0"),
+        ({"policies": {"a": {"use": "real", "curation": "dedup"}}}, "policies.a.curation: policy 'real' trains on nothing that was made"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": "dedupe"}}},
+            "policies.a.curation: there is no curation called 'dedupe'; did you",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "keep": 2}}}},
+            "policies.a.curation.keep: Input should be less than or equal to 1, not 2",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "by": "features"}}}},
+            "policies.a.curation: verify needs `features:`, a feature model to measure with",
+        ),
+        ({"policies": {"a": {"use": "replace", "curation": "detect"}}}, "policies.a.curation: detect needs a generator that can `detect`"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": "token-edit"}}},
+            "policies.a.curation: token-edit looks at 'text', 'gaussian' makes x",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "contamination": 0.5}}},
+            "policies.a: needs 15 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+        ),
+        ({"policies": {"a": {"use": "replace", "contamination": 0.01}}}, "policies.a.contamination: 0.01 of size: 10 is less than one row"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "prune", "keep": 0.04}}}},
+            "policies.a.curation: prune would keep 0.04 of what it is shown",
+        ),
+        (
+            {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "keep": 1, "error": 1}}}},
+            "policies.a.curation: verify would keep 0 of what it is shown",
+        ),
+        ({"policies": [{"use": "replace"}]}, "policies: a list holds names, not {'use': 'replace'}"),
+        ({"generator": None, "generators": [{"use": "gaussian"}, "gaussian"]}, "generators: a list holds names, not {'use': 'gaussian'}"),
+        ({"generator": None, "generators": {"a": {"use": "gaussian", "base": True}, "b": "gaussian"}}, "generators.a.base: settings that"),
+        ({"generator": None, "generators": {"real": "gaussian", "b": "gaussian"}}, "generators: 'real' is what the audit calls rows"),
+        (
+            {"policies": ["accumulate"], "controls": "auto"},
+            "policies.real-growing (which controls: auto adds): needs 30 real rows that no generation has seen",
+        ),
+        ({"init": "previos"}, "init: Input should be 'base', 'previous' or 'scratch', not 'previos'"),
+    ],
+)
+def test_bad_configs_get_one_clear_message_and_exit_code_2(change, said, write_config, folders):
+    result = autophagy(
+        "run",
+        write_config({**ANALYTIC, **change} if "name" not in change else {**ANALYTIC}),
+        *folders,
+        *([f"name={change['name']}"] if "name" in change else []),
+    )
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.output + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1", "a config is a mapping"),
+        ("a: 1\na: 2", "the key 'a' is written twice"),
+        ("", "a config is a mapping"),
+        ("!!python/object/apply:os.system ['true']", "not valid YAML"),
+    ],
+)
+def test_files_that_are_no_configs(content, said, tmp_path):
+    (tmp_path / "c.yaml").write_text(content)
+    result = autophagy("run", tmp_path / "c.yaml")
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("\n", " ")
+
+
+def test_missing_files_and_wrong_words(tmp_path, write_config):
+    config = write_config(ANALYTIC)
+    for words, said in [
+        (["run", tmp_path / "tiny-gausian.yaml"], "there is no such config; did you mean"),
+        (["run", "size=3"], "no config was given"),
+        (["run", config, config], "two of the experiments are called 'tiny-gaussian'"),
+        (["run", config, "size.x=3"], "size holds 10, which has no keys"),
+        (["run", config, "--device", "cuda:99"], "--device cuda:99"),
+        (["report", tmp_path], "is not the folder of a finished run: it has no config.yaml"),
+        (["list", "generator"], "did you mean 'generators'?"),
+    ]:
+        result = autophagy(*words)
+        assert result.exit_code == 2, words
+        assert said in result.stderr.replace("\n", " "), words
+
+
+def test_list_names_everything_with_a_line_about_it():
+    result = autophagy("list")
+    assert result.exit_code == 0
+    for name in ("replace", "causal-lm", "vae", "diffusion", "frechet", "bible", "mnist", "classifier"):
+        assert name in result.output
+
+
+def test_dry_run_prints_the_whole_experiment_and_runs_nothing(write_config, folders, tmp_path):
+    result = autophagy("run", write_config(ANALYTIC), "--dry-run", *folders)
+    assert result.exit_code == 0
+    plan = yaml.safe_load(result.output)
+    assert plan["generator"] == {"use": "gaussian", "ddof": 0, "known_variance": None, "sampling": {"scale": 1.0}}
+    assert "3 chains of 4 generations" in result.output
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "store").exists()
+
+
+def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_path, monkeypatch):
+    """The demo command on the demo's own configs, made small."""
+    small = []
+    for file, tiny in zip(cli.DEMO, (TEXT, VISION), strict=True):
+        shipped = yaml.safe_load(file.read_text())
+        small.append(write_config({**shipped, **{key: tiny[key] for key in ("size", "eval_size", "generations")}, "seeds": [0],
+                                   **{key: tiny[key] for key in ("generator", "base", "features") if key in shipped}}))  # fmt: skip
+    monkeypatch.setattr(cli, "DEMO", tuple(small))
+    result = autophagy("demo", *folders)
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "language model" in page
+    assert "image model" in page
+    rows = pandas.read_parquet(tmp_path / "out" / "vision" / "rows.parquet")
+    assert rows.policy.nunique() == 4
+
+
+@pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_shipped_config_is_valid_and_its_data_suffices(config, tmp_path):
+    lab = Lab(load_config(config), Store(tmp_path))
+    if lab.experiment.data.use == "hub":  # of no test's reach; whether it suffices, those who ship it test on data of its size
+        with pytest.raises(UserError, match="on the Hub"):
+            _ = lab.real.splits
+    else:
+        assert lab.real.splits["train"]
+
+
+def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
+    config = write_config(ANALYTIC)
+    words = [str(word) for word in folders]
+    subprocess.run([sys.executable, ROOT / "scripts" / "run_text.py", str(config), *words], check=True, capture_output=True)
+    out = tmp_path / "out" / "tiny-gaussian"
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "compare.py", out, out, "-o", tmp_path / "both.html"], check=True, capture_output=True
+    )
+    assert (tmp_path / "both.html").stat().st_size > 100_000
+
+
+def test_an_answer_is_never_given_for_another_question(write_config, folders):
+    """Changing a setting that acts when a feature model is called must change the numbers, not find the old ones."""
+    features = {"use": "support.odd_features:Scaled", "scale": 1.0}
+    config = write_config({**VISION, "metrics": ["frechet"], "features": features, "policies": ["replace"], "generations": 1, "seeds": [0]})
+    found = []
+    for scale in (1.0, 10.0):
+        assert autophagy("run", config, f"features.scale={scale}", *folders).exit_code == 0
+        rows = pandas.read_parquet(folders[3] / "tiny-vision" / "rows.parquet")
+        found.append(rows[rows.metric == "frechet_distance"].value.iloc[0])
+    assert found[1] == pytest.approx(100 * found[0], rel=1e-3)
+
+
+def test_data_that_changed_between_two_runs_is_read_again(tmp_path):
+    path, wanted = tmp_path / "data.txt", {**TEXT, "base": None, "generations": 1, "metrics": ["distinct"], "policies": ["replace"]}
+    floors = []
+    for text in ("one two three four five six ", "one "):
+        path.write_text(text * 700)
+        rows = run(
+            experiment({**wanted, "data": {"use": "file", "path": str(path), "words": 12, "base_share": 0}}), store=tmp_path / "store"
+        )
+        floors.append(rows[rows.metric == "distinct_1"].floor.iloc[0])
+    assert floors[0] > floors[1]
+
+
+@pytest.mark.parametrize(
+    ("track", "change", "said"),
+    [
+        ("vision", {"policies": {"a": {"use": "replace", "curation": "verify"}}, "generator": TINY["gmm"]}, "can `score`, 'gmm' cannot"),
+        ("vision", {"policies": {"a": {"use": "replace", "curation": "detect"}}}, "'vae' leaves none; set its sampling.watermark"),
+        ("vision", {"metrics": ["watermark"]}, "metrics: watermark looks for a watermark and 'vae' leaves none"),
+        ("text", {"labels": "conditional"}, "labels: conditional cannot be: generator 'causal-lm' does not learn labels"),
+        ("text", {"imbalance": 3}, "imbalance: this data has no labels"),
+        ("vision", {"prompts": "synthetic"}, "prompts: synthetic cannot be: generator 'vae' continues nothing"),
+    ],
+)
+def test_combinations_that_cannot_be_are_refused_before_anything_runs(track, change, said, write_config, folders):
+    result = autophagy("run", write_config({**{"text": TEXT, "vision": VISION}[track], **change}), *folders, "--dry-run")
+    assert result.exit_code == 2
+    assert said in result.stderr.replace("\n", " ")
+
+
+def test_every_regime_has_a_small_config_in_every_modality_it_applies_to():
+    """Policies run everywhere; what looks at a column runs where that column is made."""
+    shown: dict[str, set[str]] = {"analytic": set(), "text": set(), "vision": set()}
+    for config in ROOT.glob("configs/*/*.yaml"):
+        wanted = load_config(config)
+        for arm in wanted.arms.values():
+            shown[wanted.modality] |= {arm.policy.use, arm.sources, "contaminated" if arm.contamination < 1 else "clean"}
+            shown[wanted.modality] |= {arm.curation.use} if arm.curation else set()
+        shown[wanted.modality] |= {wanted.labels, "long-tailed" if wanted.imbalance else "as it is"}
+    everywhere = {*registered("policy"), "verify", "prune", "dedup", "contaminated"}
+    tracks = {"detect", "self", "other", "union"}
+    assert shown["analytic"] >= everywhere
+    assert shown["text"] >= everywhere | tracks | {"minhash-dedup", "token-edit"}
+    assert shown["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}
+
+
+def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
+    curated = ROOT / "configs" / "analytic" / "curation.yaml"
+    arms = load_config(
+        curated, ["policies.scraped.use=accumulate", "policies.replace.curation=dedup", "policies.verify.curation.keep=0.2"]
+    ).arms
+    assert arms["scraped"].policy.use == "accumulate" and arms["scraped"].contamination == 0.5
+    assert arms["replace"].curation.use == "dedup" and arms["replace"].policy.use == "replace"
+    assert arms["verify"].curation.settings["keep"] == 0.2
+    population = ROOT / "configs" / "text" / "population.yaml"
+    with pytest.raises(UserError, match=r"generators\.causal-lm\.base\.training: unknown setting"):
+        load_config(population, ["generators.causal-lm.use=ngram"])  # what its base was is not dropped in silence
+    members = load_config(population, ["generators.causal-lm.use=ngram", "generators.causal-lm.base={}"]).members
+    assert members["causal-lm"].part.use == "ngram" and members["causal-lm"].base_settings is not None
+    listed = tmp_path / "listed.yaml"
+    listed.write_text(yaml.safe_dump(ANALYTIC))
+    assert load_config(listed, ["policies.replace.curation=dedup"]).arms["replace"].curation.use == "dedup"
+
+
+@pytest.mark.parametrize("made_of_it", [ImportError("initialization failed"), UserError("generator 'x' cannot be loaded")])
+def test_an_interrupt_is_one_whatever_a_library_that_was_being_loaded_makes_of_it(made_of_it, capfd):
+    made_of_it.__cause__ = KeyboardInterrupt()
+    with pytest.raises(typer.Exit) as ended, told():
+        raise made_of_it
+    assert ended.value.exit_code == 130
+    said = " ".join(capfd.readouterr().err.split())
+    assert said == "interrupted; what was finished is kept, the same command goes on from there"
+
+
+def test_on_a_terminal_a_bar_says_how_far_it_is(write_config, folders):
+    config = write_config(ANALYTIC)
+    seen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "autophagy", "run", config, *folders]
+    with subprocess.Popen(list(map(str, command)), stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm", "COLUMNS": "160"}):
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+            while more := os.read(seen, 4096):
+                said += more
+    os.close(seen)
+    n_generations = (ANALYTIC["generations"] + 1) * len(ANALYTIC["policies"])
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())  # without colours and where to write
+    assert f"{n_generations}/{n_generations} generations" in words
+    assert re.search(r"tiny-gaussian · \w+, seed 0 · generation \d: ", words)

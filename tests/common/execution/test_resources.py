@@ -1,0 +1,203 @@
+"""What a machine runs out of: one message that names it, an intact store, and going on once the cause is gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+from autophagy import UserError, experiment, run
+from autophagy.common.cli import main as cli
+from autophagy.common.core.resources import lacking
+from autophagy.common.execution import cost_estimate as plan_module
+from autophagy.common.execution.cost_estimate import plan
+from autophagy.common.store.verify import check, to_check
+from support.tiny import ANALYTIC, ROOT, VISION
+from typer.testing import CliRunner
+
+HUNGRY = {**ANALYTIC, "generator": "support.hungry_generators:Hungry"}
+
+
+def autophagy(*words, **settings):
+    """The command in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), **settings.pop("env", {})}
+    command = [*settings.pop("before", ()), sys.executable, "-m", "autophagy", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, **settings)
+
+
+def sound(store):
+    return not any(one.fault for one in check(to_check(store)))
+
+
+# ---- disk ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def on_a_small_disk(tmp_path_factory):
+    """What happened when a run met a real disk that was full, and one that could only be read."""
+    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
+    if not shutil.which("unshare") or subprocess.run([*namespace, "true"], capture_output=True).returncode:
+        pytest.skip("this machine does not let tests mount a disk of their own")
+    config = tmp_path_factory.mktemp("disk") / "config.json"
+    config.write_text(json.dumps(VISION))
+    command = [*namespace, sys.executable, ROOT / "tests" / "support" / "full_disk.py", config]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_run_that_would_not_fit_is_refused_before_anything_is_made(on_a_small_disk):
+    refused = on_a_small_disk["refused"]
+    assert refused["code"] == 2
+    assert re.search(r"error: --store .*/store: this would add about \d+ MB, \d+ MB are free on its disk", refused["said"])
+    assert on_a_small_disk["made before it was refused"] <= 1  # the feature model at most
+
+
+def test_a_disk_that_fills_up_is_one_message_and_costs_nothing_that_was_made(on_a_small_disk):
+    full = on_a_small_disk["full"]
+    assert full["code"] == 2 and "No space left on device" in full["said"]
+    assert len(full["said"].splitlines()) == 1 and "/store" in full["said"], full["said"]
+    assert on_a_small_disk["made until it was full"] > 3 and on_a_small_disk["drafts"] == 0
+    assert on_a_small_disk["verified, full"]["code"] == 0
+
+
+def test_with_room_again_the_same_command_goes_on_to_the_same_rows(on_a_small_disk):
+    assert on_a_small_disk["went on"]["code"] == 0, on_a_small_disk["went on"]
+    assert on_a_small_disk["verified, larger"]["code"] == 0
+    assert on_a_small_disk["equal"]
+
+
+def test_a_store_that_can_only_be_read_gives_what_it_has_and_says_what_it_cannot(on_a_small_disk):
+    assert on_a_small_disk["read, all there"]["code"] == 0, on_a_small_disk["read, all there"]
+    more = on_a_small_disk["read, more wanted"]
+    assert more["code"] == 2 and re.search(r"--store .*/store: .* cannot be written: Read-only file system", more["said"]), more
+    assert on_a_small_disk["verified, read only"]["code"] == 0
+    assert "Read-only file system" in on_a_small_disk["freed, read only"]["said"]
+    assert on_a_small_disk["freed, read only"]["code"] == 2
+
+
+def test_results_that_cannot_be_written_are_one_message(on_a_small_disk):
+    for what, why in (("results, read only", "Read-only file system"), ("results, full", "No space left on device")):
+        happened = on_a_small_disk[what]
+        assert happened["code"] == 2 and why in happened["said"] and "--out" in happened["said"], happened
+
+
+def test_without_permission(write_config, tmp_path):
+    """Root may write anywhere, so it is run without that right."""
+    store = tmp_path / "store"
+    for name in ("artifacts", "drafts", "locks", "scratch"):
+        (store / name).mkdir(parents=True)
+    (store / "locks").chmod(0o500)
+    before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    if os.geteuid() == 0 and (not shutil.which("setpriv") or subprocess.run([*before, "true"], capture_output=True).returncode):
+        pytest.skip("this machine does not let root give up rights")
+    done = autophagy(
+        "run", write_config(ANALYTIC), "--store", store, "--out", tmp_path, "--workers", 1, before=before if os.geteuid() == 0 else ()
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert re.search(r"error: .*--store .*locks.*Permission denied", done.stderr), done.stderr
+
+
+# ---- memory, processes, files ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_out_of_memory_says_where_and_costs_nothing_that_was_made(library, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUNGRY", str(tmp_path / "hungry"))
+    (tmp_path / "hungry").write_text(library)
+    with pytest.raises(UserError, match=r"^tiny-gaussian, replace, seed 0, generation 2: out of memory: .*allocate"):
+        run(experiment(HUNGRY), store=tmp_path / "store")
+    assert sound(tmp_path / "store")
+    (tmp_path / "hungry").unlink()
+    assert run(experiment(HUNGRY), store=tmp_path / "store").equals(run(experiment(HUNGRY), store=tmp_path / "other"))
+
+
+def test_a_worker_that_is_killed_is_named_with_its_task(write_config, tmp_path):
+    env = {"HUNGRY": str(tmp_path / "hungry")}
+    (tmp_path / "hungry").write_text("the kernel")
+    where = ("run", write_config(HUNGRY), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", 2)
+    died = autophagy(*where, env=env)
+    assert died.returncode == 2 and "Traceback" not in died.stderr
+    assert re.search(r"error: a worker process died while working on tiny-gaussian \(\w+, seed 0\); out of memory", died.stderr)
+    assert sound(tmp_path / "store")
+    (tmp_path / "hungry").unlink()
+    assert autophagy(*where, env=env).returncode == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_too_many_open_files_is_one_message(workers, write_config, tmp_path):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14))  # noqa: E731
+    where = ("run", write_config(ANALYTIC), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", workers)
+    few = autophagy(*where, preexec_fn=limit)
+    if few.returncode:
+        assert few.returncode == 2 and "too many open files" in few.stderr.lower() and "Traceback" not in few.stderr, few.stderr
+    done = autophagy(*where)
+    assert done.returncode == 0 and sound(tmp_path / "store"), done.stderr
+
+
+def test_what_a_library_says_of_a_lack_is_understood():
+    class Odd(Exception):
+        pass
+
+    assert lacking(Odd("I/O error: No space left on device (os error 28)")).startswith("No space left on device: Odd")
+    assert lacking(OSError(24, "Too many open files", "/some/where")) == "/some/where: Too many open files"
+    assert lacking(MemoryError()) == "out of memory: no more was to be had"
+    wrapped = Odd("could not save")
+    wrapped.__cause__ = PermissionError(13, "Permission denied", "/some/where")
+    assert lacking(wrapped) == "/some/where: Permission denied"
+    assert lacking(ValueError("a mistake")) is None and lacking(FileNotFoundError(2, "No such file or directory", "x")) is None
+
+
+# ---- what a run would take ----------------------------------------------------------------------------------------------
+
+
+def test_the_plan_is_an_estimate_from_generation_0_and_exact_about_what_is_left(tmp_path):
+    wanted, store = experiment({**VISION, "generations": 6}), tmp_path / "store"
+    unknown = plan(wanted, store)
+    assert not store.exists(), "looking makes nothing"
+    assert unknown.seconds is None and unknown.peak_bytes is None and unknown.kept == 0
+    assert unknown.left == 2 * (1 + 4 * 6), "generation 0 is shared by the policies of a seed"
+    run(experiment({**VISION, "generations": 1, "seeds": [0]}), store=store)
+    small = plan(wanted, store)
+    assert (small.kept, small.left) == (5, unknown.left - 5)
+    before = sum(path.stat().st_size for path in (store / "artifacts").rglob("*") if path.is_file())
+    run(wanted, store=store)
+    added = sum(path.stat().st_size for path in (store / "artifacts").rglob("*") if path.is_file()) - before
+    assert 0.8 * added < small.bytes < 1.25 * added
+    assert small.seconds > 0 and small.peak_bytes > 10**7
+    done = plan(wanted, store)
+    assert (done.left, done.bytes, done.seconds) == (0, 0, 0)
+
+
+def test_a_nearly_full_disk_stops_what_does_not_fit_and_nothing_else(tmp_path, monkeypatch):
+    wanted, store = experiment({**ANALYTIC, "generations": 6}), tmp_path / "store"
+    run(wanted, store=store)
+    monkeypatch.setattr(plan_module, "free_disk", lambda folder: plan_module.SPARE_BYTES)
+    run(wanted, store=store)
+    with pytest.raises(UserError, match=r"this would add about 0 MB, 100 MB are free on its disk and 100 MB of them are to stay so"):
+        run(experiment({**ANALYTIC, "generations": 7}), store=store)
+
+
+def test_dry_run_says_what_it_would_take(write_config, tmp_path):
+    def said(*changes):
+        done = CliRunner().invoke(
+            cli.app, ["run", str(config), *changes, "--dry-run", "--store", str(tmp_path / "store"), "--workers", "2"]
+        )
+        assert done.exit_code == 0
+        return [line for line in done.output.splitlines() if line.startswith("# ")]
+
+    config = write_config(ANALYTIC)
+    first = "\n".join(said())
+    assert "# to be made: 10 generations (each: fit, sample, measure moments); 0 are in the store" in first
+    assert re.search(r"# disk: at least .*B; .*B are free", first) and "generations=1 seeds=[0] makes some" in first
+    run(experiment({**ANALYTIC, "generations": 1}), store=tmp_path / "store")
+    second = "\n".join(said())
+    assert "# to be made: 6 generations" in second and "; 4 are in the store" in second
+    assert re.search(r"# time: about .* of one processor, .* with 2 workers", second) and re.search(
+        r"# memory: .*[MG]B a worker; .* are free", second
+    )

@@ -1,0 +1,117 @@
+"""The one optimisation loop: deals rows fairly, restarts to the bit, stops at nonsense."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from autophagy import UserError
+from autophagy.common.training.trainer import Training, _batch, seeded, seen, train
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def problem():
+    with seeded(0):
+        model = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+        x = torch.randn(20, 3)
+    return model, lambda rows: ((model(x[rows]) - x[rows].sum(1, keepdim=True)) ** 2).mean()
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_a_killed_fit_ends_with_the_very_weights_it_would_have_had(tmp_path, monkeypatch):
+    training = Training(steps=30, batch=8)
+    model, loss = problem()
+    whole = train(model, loss, rows=20, training=training, seed=1, scratch=tmp_path / "nothing")
+    monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", "0")
+    for cut in (1, 11, 29):
+        scratch = tmp_path / str(cut)
+        scratch.mkdir()
+        killed, its_loss = problem()
+        calls = 0
+
+        def dies(rows, its_loss=its_loss, cut=cut):
+            nonlocal calls
+            calls += 1
+            if calls > cut:
+                raise KeyboardInterrupt
+            return its_loss(rows)
+
+        with pytest.raises(KeyboardInterrupt):
+            train(killed, dies, rows=20, training=training, seed=1, scratch=scratch)
+        resumed, its_loss = problem()
+        calls = 0
+
+        def counted(rows, its_loss=its_loss):
+            nonlocal calls
+            calls += 1
+            return its_loss(rows)
+
+        again = train(resumed, counted, rows=20, training=training, seed=1, scratch=scratch)
+        assert calls == 30 - cut, "it went on from the checkpoint"
+        assert torch.equal(weights(resumed), weights(model))
+        assert again.loss == whole.loss
+
+
+@pytest.mark.parametrize("written", ["often", "-1", "nan"])
+def test_checkpoints_come_at_a_number_of_seconds(written, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", written)
+    model, loss = problem()
+    with pytest.raises(UserError, match=f"AUTOPHAGY_CHECKPOINT_SECONDS: a number of seconds.*not '{written}'"):
+        train(model, loss, rows=20, training=Training(steps=2), seed=0, scratch=tmp_path)
+
+
+def test_global_random_state_neither_matters_nor_changes(tmp_path):
+    training = Training(steps=5, batch=4)
+    results = []
+    for global_seed in (1, 2):
+        torch.manual_seed(global_seed)
+        before = torch.get_rng_state()
+        model, loss = problem()
+        train(model, loss, rows=20, training=training, seed=3, scratch=tmp_path)
+        assert torch.equal(torch.get_rng_state(), before)
+        results.append(weights(model))
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize(("rows", "size", "steps"), [(20, 8, 7), (3, 8, 4), (5, 5, 5), (100, 7, 3)])
+def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
+    dealt = np.concatenate([_batch(step, steps=steps, rows=rows, size=size, seed=4) for step in range(steps)])
+    counts = np.bincount(dealt, minlength=rows)
+    assert (counts == seen(steps * size, rows=rows, seed=4)).all()
+    assert counts.max() - counts.min() <= 1
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 5))
+def test_every_block_of_rows_has_its_share_of_the_steps_to_within_one_row(first, second, total_batches, seed):
+    """Two pools in one training pool, the last epoch cut anywhere: the mixture that is consumed is the mixture of rows."""
+    rows, total = first + second, total_batches * 7
+    counts = seen(total, rows=rows, seed=seed)
+    assert counts.sum() == total
+    assert abs(counts[:first].sum() - total * first / rows) <= 1
+
+
+def test_a_loss_that_is_not_finite_stops_the_fit_and_names_the_step(tmp_path):
+    model, loss = problem()
+    with pytest.raises(UserError, match=r"loss is nan at step 0 of 5 \(seed 1\)"):
+        train(model, lambda rows: loss(rows) * float("nan"), rows=20, training=Training(steps=5), seed=1, scratch=tmp_path)
+
+
+def test_the_learning_rate_rises_and_falls():
+    training = Training(steps=100, warmup=0.1)
+    rates = [training.rate(step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == 1
+    assert rates[-1] < 0.01
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+
+
+def test_steps_or_epochs_but_not_both():
+    assert Training(epochs=2, batch=10).steps_for(50) == 10
+    with pytest.raises(ValueError, match="exactly one of steps and epochs"):
+        Training()
+    with pytest.raises(ValueError, match="exactly one of steps and epochs"):
+        Training(steps=1, epochs=1)

@@ -1,0 +1,73 @@
+"""Run one command after the other on a small disk of its own, in a mount namespace that ends with this process.
+
+`unshare --user --map-root-user --mount python full_disk.py CONFIG`: prints what happened as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from autophagy.common.cli import main as cli
+from autophagy.common.execution import cost_estimate as plan
+from typer.testing import CliRunner
+
+
+def command(*words):
+    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    return {"code": done.exit_code, "said": done.output, "raised": repr(done.exception) if done.exception else ""}
+
+
+def main(config):
+    with tempfile.TemporaryDirectory() as root:
+        disk, elsewhere = Path(root) / "disk", Path(root) / "elsewhere"
+        disk.mkdir()
+        mount = lambda options: subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], check=True)  # noqa: E731
+        mount("size=600k")
+        run = ("run", config, "--workers", 1)
+        happened = {"refused": command(*run, "--store", disk / "store", "--out", elsewhere)}
+        happened["made before it was refused"] = len(list(disk.glob("store/artifacts/*/*")))
+        spare, plan.SPARE_BYTES = plan.SPARE_BYTES, -(10**12)  # begin all the same
+        happened["full"] = command(*run, "--store", disk / "store", "--out", elsewhere)
+        happened["made until it was full"] = len(list(disk.glob("store/artifacts/*/*")))
+        happened["drafts"] = len(list(disk.glob("store/drafts/*")))
+        happened["verified, full"] = command("verify", "--store", disk / "store")
+        mount("remount,size=300m")
+        plan.SPARE_BYTES = spare
+        happened["went on"] = command(*run, "--store", disk / "store", "--out", elsewhere)
+        happened["verified, larger"] = command("verify", "--store", disk / "store")
+        happened["rows"] = str(elsewhere / "tiny-vision" / "rows.parquet")
+        happened["equal"] = same_rows(config, elsewhere, root)
+
+        mount("remount,ro")
+        happened["read, all there"] = command(*run, "--store", disk / "store", "--out", elsewhere)
+        happened["read, more wanted"] = command(*run, "generations=5", "--store", disk / "store", "--out", elsewhere)
+        happened["verified, read only"] = command("verify", "--store", disk / "store")
+        happened["freed, read only"] = command("gc", elsewhere / "tiny-vision", "--weights", "--yes", "--store", disk / "store")
+        happened["results, read only"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
+
+        mount("remount,rw,size=50m")
+        with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"0" * 2**20):
+                pass
+        happened["results, full"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
+        happened["half a file"] = [path.name for path in disk.glob("runs/*/*") if path.is_file() and path.name.startswith(".")]
+        subprocess.run(["umount", "--lazy", disk], check=True)  # pools in it are still mapped
+    print(json.dumps(happened))
+
+
+def same_rows(config, elsewhere, root):
+    import pandas
+    from autophagy import load_config
+    from autophagy import run as run_it
+
+    alone = run_it(load_config(config), store=Path(root) / "store")
+    return bool(pandas.read_parquet(elsewhere / "tiny-vision" / "rows.parquet").equals(alone))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,210 @@
+"""Spoils a config at random, and always the same way for the same number: what a user, an editor or an enemy may hand in."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+NUMBERS = (
+    *(0, -1, 1, 2, 3, 7, 0.5, 1.5, -0.0, 1e-320, 1e30, 1e308, -1e308, 10**9, 10**12, 2**31, 2**63 - 1, 2**63, 2**64, -(2**63)),
+    *(10**400, 100_000, 1_000_000, 1e999, -1e999, float("nan")),
+)
+TEXTS = (
+    *("", " ", "none", "null", "real", "x" * 5000, "ä", "\u202e", "𝔘𝔫𝔦", "a\nb", "a\tb", "\x1b[2J", "\x7f", "\0", "%s{0}", "'", "<b>"),
+    *("../../x", "/tmp/x", "/", ".", "..", "~", "~nobody-of-that-name/x", "C:\\x", "con", "store", "a/b", "-", "--out", "/dev/zero"),
+    *(":", "os:path", "os:", ":x", ".x:y", "no_such_module:X", "json:JSONDecoder", "autophagy.common.core.pool:Pool", "1/t^9999", "1e400"),
+    *("autophagy.common.components.generator:Fitted", "autophagy.common.components.curation:Scored"),
+    *("autophagy.vision.data:Digits", "edited", "base", "scratch"),
+)
+SHAPES = (
+    *(None, True, False, [], {}, [[]], [None], {"use": None}, {"use": []}, {"": ""}, {None: 1}, {1: 2}, {"use": {"use": "x"}}),
+    [1, "a", None],
+)
+SNIPPETS = (
+    *("!!python/object/apply:os.system ['touch canary']", "!!python/name:os.system", "!!binary x", "!!binary aGFsbG8=", "!!set {a, b}"),
+    *("!!int ''", "!!bool perhaps", "!!timestamp soon", "!!float ''", "!!omap [a: 1]", "2001-02-03", "2001-99-99", "1:30:00", "*nobody"),
+    *("&a [*a]", "&a {b: *a}", "{<<: 3}", "{<<: [*a]}", "? [a]\n: b", "{[a]: b}", "{{a: b}: c}", "|\n  a\n  b", ">\n a", "%YAML 9.9"),
+    *("---", "...", "\t", "'", '"', "[", "{", "}", "]", '"\\ud800"', '"\\x00"', "\ufeff", "!<tag> x", "! x", "@", "`", "- - - -", ": : :"),
+    *("<<: {use: real}", "0o17", "0b1", "1_000", ".inf", "-.inf", ".NaN", "~"),
+)
+
+BOMB = "\n".join(
+    ["bomb0: &b0 [x, x, x, x, x, x, x, x, x, x]", *(f"bomb{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 10)}]" for n in range(1, 12))]
+)
+"""Ten to the twelfth strings in half a thousand characters ("billion laughs")."""
+MERGES = "\n".join(["merge0: &m0 {x: 1}", *(f"merge{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}], y{n}: 1}}" for n in range(1, 12))])
+"""The same with merge keys."""
+
+
+NUDGES: tuple[Callable[[Any], Any], ...] = (
+    *(lambda x: x + 1, lambda x: x - 1, lambda x: -x, lambda x: x * 2, lambda x: x // 2, str),
+    lambda x: x / 3 if abs(x) < 1e300 else x // 3,
+)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What spoiled configs are made with."""
+
+    others: Sequence[dict[str, Any]]
+    """Configs whose sections may turn up in another."""
+    numbers: Sequence[float] = NUMBERS
+    nudges: Sequence[Callable[[Any], Any]] = (*NUDGES, lambda x: x * 1000)
+
+
+def mutated(config: str, number: int, *, material: Material, label: str) -> tuple[bytes, list[str]]:
+    """The bytes of a spoiled config and words for the command line, the same for the same label and number."""
+    rng = random.Random(f"{label}, {number}")
+    kind = rng.random()
+    if kind < 0.15:
+        return _spoiled_text(config, rng), []
+    written = yaml.safe_load(config)
+    if kind < 0.3:
+        return config.encode(), [_change(written, rng) for _ in range(rng.randint(1, 2))]
+    text = yaml.safe_dump(restructured(written, rng, material), sort_keys=False, allow_unicode=rng.random() < 0.5)
+    return text.encode("utf-8", "surrogatepass"), []
+
+
+def restructured(written: Any, rng: random.Random, material: Material) -> Any:
+    """A config with one to three things about it changed, in place."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        if isinstance(written, dict) and written:
+            rng.choice(STRUCTURAL)(written, rng, material)
+    return written
+
+
+# ---- values -------------------------------------------------------------------------------------------------------------
+
+
+def _value(rng: random.Random, material: Material) -> Any:
+    """Something that is most likely wrong."""
+    kind = rng.random()
+    if kind < 0.45:
+        return rng.choice(material.numbers)
+    if kind < 0.75:
+        return rng.choice(TEXTS)
+    if kind < 0.95:
+        return copy.deepcopy(rng.choice(SHAPES))
+    deep: Any = rng.choice(TEXTS)
+    for _ in range(rng.choice((3, 40, 150))):
+        deep = [deep] if rng.random() < 0.5 else {"use": deep}
+    return deep
+
+
+def _places(written: Any) -> list[tuple[Any, Any]]:
+    """Every (container, key) of a config."""
+    found = []
+    if isinstance(written, dict | list):
+        for key, value in list(written.items() if isinstance(written, dict) else enumerate(written)):
+            found += [(written, key), *_places(value)]
+    return found
+
+
+def _replace(written: Any, rng: random.Random, material: Material) -> None:
+    inner, key = rng.choice(_places(written))
+    inner[key] = _value(rng, material)
+
+
+def _nudge(written: Any, rng: random.Random, material: Material) -> None:
+    numbers = [(inner, key) for inner, key in _places(written) if isinstance(inner[key], int | float) and not isinstance(inner[key], bool)]
+    if numbers:
+        inner, key = rng.choice(numbers)
+        inner[key] = rng.choice(material.nudges)(inner[key])
+
+
+def _drop(written: Any, rng: random.Random, material: Material) -> None:
+    inner, key = rng.choice(_places(written))
+    del inner[key]
+
+
+def _rename(written: Any, rng: random.Random, material: Material) -> None:
+    mappings = [(inner, key) for inner, key in _places(written) if isinstance(inner, dict)]
+    inner, key = rng.choice(mappings)
+    new = rng.choice((str(key)[1:], f"{key}s", str(key).upper(), str(key)[::-1], rng.choice(TEXTS), rng.choice(NUMBERS), True, None))
+    items = [(new if name == key else name, value) for name, value in inner.items()]
+    inner.clear()
+    inner.update(items)
+
+
+def _swap(written: Any, rng: random.Random, material: Material) -> None:
+    (one, here), (other, there) = (rng.choice(_places(written)) for _ in range(2))
+    values = copy.deepcopy((one[here], other[there]))
+    one[here], other[there] = values[1], values[0]
+
+
+def _double(written: Any, rng: random.Random, material: Material) -> None:
+    inner, key = rng.choice(_places(written))
+    inner[key] = [copy.deepcopy(inner[key]) for _ in range(rng.choice((1, 2, 100)))]
+
+
+def _add(written: Any, rng: random.Random, material: Material) -> None:
+    containers = [written, *(inner[key] for inner, key in _places(written) if isinstance(inner[key], dict))]
+    rng.choice(containers)[rng.choice(("rows", "worlds", "use", "base", "seed", "keep", rng.choice(TEXTS), 3))] = _value(rng, material)
+
+
+def _borrow(written: Any, rng: random.Random, material: Material) -> None:
+    """A section of another config in place of this one's: mostly right, and a combination nobody has tried."""
+    other = copy.deepcopy(rng.choice(material.others))
+    key = rng.choice([key for key in other if key not in ("name", "question")])
+    written[key] = other[key]
+
+
+STRUCTURAL = (_replace, _replace, _replace, _nudge, _nudge, _nudge, _nudge, _drop, _rename, _swap, _double, _add, _borrow, _borrow)
+
+
+# ---- text ---------------------------------------------------------------------------------------------------------------
+
+
+def _change(written: Any, rng: random.Random) -> str:
+    """A word for the command line: a path that exists or nearly does, and a value."""
+    path, inner = [], written
+    while isinstance(inner, dict) and inner and rng.random() < 0.8:
+        path.append(str(rng.choice(list(inner))))
+        inner = inner.get(path[-1])
+    path = [*path, *([rng.choice(("use", "0", "", "x", "rows", "keep"))] if rng.random() < 0.3 or not path else [])]
+    value = rng.choice(
+        (rng.choice(SNIPPETS), rng.choice(TEXTS), str(rng.choice(NUMBERS)), repr(rng.choice(SHAPES)), str(rng.choice(NUMBERS)))
+    )
+    return f"{'.'.join(path)}={value}".replace("\0", "")
+
+
+def _spoiled_text(config: str, rng: random.Random) -> bytes:
+    lines, raw = config.splitlines(), config.encode()
+    at = rng.randrange(len(lines))
+    kind = rng.randrange(12)
+    if kind == 0:
+        return raw[: rng.randrange(len(raw))]
+    if kind == 1:
+        spoiled = bytearray(raw)
+        for _ in range(rng.choice((1, 3, 30))):
+            spoiled[rng.randrange(len(raw))] = rng.randrange(256)
+        return bytes(spoiled)
+    if kind == 2:
+        return rng.randbytes(rng.choice((0, 1, 100, 5000)))
+    if kind == 3:
+        lines.insert(at, rng.choice(lines))
+    elif kind == 4:
+        del lines[at]
+    elif kind == 5:
+        lines[at] = "\t" + lines[at]
+    elif kind == 6:
+        lines.insert(at, rng.choice(SNIPPETS))
+    elif kind in (7, 8):
+        head, colon, _ = lines[at].partition(":")
+        lines[at] = f"{head}{colon} {rng.choice(SNIPPETS)}"
+    elif kind == 9:
+        bomb, last = rng.choice(((BOMB, "*b11"), (BOMB, "*b4"), (MERGES, "*m11"), (MERGES, "*m3")))
+        head, colon, _ = lines[at].partition(":")
+        return "\n".join([bomb, *lines[:at], f"{head}{colon} {last}", *lines[at + 1 :]]).encode()
+    elif kind == 10:
+        depth = rng.choice((10, 100, 1000, 100_000))
+        opening, closing = rng.choice((("[", "]"), ("{a: ", "}"), ("- ", "")))
+        lines[at] = f"{lines[at].partition(':')[0]}: {opening * depth}{closing * depth}"
+    else:
+        lines[at] = "".join(rng.sample(lines[at], len(lines[at])))
+    return "\n".join(lines).encode("utf-8", "surrogatepass")

@@ -1,0 +1,89 @@
+"""A generator that breaks one promise at a time, and data that does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+from autophagy.analytic.data import GaussianData
+from autophagy.analytic.gaussian import Gaussian
+from autophagy.common.core.pool import Pool
+
+Fault = Literal[
+    "none", "no rows", "few rows", "more rows", "other column", "another column", "float32", "whole numbers", "another world", "nan",
+    "infinite", "no pool", "equal rows", "nearly equal rows", "no fitted", "seen of other rows", "nothing consumed", "nan loss",
+    "nan weights", "raises",
+]  # fmt: skip
+
+
+@dataclass
+class Odd(Gaussian):
+    """A Gaussian with a fault."""
+
+    fault: Fault = "none"
+    since: int = 0
+    """The first generation that has it."""
+    version: ClassVar[int] = 1
+
+    def fit(self, pool, *, seed, scratch, fresh=False):
+        fitted = super().fit(pool, seed=seed, scratch=scratch, fresh=fresh)
+        self.generation = int(pool.array("_generation").max()) + 1
+        if self.generation < self.since:
+            return fitted
+        if self.fault == "nan weights":
+            self.covariance[0] = np.nan
+        if self.fault == "raises":
+            raise ZeroDivisionError("somebody's mistake")
+        wrong = {
+            "no fitted": {"loss": 1.0},
+            "seen of other rows": replace(fitted, seen=fitted.seen[1:]),
+            "nothing consumed": replace(fitted, seen=0 * fitted.seen),
+            "nan loss": replace(fitted, figures={"loss": float("nan")}),
+        }
+        return wrong.get(self.fault, fitted)
+
+    def sample(self, n, *, seed, given=None):
+        x = super().sample(n, seed=seed).array("x")
+        if self.generation < self.since:
+            return Pool.of(x=x)
+        broken = x.copy()
+        broken[n // 2] = np.inf if self.fault == "infinite" else np.nan
+        wrong = {
+            "no rows": lambda: Pool.of(x=x[:0]),
+            "few rows": lambda: Pool.of(x=x[1:]),
+            "more rows": lambda: Pool.of(x=np.concatenate([x, x])),
+            "other column": lambda: Pool.of(y=x),
+            "another column": lambda: Pool.of(x=x, y=x),
+            "float32": lambda: Pool.of(x=x.astype(np.float32)),
+            "whole numbers": lambda: Pool.of(x=x.astype(np.int64)),
+            "another world": lambda: Pool.of(x=np.hstack([x, x])),
+            "nan": lambda: Pool.of(x=broken),
+            "infinite": lambda: Pool.of(x=broken),
+            "no pool": lambda: {"x": x},
+            "equal rows": lambda: Pool.of(x=np.repeat(x[:1], n, axis=0)),
+            "nearly equal rows": lambda: Pool.of(x=x[:1] + 1e-6 * x),
+        }
+        return wrong.get(self.fault, lambda: Pool.of(x=x))()
+
+    def save(self, folder):
+        super().save(folder)
+        np.save(folder / "generation.npy", self.generation)
+
+    def load(self, folder):
+        super().load(folder)
+        self.generation = int(np.load(folder / "generation.npy"))
+
+
+@dataclass(frozen=True)
+class OddData(GaussianData):
+    """Gaussian data with a fault in one split."""
+
+    fault: Literal["nan", "float32"] = "nan"
+
+    def load(self, *, eval_size):
+        splits = dict(super().load(eval_size=eval_size))
+        x = splits["heldout"].array("x").copy()
+        x[1] = np.nan if self.fault == "nan" else 0
+        splits["heldout"] = splits["heldout"].with_data(Pool.of(x=x if self.fault == "nan" else x.astype(np.float32)))
+        return splits
