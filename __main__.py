@@ -2,13 +2,13 @@
 
 import sys
 
-from .common.cli.interrupt import insistent
+from .common.cli.interrupt import repeat_interrupt
 
 
 def main() -> None:
     """Run the command line; a Ctrl-C while it is still being loaded ends it as quietly as one later on."""
     try:
-        with insistent():
+        with repeat_interrupt():
             from .common.cli.main import app
 
             app()

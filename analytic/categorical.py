@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
@@ -26,12 +26,12 @@ class Categorical:
     def __post_init__(self) -> None:
         self.counts: np.ndarray | None = None
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         [x] = shaped(pool, "categorical", x=("rows", "worlds"))
         if x.dtype.kind not in "iu" or x.min() < 0:
             raise UserError(f"generator 'categorical': symbols are whole numbers from 0 on, this data has {x.dtype} from {x.min()} on")
         self.counts = count(x)
-        return Fitted.once("samples", len(pool))
+        return FitResult.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         worlds, symbols = self.counts.shape

@@ -17,7 +17,7 @@ from pydantic import Field
 from ..common.core.errors import UserError
 from ..common.core.pool import REAL, Pool
 from ..common.core.random_streams import stream
-from ..common.core.resources import refuse_beyond_memory
+from ..common.core.resources import check_memory
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -28,7 +28,7 @@ def drawn(rows: int, eval_size: int, rng: np.random.Generator, draw, *, numbers:
     UserError if that is more than fits into memory.
     """
     sizes = {"train": rows, "heldout": eval_size, "control": eval_size}
-    refuse_beyond_memory(8 * numbers * sum(sizes.values()), what=f"data: {sum(sizes.values()):,} rows of {numbers:,} numbers each")
+    check_memory(8 * numbers * sum(sizes.values()), what=f"data: {sum(sizes.values()):,} rows of {numbers:,} numbers each")
     return {name: Pool.of(**draw(n, rng)).note(generation=REAL) for name, n in sizes.items()}
 
 
@@ -79,7 +79,7 @@ class CategoricalData:
     modality: ClassVar[str] = "analytic"
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        refuse_beyond_memory(8 * self.worlds * self.symbols, what=f"data: a table of {self.worlds:,} worlds x {self.symbols:,} symbols")
+        check_memory(8 * self.worlds * self.symbols, what=f"data: a table of {self.worlds:,} worlds x {self.symbols:,} symbols")
         reached = np.cumsum(zipf(self.symbols, self.exponent))
 
         def draw(n: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:

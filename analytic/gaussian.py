@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
@@ -17,8 +17,8 @@ from ..common.core.random_streams import stream
 
 @dataclass(frozen=True)
 class GaussianSampling:
-    scale: Annotated[float, Field(gt=0)] = 1.0
-    """lambda: samples come from N(mean, scale * covariance) (Alemohammad et al. 2024, sampling bias)."""
+    variance_scale: Annotated[float, Field(gt=0)] = 1.0
+    """lambda: samples come from N(mean, variance_scale * covariance) (Alemohammad et al. 2024, sampling bias)."""
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Gaussian:
         self.mean: np.ndarray | None = None
         self.covariance: np.ndarray | None = None
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x = _points(pool)
         n, worlds, d = x.shape
         if self.known_variance is None and n <= d:
@@ -50,11 +50,11 @@ class Gaussian:
             self.covariance = _squares(x - self.mean) / (n - self.ddof)
         else:
             self.covariance = np.broadcast_to(self.known_variance * np.eye(d), (worlds, d, d))
-        return Fitted.once("samples", n)
+        return FitResult.once("samples", n)
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         noise = stream(seed).standard_normal((n, *self.mean.shape))
-        return _pool(self.mean + np.sqrt(self.sampling.scale) * _times(noise, _root(self.covariance)))
+        return _pool(self.mean + np.sqrt(self.sampling.variance_scale) * _times(noise, _root(self.covariance)))
 
     def score(self, pool: Pool) -> np.ndarray:
         """Nats of each row, averaged over worlds; float64 [n]. UserError where all that was learned from is equal."""
@@ -87,9 +87,9 @@ class KDE:
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         self.points = _points(pool)
-        return Fitted.once("samples", len(self.points))
+        return FitResult.once("samples", len(self.points))
 
     @property
     def mean(self) -> np.ndarray:

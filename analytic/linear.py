@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.components.curation import Kept
-from ..common.components.generator import Fitted
-from ..common.components.metrics import Evidence, Measure
+from ..common.components.curation import CurationResult
+from ..common.components.generator import FitResult
+from ..common.components.metrics import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
@@ -36,7 +36,7 @@ class Regression:
     def __post_init__(self) -> None:
         self.weights: np.ndarray | None = None
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x, y = shaped(pool, "regression", x=("rows", "worlds", "dimensions"), y=("rows", "worlds"))
         x, y = x.transpose(1, 2, 0), y.T  # [worlds, d, n], [worlds, n]
         if x.shape[2] <= x.shape[1]:
@@ -45,7 +45,7 @@ class Regression:
             self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
         except np.linalg.LinAlgError as error:
             raise UserError("generator 'regression': the points of a world lie in fewer dimensions than it has weights") from error
-        return Fitted.once("samples", len(pool))
+        return FitResult.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         x = stream(seed, "x").standard_normal((n, *self.weights.shape)) if given is None else given.array("x")
@@ -77,10 +77,10 @@ class LinearClassifier:
     def __post_init__(self) -> None:
         self.normal: np.ndarray | None = None
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x, y = shaped(pool, "linear-classifier", x=("rows", "dimensions"), y=("rows",))
         self.normal = (y[:, None] * x).mean(axis=0)
-        return Fitted.once("samples", len(pool))
+        return FitResult.once("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         x = stream(seed, "x").standard_normal((n, len(self.normal)))
@@ -104,13 +104,13 @@ class VerifyLabels:
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return max(0.01, (self.keep_right + self.keep_wrong) / 2)
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         right = candidates.array("y") == true_labels(candidates.array("x"))
         kept = np.flatnonzero(rng.random(len(right)) < np.where(right, self.keep_right, self.keep_wrong))
-        return Kept(kept, {"wrong_before": 1 - right.mean(), "wrong_after": 1 - right[kept].mean() if len(kept) else 0.0})
+        return CurationResult(kept, {"wrong_before": 1 - right.mean(), "wrong_after": 1 - right[kept].mean() if len(kept) else 0.0})
 
 
 @dataclass(frozen=True)
@@ -121,13 +121,13 @@ class ExcessRisk:
     reads: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
     abilities: ClassVar[tuple[str, ...]] = ("weights",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "excess_risk": Measure("fidelity", "squared label", False, "Dohmatob et al. 2024"),
-        "excess_risk_se": Measure("fidelity", "squared label", None, "standard error over worlds"),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "excess_risk": MetricInfo("fidelity", "squared label", False, "Dohmatob et al. 2024"),
+        "excess_risk_se": MetricInfo("fidelity", "squared label", None, "standard error over worlds"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        weights = evidence.model.weights
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        weights = inputs.model.weights
         risk = ((weights - _truth(weights)) ** 2).sum(axis=-1)
         return {"excess_risk": risk.mean(), "excess_risk_se": risk.std(ddof=1) / np.sqrt(risk.size) if risk.size > 1 else 0.0}
 
@@ -140,10 +140,10 @@ class PlaneAccuracy:
     reads: ClassVar[tuple[str, ...]] = ("model",)
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
     abilities: ClassVar[tuple[str, ...]] = ("normal",)
-    measures: ClassVar[Mapping[str, Measure]] = {"plane_accuracy": Measure("fidelity", "share", True, "Feng et al. 2024")}
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {"plane_accuracy": MetricInfo("fidelity", "share", True, "Feng et al. 2024")}
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        normal = evidence.model.normal
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        normal = inputs.model.normal
         return {"plane_accuracy": 1 - np.arccos(np.clip(normal[0] / np.linalg.norm(normal), -1, 1)) / np.pi}
 
 

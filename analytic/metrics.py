@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.components.metrics import Evidence, Measure
+from ..common.components.metrics import MetricInfo, MetricInputs
 from .categorical import count
 from .laws import conserved
 
@@ -42,21 +42,21 @@ class Moments:
     columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model",)
     abilities: ClassVar[tuple[str, ...]] = ("mean", "covariance")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "variance": Measure("diversity", "sigma^2", True, "Shumailov et al. 2024"),
-        "variance_se": Measure("diversity", "sigma^2", None, OVER_WORLDS),
-        "log_variance": Measure("diversity", "nats", None, "Alemohammad et al. 2024"),
-        "log_variance_se": Measure("diversity", "nats", None, OVER_WORLDS),
-        "mean_squared_error": Measure("fidelity", "sigma^2", False, "Shumailov et al. 2024"),
-        "mean_squared_error_se": Measure("fidelity", "sigma^2", None, OVER_WORLDS),
-        "wasserstein": Measure("fidelity", "sigma^2", False, "squared 2-Wasserstein distance to the truth; Shumailov et al. 2024"),
-        "wasserstein_se": Measure("fidelity", "sigma^2", None, OVER_WORLDS),
-        "conserved": Measure("fidelity", "sigma^2", None, "variance + squared error of the mean; see laws.conserved"),
-        "conserved_se": Measure("fidelity", "sigma^2", None, OVER_WORLDS),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "variance": MetricInfo("diversity", "sigma^2", True, "Shumailov et al. 2024"),
+        "variance_se": MetricInfo("diversity", "sigma^2", None, OVER_WORLDS),
+        "log_variance": MetricInfo("diversity", "nats", None, "Alemohammad et al. 2024"),
+        "log_variance_se": MetricInfo("diversity", "nats", None, OVER_WORLDS),
+        "mean_squared_error": MetricInfo("fidelity", "sigma^2", False, "Shumailov et al. 2024"),
+        "mean_squared_error_se": MetricInfo("fidelity", "sigma^2", None, OVER_WORLDS),
+        "wasserstein": MetricInfo("fidelity", "sigma^2", False, "squared 2-Wasserstein distance to the truth; Shumailov et al. 2024"),
+        "wasserstein_se": MetricInfo("fidelity", "sigma^2", None, OVER_WORLDS),
+        "conserved": MetricInfo("fidelity", "sigma^2", None, "variance + squared error of the mean; see laws.conserved"),
+        "conserved_se": MetricInfo("fidelity", "sigma^2", None, OVER_WORLDS),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        model = evidence.model
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        model = inputs.model
         spread = np.maximum(np.linalg.eigvalsh(model.covariance), 0)  # [worlds, d]
         error = (model.mean**2).mean(axis=1)
         rounding = np.finfo(np.float64).eps * np.abs(model.mean).max(axis=1, keepdims=True)
@@ -88,21 +88,21 @@ class Symbols:
     columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model", "pool", "heldout")
     abilities: ClassVar[tuple[str, ...]] = ("counts",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "heterozygosity": Measure("diversity", "chance", True, "Simpson 1949"),
-        "heterozygosity_se": Measure("diversity", "chance", None, OVER_WORLDS),
-        "support": Measure("tail", "symbols", True, "Shumailov et al. 2024"),
-        "support_se": Measure("tail", "symbols", None, OVER_WORLDS),
-        "missing": Measure("tail", "share of held-out rows", False, "Good 1953"),
-        "missing_se": Measure("tail", "share of held-out rows", None, OVER_WORLDS),
-        "survival": Measure("tail", "share of symbols", True, "Suresh et al. 2024"),
-        "survival_se": Measure("tail", "share of symbols", None, OVER_WORLDS),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "heterozygosity": MetricInfo("diversity", "chance", True, "Simpson 1949"),
+        "heterozygosity_se": MetricInfo("diversity", "chance", None, OVER_WORLDS),
+        "support": MetricInfo("tail", "symbols", True, "Shumailov et al. 2024"),
+        "support_se": MetricInfo("tail", "symbols", None, OVER_WORLDS),
+        "missing": MetricInfo("tail", "share of held-out rows", False, "Good 1953"),
+        "missing_se": MetricInfo("tail", "share of held-out rows", None, OVER_WORLDS),
+        "survival": MetricInfo("tail", "share of symbols", True, "Suresh et al. 2024"),
+        "survival_se": MetricInfo("tail", "share of symbols", None, OVER_WORLDS),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        counts, real = evidence.model.counts, count(evidence.pool.array("x"))
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        counts, real = inputs.model.counts, count(inputs.pool.array("x"))
         share = counts / counts.sum(axis=1, keepdims=True)
-        heldout = evidence.heldout.array("x")
+        heldout = inputs.heldout.array("x")
         symbols = max(real.shape[1], counts.shape[1], int(heldout.max()) + 1)
         alive = np.pad(counts > 0, ((0, 0), (0, symbols - counts.shape[1])))
         real = np.pad(real, ((0, 0), (0, symbols - real.shape[1])))

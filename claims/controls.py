@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, over_generations
+from ..common.replication.claim import Claim, Curve, Figure, JudgeOutput, Rows, over_generations
 from ..common.replication.statistical_checks import Check, Estimate, above, at, below, by_seed, history, mostly_up, within
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def left_out(published: Iterable[int], last: int) -> str:
 # ---- judges ---------------------------------------------------------------------------------------------------------------
 
 
-def replacing_costs_perplexity(rows: Rows) -> Finding:
+def replacing_costs_perplexity(rows: Rows) -> JudgeOutput:
     own = rows["control-gpt2"]
     last = last_of(own, "replace")
     checks = levels("perplexity", own, PERPLEXITY, "replace", REPLACE)
@@ -90,10 +90,10 @@ def replacing_costs_perplexity(rows: Rows) -> Finding:
         checks.append(within(f"rise to generation {last}, of the first", rise(own, "replace", last), expected, RISE * expected))
     checks.append(mostly_up("steps that go up", history(own, PERPLEXITY, "replace"), at_least=ceil(0.8 * last)))
     curves = [published_curve("published: replace", REPLACE), over_generations("measured: replace", own, PERPLEXITY, "replace")]
-    return Finding(checks, Picture("generation", "held-out perplexity", curves), left_out(REPLACE, last))
+    return JudgeOutput(checks, Figure("generation", "held-out perplexity", curves), left_out(REPLACE, last))
 
 
-def real_data_holds_perplexity(rows: Rows) -> Finding:
+def real_data_holds_perplexity(rows: Rows) -> JudgeOutput:
     replaced, own = rows["control-gpt2"], rows["control-gpt2-augment"]
     last = last_of(own, "augment")
     both = min(last, last_of(replaced, "replace"))
@@ -109,10 +109,10 @@ def real_data_holds_perplexity(rows: Rows) -> Finding:
         over_generations("measured: augment", own, PERPLEXITY, "augment"),
         over_generations("measured: replace", replaced, PERPLEXITY, "replace"),
     ]
-    return Finding(checks, Picture("generation", "held-out perplexity", curves), left_out(AUGMENT, last))
+    return JudgeOutput(checks, Figure("generation", "held-out perplexity", curves), left_out(AUGMENT, last))
 
 
-def accumulating_stories_helps(rows: Rows) -> Finding:
+def accumulating_stories_helps(rows: Rows) -> JudgeOutput:
     own = {"replace": rows["control-stories"], "accumulate": rows["control-stories-accumulate"]}
     last = {policy: last_of(found, policy) for policy, found in own.items()}
     both = min(last.values())
@@ -123,18 +123,18 @@ def accumulating_stories_helps(rows: Rows) -> Finding:
         checks.append(within("replace - accumulate, generation 4", gap, expected, RISE * expected))
     if last["replace"] >= 10:
         expected = STORIES["replace"][10] - STORIES["replace"][4]
-        grown = Estimate.of(points(own["replace"], NATS, "replace", 10, since=4))
-        checks.append(within("replace: rise from generation 4 to 10", grown, expected, RISE * expected))
+        growing_pool_size = Estimate.of(points(own["replace"], NATS, "replace", 10, since=4))
+        checks.append(within("replace: rise from generation 4 to 10", growing_pool_size, expected, RISE * expected))
     curves = []
     for policy, published in STORIES.items():
         checks += levels(f"{policy}: cross-entropy", own[policy], NATS, policy, published)
         curves.append(published_curve(f"published: {policy}", published))
         curves.append(over_generations(f"measured: {policy}", own[policy], NATS, policy))
     note = " ".join(filter(None, (left_out(published, last[policy]) for policy, published in STORIES.items())))
-    return Finding(checks, Picture("generation", "held-out cross-entropy, nats per token", curves), note)
+    return JudgeOutput(checks, Figure("generation", "held-out cross-entropy, nats per token", curves), note)
 
 
-def a_tenth_real_is_enough(rows: Rows) -> Finding:
+def a_tenth_real_is_enough(rows: Rows) -> JudgeOutput:
     without, with_real = rows["control-opt"], rows["control-opt-10"]
     last = min(last_of(without, "replace"), last_of(with_real, "mix-10"))
     lost = points(without, PERPLEXITY, "replace", last)
@@ -155,7 +155,7 @@ def a_tenth_real_is_enough(rows: Rows) -> Finding:
         over_generations("measured: no real data", without, PERPLEXITY, "replace"),
         over_generations("measured: 10 % real", with_real, PERPLEXITY, "mix-10"),
     ]
-    return Finding(checks, Picture("generation", "held-out perplexity", curves), left_out([OPT_GENERATIONS], last))
+    return JudgeOutput(checks, Figure("generation", "held-out perplexity", curves), left_out([OPT_GENERATIONS], last))
 
 
 # ---- claims ---------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..analytic import laws
-from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.claim import Claim, Curve, Figure, JudgeOutput, Rows, law_curve, over_generations
 from ..common.replication.statistical_checks import Estimate, above, below, by_seed, equals, follows
 
 STANDARD_ERRORS = "4 standard errors over chains, from their own scatter: a true law is refused once in 16,000 checks"
@@ -18,7 +18,7 @@ FIVE = {"gaussian-5d": ["gaussian.yaml", "data.dimensions=5", "data.worlds=400",
 M = 50
 
 
-def variance_decays(rows: Rows) -> Finding:
+def variance_decays(rows: Rows) -> JudgeOutput:
     own, wide = rows["gaussian"], rows["gaussian-5d"]
     expected = lambda g: laws.replace_variance(g, size=M)  # noqa: E731
     typical = lambda g: laws.replace_log_variance(g, size=M)  # noqa: E731
@@ -35,9 +35,9 @@ def variance_decays(rows: Rows) -> Finding:
     n = 2000
     found = Estimate(spread**2 * n, spread**2 * n * np.sqrt(2 / n), n)
     checks.append(equals("Var ln s^2, generation 19", found, laws.replace_log_variance_spread(19, size=M)))
-    return Finding(
+    return JudgeOutput(
         checks,
-        Picture(
+        Figure(
             "generation",
             "ln of the variance: of its mean, and mean of its ln",
             [
@@ -54,7 +54,7 @@ def _logged(found: Curve) -> Curve:
     return Curve(found.label, found.x, np.log(found.y).tolist(), np.log(found.low).tolist(), np.log(found.high).tolist())
 
 
-def unbiased_collapses(rows: Rows) -> Finding:
+def unbiased_collapses(rows: Rows) -> JudgeOutput:
     own = rows["gaussian-unbiased"]
     typical = lambda g: laws.replace_log_variance(g, size=M, ddof=1)  # noqa: E731
     checks = [
@@ -64,7 +64,7 @@ def unbiased_collapses(rows: Rows) -> Finding:
             rival=lambda g: laws.replace_variance(g, size=M),
         ),
     ]  # fmt: skip
-    picture = Picture(
+    picture = Figure(
         "generation",
         "ln of the variance: of its mean, and mean of its ln",
         [
@@ -74,10 +74,10 @@ def unbiased_collapses(rows: Rows) -> Finding:
             over_generations("measured: E ln s²", own, "log_variance", "replace"),
         ],
     )
-    return Finding(checks, picture)
+    return JudgeOutput(checks, picture)
 
 
-def mean_drifts(rows: Rows) -> Finding:
+def mean_drifts(rows: Rows) -> JudgeOutput:
     checks, curves = [], []
     for ddof, name, label in ((0, "gaussian", "MLE"), (1, "gaussian-unbiased", "unbiased")):
         error = lambda g, ddof=ddof: laws.replace_mean_squared_error(g, size=M, ddof=ddof)  # noqa: E731
@@ -89,10 +89,10 @@ def mean_drifts(rows: Rows) -> Finding:
             law_curve(f"law: {label}", distance, 19),
             over_generations(f"measured: {label}", rows[name], "wasserstein", "replace"),
         ]
-    return Finding(checks, Picture("generation", "squared 2-Wasserstein distance to the truth", curves))
+    return JudgeOutput(checks, Figure("generation", "squared 2-Wasserstein distance to the truth", curves))
 
 
-def accumulation_is_bounded(rows: Rows) -> Finding:
+def accumulation_is_bounded(rows: Rows) -> JudgeOutput:
     own = rows["gaussian"]
     law = lambda g: laws.accumulate_variance(g, size=M)  # noqa: E731
     lost = lambda g: laws.replace_variance(g, size=M)  # noqa: E731
@@ -101,7 +101,7 @@ def accumulation_is_bounded(rows: Rows) -> Finding:
         *follows("Var mu", own, "mean_squared_error", "accumulate", lambda g: 1 - law(g), at_generations=EARLY_AND_LATE,
                  rival=lambda g: 1 - lost(g)),
     ]  # fmt: skip
-    picture = Picture(
+    picture = Figure(
         "generation",
         "variance",
         [
@@ -112,10 +112,10 @@ def accumulation_is_bounded(rows: Rows) -> Finding:
             over_generations("measured: replace", own, "variance", "replace"),
         ],
     )
-    return Finding(checks, picture)
+    return JudgeOutput(checks, picture)
 
 
-def subsampling_lies_between(rows: Rows) -> Finding:
+def subsampling_lies_between(rows: Rows) -> JudgeOutput:
     own, size, last = rows["gaussian-subsample"], 10, 9
     lawful = {
         "accumulate": lambda g: laws.accumulate_variance(g, size=size),
@@ -134,13 +134,13 @@ def subsampling_lies_between(rows: Rows) -> Finding:
     curves = []
     for policy, law in lawful.items():
         curves += [law_curve(f"law: {policy}", law, last), over_generations(f"measured: {policy}", own, "variance", policy)]
-    return Finding(checks, Picture("generation", "variance", curves))
+    return JudgeOutput(checks, Figure("generation", "variance", curves))
 
 
 GROWTH = {"constant": 0, "linear": 1, "quadratic": 2}
 
 
-def growth_has_to_be_fast(rows: Rows) -> Finding:
+def growth_has_to_be_fast(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["gaussian-growth"], [], []
     for policy, power in GROWTH.items():
         law = lambda g, power=power: laws.growing_variance([20 * i**power for i in range(1, g + 2)])  # noqa: E731
@@ -149,14 +149,14 @@ def growth_has_to_be_fast(rows: Rows) -> Finding:
             f"E s^2, rows M i^{power}", own, "variance", policy, law, at_generations=(0, 1, 5, 12), rival=lambda g, one=rival: one
         )
         curves += [law_curve(f"law: M i^{power}", law, 12), over_generations(f"measured: M i^{power}", own, "variance", policy)]
-    return Finding(checks, Picture("generation", "variance", curves))
+    return JudgeOutput(checks, Figure("generation", "variance", curves))
 
 
 SCALES = {0.7: "gaussian-bias-0.7", 0.9: "gaussian-bias-0.9"}
-BIAS = {name: ["gaussian-bias.yaml", f"generator.sampling.scale={scale}"] for scale, name in SCALES.items()}
+BIAS = {name: ["gaussian-bias.yaml", f"generator.sampling.variance_scale={scale}"] for scale, name in SCALES.items()}
 
 
-def sharpness_speeds_collapse(rows: Rows) -> Finding:
+def sharpness_speeds_collapse(rows: Rows) -> JudgeOutput:
     checks, curves = [], []
     for scale, name in SCALES.items():
         lawful = {
@@ -176,7 +176,7 @@ def sharpness_speeds_collapse(rows: Rows) -> Finding:
                 law_curve(f"law: {policy}, λ {scale}", law, 19),
                 over_generations(f"measured: {policy}, λ {scale}", rows[name], "variance", policy),
             ]
-    return Finding(checks, Picture("generation", "variance", curves, log_y=True))
+    return JudgeOutput(checks, Figure("generation", "variance", curves, log_y=True))
 
 
 CLAIMS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..analytic import laws
-from ..common.replication.claim import Claim, Contradiction, Curve, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.claim import Claim, Contradiction, Curve, Figure, JudgeOutput, Rows, law_curve, over_generations
 from ..common.replication.statistical_checks import Estimate, above, at, equals, follows
 from .gaussian import BIAS, EARLY_AND_LATE, SCALES, STANDARD_ERRORS
 
@@ -11,17 +11,17 @@ KDE = {"kde": ["kde.yaml"]}
 M, H = 50, 0.2
 
 
-def kernels_widen(rows: Rows) -> Finding:
+def kernels_widen(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["kde"], [], []
     start = laws.kde_variance(0, size=M, bandwidth=H)
     for policy in ("replace", "accumulate"):
         law = lambda g, policy=policy: laws.kde_variance(g, size=M, bandwidth=H, policy=policy)  # noqa: E731
         checks += follows(f"{policy}: E variance", own, "variance", policy, law, at_generations=EARLY_AND_LATE, rival=lambda g: start)
         curves += [law_curve(f"law: {policy}", law, 19), over_generations(f"measured: {policy}", own, "variance", policy)]
-    return Finding(checks, Picture("generation", "variance of the density", curves))
+    return JudgeOutput(checks, Figure("generation", "variance of the density", curves))
 
 
-def accumulation_is_not_universal(rows: Rows) -> Finding:
+def accumulation_is_not_universal(rows: Rows) -> JudgeOutput:
     """Two loops under `accumulate` that leave where they began, and go on leaving in the second half."""
     kde, checks, curves = rows["kde"], [], []
     widened = lambda g: at(kde, "variance", "accumulate", g)  # noqa: E731
@@ -38,7 +38,7 @@ def accumulation_is_not_universal(rows: Rows) -> Finding:
         curves.append(over_generations(f"λ {scale}", rows[name], "variance", "accumulate"))
     curves.append(over_generations("KDE", kde, "variance", "accumulate"))
     curves.append(Curve("bound of unbiased sampling", [0, 19], [laws.accumulate_limit(size=M)] * 2, law=True))
-    return Finding(checks, Picture("generation", "variance under accumulate", curves))
+    return JudgeOutput(checks, Figure("generation", "variance under accumulate", curves))
 
 
 def _less(value: float, found: Estimate) -> Estimate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..analytic import laws
-from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
+from ..common.replication.claim import Claim, Curve, Figure, JudgeOutput, Rows, curve, law_curve, over_generations
 from ..common.replication.statistical_checks import above, at, below, equals, follows
 from .gaussian import STANDARD_ERRORS
 
@@ -18,7 +18,7 @@ def _risk(policy: str):
     return lambda g: laws.regression_risk(g, size=T, dimensions=D, policy=policy)
 
 
-def risk_grows_linearly(rows: Rows) -> Finding:
+def risk_grows_linearly(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["regression"], [], []
     other = {"replace": "accumulate", "accumulate": "replace"}
     for policy in other:
@@ -26,10 +26,10 @@ def risk_grows_linearly(rows: Rows) -> Finding:
             f"{policy}: excess risk", own, "excess_risk", policy, _risk(policy), at_generations=(0, 1, 3, 7), rival=_risk(other[policy])
         )
         curves += [law_curve(f"law: {policy}", _risk(policy), 7), over_generations(f"measured: {policy}", own, "excess_risk", policy)]
-    return Finding(checks, Picture("generation", "excess risk", curves))
+    return JudgeOutput(checks, Figure("generation", "excess risk", curves))
 
 
-def more_labels_slow_it(rows: Rows) -> Finding:
+def more_labels_slow_it(rows: Rows) -> JudgeOutput:
     own = rows["regression-growing"]
     checks = follows(
         "excess risk", own, "excess_risk", "replace-growing", _risk("replace-growing"), at_generations=(0, 1, 3, 7), rival=_risk("replace")
@@ -45,7 +45,7 @@ def more_labels_slow_it(rows: Rows) -> Finding:
         over_generations("measured: i T rows", own, "excess_risk", "replace-growing"),
     ]
     curves += [law_curve(f"law: {policy}", _risk(policy), 7) for policy in ("replace", "accumulate")]
-    return Finding(checks, Picture("generation", "excess risk", curves))
+    return JudgeOutput(checks, Figure("generation", "excess risk", curves))
 
 
 SIZES = {500: 200, 2000: 100, 8000: 40, 32000: 20}
@@ -56,7 +56,7 @@ SHIFTED = {
 SHIFT = {"dimensions": 10, "noise": 1.0, "shifted": 0.1, "shift": 1.0}
 
 
-def shifted_share_is_a_floor(rows: Rows) -> Finding:
+def shifted_share_is_a_floor(rows: Rows) -> JudgeOutput:
     found = {size: at(rows[f"regression-shifted-{size}"], "excess_risk", "real", 0) for size in SIZES}
     law = {size: laws.shifted_risk(size=size, **SHIFT) for size in SIZES}
     clean = {size: laws.shifted_risk(size=size, **{**SHIFT, "shifted": 0.0}) for size in SIZES}
@@ -65,7 +65,7 @@ def shifted_share_is_a_floor(rows: Rows) -> Finding:
         above("excess risk with 32,000 rows, over the floor's half", found[32000], 0.5 * (SHIFT["shifted"] * SHIFT["shift"]) ** 2)
     )
     grid = np.geomspace(400, 40000, 40)
-    picture = Picture(
+    picture = Figure(
         "rows",
         "excess risk",
         [
@@ -78,7 +78,7 @@ def shifted_share_is_a_floor(rows: Rows) -> Finding:
         log_x=True,
         log_y=True,
     )
-    return Finding(checks, picture)
+    return JudgeOutput(checks, picture)
 
 
 VERIFIERS = {"sharp": (0.8, 0.4), "blind": (0.6, 0.6), "contrary": (0.4, 0.8)}
@@ -87,7 +87,7 @@ FLIPS = (0.25, 0.4, 0.45, 0.55, 0.6, 0.75)
 VERIFIED = {f"verifier-{flip:g}": ["verifier.yaml", f"generator.sampling.flip={flip}"] for flip in FLIPS}
 
 
-def verifier_has_a_threshold(rows: Rows) -> Finding:
+def verifier_has_a_threshold(rows: Rows) -> JudgeOutput:
     checks, curves = [], []
     for name, (right, wrong) in VERIFIERS.items():
         threshold = laws.verifier_threshold(keep_right=right, keep_wrong=wrong)
@@ -97,7 +97,7 @@ def verifier_has_a_threshold(rows: Rows) -> Finding:
             checks.append(held(f"psi/phi {wrong / right:g}, {flip:.0%} wrong (threshold {threshold:.0%}): accuracy", found[flip], 0.5))
         curves.append(curve(f"psi/phi {wrong / right:g}, threshold {threshold:.2g}", list(FLIPS), list(found.values())))
     curves.append(Curve("chance", [min(FLIPS), max(FLIPS)], [0.5, 0.5], law=True))
-    return Finding(checks, Picture("share of wrong labels", "accuracy on the truth", curves))
+    return JudgeOutput(checks, Figure("share of wrong labels", "accuracy on the truth", curves))
 
 
 CLAIMS = (

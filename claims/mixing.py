@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..analytic import laws
-from ..common.replication.claim import Claim, Contradiction, Curve, Finding, Picture, Rows, curve, law_curve, over_generations
+from ..common.replication.claim import Claim, Contradiction, Curve, Figure, JudgeOutput, Rows, curve, law_curve, over_generations
 from ..common.replication.statistical_checks import Estimate, above, at, below, equals, follows
 from .gaussian import STANDARD_ERRORS
 
@@ -15,7 +15,7 @@ MIX = {"gaussian-mix": ["gaussian-mix.yaml"]}
 SHARES = {"5": 0.05, "10": 0.1, "25": 0.25}
 
 
-def real_rows_hold_a_level(rows: Rows) -> Finding:
+def real_rows_hold_a_level(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["gaussian-mix"], [], []
     for name, share in SHARES.items():
         policy = f"fresh-{name}"
@@ -31,10 +31,10 @@ def real_rows_hold_a_level(rows: Rows) -> Finding:
             over_generations(f"measured: {share:.0%} real", own, "variance", policy),
         ]
     curves.append(law_curve("law: no real rows", lambda g: laws.replace_variance(g, size=100), 32))
-    return Finding(checks, Picture("generation", "variance", curves))
+    return JudgeOutput(checks, Figure("generation", "variance", curves))
 
 
-def fresh_beats_fixed(rows: Rows) -> Finding:
+def fresh_beats_fixed(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["gaussian-mix"], [], []
     for name in ("10", "25"):
         share = SHARES[name]
@@ -49,10 +49,10 @@ def fresh_beats_fixed(rows: Rows) -> Finding:
                 law_curve(f"law: {share:.0%} {kind}", expected, 32),
                 over_generations(f"measured: {share:.0%} {kind}", own, "mean_squared_error", f"{kind}-{name}"),
             ]
-    return Finding(checks, Picture("generation", "squared error of the mean", curves))
+    return JudgeOutput(checks, Figure("generation", "squared error of the mean", curves))
 
 
-def start_is_forgotten(rows: Rows) -> Finding:
+def start_is_forgotten(rows: Rows) -> JudgeOutput:
     own, schedule = rows["gaussian-mix"], [0.0] * 10 + [0.1]
     law = lambda g: laws.mix_fresh(g, size=100, real_fraction=schedule)[0]  # noqa: E731
     good = lambda g: laws.mix_fresh(g, size=100, real_fraction=0.1)[0]  # noqa: E731
@@ -64,13 +64,13 @@ def start_is_forgotten(rows: Rows) -> Finding:
     ]
     curves = [law_curve("law: bad start", law, 32), over_generations("measured: bad start", own, "variance", "late-10")]
     curves += [law_curve("law: good start", good, 32), over_generations("measured: good start", own, "variance", "fresh-10")]
-    return Finding([checks[-1], *checks[:-1]], Picture("generation", "variance", curves))
+    return JudgeOutput([checks[-1], *checks[:-1]], Figure("generation", "variance", curves))
 
 
 WEIGHTS = {"weight-25": 1 / 4, "weight-50": 1 / 2, "weight-62": 8 / 13, "weight-75": 3 / 4}
 
 
-def golden_weight_is_best(rows: Rows) -> Finding:
+def golden_weight_is_best(rows: Rows) -> JudgeOutput:
     own, size, last = rows["gaussian-weights"], 5, 12
     found = {policy: at(own, "mean_squared_error", policy, last) for policy in (*WEIGHTS, "real-fresh")}
     best = found["weight-62"]
@@ -83,7 +83,7 @@ def golden_weight_is_best(rows: Rows) -> Finding:
         checks += follows(f"Var mu at weight {weight:.3g}", own, "mean_squared_error", policy, law, at_generations=(1, 3, last))
     grid = np.linspace(0.2, 1, 81)
     scaled = [Estimate(size * one.value, size * one.error, one.chains) for one in (found[policy] for policy in WEIGHTS)]
-    picture = Picture(
+    picture = Figure(
         "weight of the real rows",
         "rows x squared error of the mean",
         [
@@ -91,7 +91,7 @@ def golden_weight_is_best(rows: Rows) -> Finding:
             curve("measured", list(WEIGHTS.values()), scaled),
         ],
     )
-    return Finding(checks, picture)
+    return JudgeOutput(checks, picture)
 
 
 REAL_ROWS, RATIOS, WORTH_SCALES = (10, 100), (1, 3, 9), (1.0, 0.8)
@@ -105,7 +105,7 @@ def _effective() -> Mapping[str, Sequence[str]]:
             for scale in WORTH_SCALES:
                 found[_worth_name(real, ratio, scale)] = [
                     "gaussian-effective.yaml", f"size={size}", f"data.rows={size + 25 * real}",
-                    f"policies.fresh.real_fraction={1 / (1 + ratio)}", f"generator.sampling.scale={scale}",
+                    f"policies.fresh.real_fraction={1 / (1 + ratio)}", f"generator.sampling.variance_scale={scale}",
                 ]  # fmt: skip
     return found
 
@@ -114,7 +114,7 @@ def _worth_name(real: int, ratio: int, scale: float) -> str:
     return f"gaussian-worth-{real}-{real * ratio}-{scale:g}"
 
 
-def worth_depends_on_real_rows(rows: Rows) -> Finding:
+def worth_depends_on_real_rows(rows: Rows) -> JudgeOutput:
     """Ratios of risks: that of real rows alone is exact, so n_e > n_r where the measured risk lies below it."""
     found = {
         (real, ratio, scale): at(rows[_worth_name(real, ratio, scale)], "wasserstein", "fresh", 25)
@@ -136,7 +136,7 @@ def worth_depends_on_real_rows(rows: Rows) -> Finding:
             ends = [[laws.effective_rows(max(1e-6, end)) / real for end in one.interval] for one in points]
             curves.append(Curve(f"{real} real rows, λ {scale:g}", list(RATIOS), worth, [e[1] for e in ends], [e[0] for e in ends]))
     curves.append(Curve("real rows alone", [1, 9], [1.0, 1.0], law=True))
-    return Finding(checks, Picture("made rows for each real row", "effective rows for each real row", curves, log_x=True, log_y=True))
+    return JudgeOutput(checks, Figure("made rows for each real row", "effective rows for each real row", curves, log_x=True, log_y=True))
 
 
 CLAIMS = (

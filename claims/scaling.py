@@ -7,7 +7,7 @@ from scipy.optimize import curve_fit
 
 from ..analytic import laws
 from ..analytic.data import zipf
-from ..common.replication.claim import Claim, Curve, Finding, Picture, Rows, curve
+from ..common.replication.claim import Claim, Curve, Figure, JudgeOutput, Rows, curve
 from ..common.replication.statistical_checks import Estimate, above, at, below, by_seed, equals
 
 FIRST = 500
@@ -15,7 +15,7 @@ TIMES = (1, 4, 16, 64)
 TRUTH = zipf(20000, 1.5)
 
 
-def symbols_plateau(rows: Rows) -> Finding:
+def symbols_plateau(rows: Rows) -> JudgeOutput:
     own, checks = rows["scaling-symbols"], []
     sizes = [FIRST * times for times in TIMES]
     found = {kind: [at(own, "missing", f"{kind}-{times}", 1) for times in TIMES] for kind in ("real", "made")}
@@ -36,7 +36,7 @@ def symbols_plateau(rows: Rows) -> Finding:
         Curve("law: made rows", grid.tolist(), [laws.missing_mass(TRUTH, rows=size, made_from=FIRST) for size in grid], law=True),
         *(curve(f"measured: {kind} rows", sizes, values) for kind, values in found.items()),
     ]
-    return Finding(checks, Picture("rows", "missing mass", curves, log_x=True, log_y=True), note)
+    return JudgeOutput(checks, Figure("rows", "missing mass", curves, log_x=True, log_y=True), note)
 
 
 PASSAGES = 256
@@ -44,7 +44,7 @@ DOUBLED = (1, 2, 4, 8, 16)
 LOSS = "heldout_nll"
 
 
-def text_plateaus(rows: Rows) -> Finding:
+def text_plateaus(rows: Rows) -> JudgeOutput:
     checks, curves, notes = [], [], []
     sizes = np.array([PASSAGES * times for times in DOUBLED])
     for name, model in (("scaling-lm", "Llama"), ("scaling-ngram", "trigram")):
@@ -63,8 +63,8 @@ def text_plateaus(rows: Rows) -> Finding:
         for kind, values in loss.items():
             curves.append(curve(f"{model}, {kind} text", sizes.tolist(), [Estimate.of(one) for one in values]))
             notes.append(f"{model}, {kind}: {_fitted(sizes, values.mean(axis=1))}")
-    return Finding(
-        checks, Picture("passages", "held-out loss, nats per token", curves, log_x=True), "Fitted curves. " + "; ".join(notes) + "."
+    return JudgeOutput(
+        checks, Figure("passages", "held-out loss, nats per token", curves, log_x=True), "Fitted curves. " + "; ".join(notes) + "."
     )
 
 

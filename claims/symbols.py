@@ -6,7 +6,7 @@ import numpy as np
 
 from ..analytic import laws
 from ..analytic.data import zipf
-from ..common.replication.claim import Claim, Finding, Picture, Rows, law_curve, over_generations
+from ..common.replication.claim import Claim, Figure, JudgeOutput, Rows, law_curve, over_generations
 from ..common.replication.statistical_checks import at, follows, same
 from .gaussian import EARLY_AND_LATE, STANDARD_ERRORS
 
@@ -18,7 +18,7 @@ FOLLOWED = {1: (1, 3, 10), 2: (3, 10, 19), 3: (3, 10, 19), 5: (10, 19)}
 """Generations at which the survival of symbols seen so often is neither near 0 nor near 1."""
 
 
-def rare_symbols_die_first(rows: Rows) -> Finding:
+def rare_symbols_die_first(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["categorical"], [], []
     for seen, generations in FOLLOWED.items():
         law = lambda g, seen=seen: 1 - laws.extinction(g, count=seen, size=M)  # noqa: E731
@@ -34,7 +34,7 @@ def rare_symbols_die_first(rows: Rows) -> Finding:
                       at_generations=EARLY_AND_LATE, rival=lambda g: H * laws.accumulate_variance(g, size=M))  # fmt: skip
     lives = ", ".join(f"{_half_life(own, seen)} for symbols seen {seen} times" for seen in (2, 3, 5))
     note = f"Measured half-lives in generations: {lives} (the rule of 2.9 times the count is for large counts)."
-    return Finding(checks, Picture("generation", "share of symbols that survive", curves), note)
+    return JudgeOutput(checks, Figure("generation", "share of symbols that survive", curves), note)
 
 
 def _half_life(rows, seen: int) -> str:
@@ -47,7 +47,7 @@ def _half_life(rows, seen: int) -> str:
     return f"{found.x[after - 1] + (found.y[after - 1] - 0.5) / (found.y[after - 1] - found.y[after]):.1f}"
 
 
-def accumulation_loses_no_symbol(rows: Rows) -> Finding:
+def accumulation_loses_no_symbol(rows: Rows) -> JudgeOutput:
     own = rows["categorical"]
     start = at(own, "support", "accumulate", 0)
     law = lambda g: H * laws.accumulate_variance(g, size=M)  # noqa: E731
@@ -57,7 +57,7 @@ def accumulation_loses_no_symbol(rows: Rows) -> Finding:
                       rival=lambda g: H * laws.replace_variance(g, size=M))  # fmt: skip
     curves = [over_generations(policy, own, "support", policy) for policy in ("accumulate", "replace")]
     curves.append(law_curve("law: accumulate", lambda g: start.value, 19))
-    return Finding(checks, Picture("generation", "symbols in the model", curves))
+    return JudgeOutput(checks, Figure("generation", "symbols in the model", curves))
 
 
 CLAIMS = (

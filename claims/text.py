@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..common.replication.claim import Claim, Contradiction, Finding, Picture, Rows, over_generations
+from ..common.replication.claim import Claim, Contradiction, Figure, JudgeOutput, Rows, over_generations
 from ..common.replication.statistical_checks import Check, Estimate, above, below, by_seed, history, mostly_up
 
 OVER_SEEDS = "95 % intervals over three seeds (Student's t), paired by seed"
@@ -30,7 +30,7 @@ def change(about: str, rows, metric: str, policy: str, generation: int, *, up: b
     return (above if up else below)(f"{about}, generation {generation} - 0", Estimate.of(risen(rows, policy, generation, metric)))
 
 
-def replacing_raises_the_loss(rows: Rows) -> Finding:
+def replacing_raises_the_loss(rows: Rows) -> JudgeOutput:
     checks, curves, last = [], [], 8
     for name, model in (("lm", "Llama"), ("lm-ngram", "trigram")):
         own = rows[name]
@@ -45,10 +45,10 @@ def replacing_raises_the_loss(rows: Rows) -> Finding:
         ]
         if name == "lm":
             curves = [over_generations(policy, own, LOSS, policy) for policy in ("replace", "mix-10", "augment", "real")]
-    return Finding(checks, Picture("generation", NATS, curves))
+    return JudgeOutput(checks, Figure("generation", NATS, curves))
 
 
-def accumulating_keeps_the_loss(rows: Rows) -> Finding:
+def accumulating_keeps_the_loss(rows: Rows) -> JudgeOutput:
     sharp = risen(rows["lm-sharp"], "replace", 4) - risen(rows["lm-growing"], "replace", 4)
     checks = [
         *_accumulation(rows["lm-growing"], last=4),
@@ -56,17 +56,17 @@ def accumulating_keeps_the_loss(rows: Rows) -> Finding:
     ]
     curves = [over_generations(policy, rows["lm-growing"], LOSS, policy) for policy in ("replace", "replace-growing", "accumulate")]
     curves += [over_generations(f"{policy}, temperature 0.3", rows["lm-sharp"], LOSS, policy) for policy in ("replace", "accumulate")]
-    return Finding(checks, Picture("generation", NATS, curves))
+    return JudgeOutput(checks, Figure("generation", NATS, curves))
 
 
-def accumulating_keeps_a_smoother(rows: Rows) -> Finding:
+def accumulating_keeps_a_smoother(rows: Rows) -> JudgeOutput:
     own = rows["lm-ngram"]
     first_half = risen(own, "accumulate", 4).mean()
     second_half = risen(own, "accumulate", 8).mean() - first_half
     note = f"Under accumulate the loss rises by {first_half:.3f} nats up to generation 4 and by {second_half:.3f} more up to 8. Kneser-Ney "
     note += "smoothing gives every context some of the mass of shorter ones, so a fit is flatter than its data and so is what it makes."
     curves = [over_generations(policy, own, LOSS, policy) for policy in ("replace", "replace-growing", "accumulate", "real")]
-    return Finding(_accumulation(own, last=8), Picture("generation", NATS, curves), note)
+    return JudgeOutput(_accumulation(own, last=8), Figure("generation", NATS, curves), note)
 
 
 def _accumulation(own, *, last: int) -> list[Check]:
@@ -94,38 +94,38 @@ def _signs(own, model: str, last: int) -> list:
     return [*checks, above(f"{model}: 95th percentile of that loss, beyond its mean, generation {last} - 0", widened)]
 
 
-def own_text_gets_likelier(rows: Rows) -> Finding:
+def own_text_gets_likelier(rows: Rows) -> JudgeOutput:
     checks = [*_signs(rows["lm"], "Llama", 8), *_signs(rows["lm-ngram"], "trigram", 8)]
     first, last = (by_seed(rows["lm"], OWN, "replace", number).mean() for number in (0, 8))
     note = f"The first Llama gives its own text {first:.2f} nats a token and that of generation 8 {last:.2f}: at "
     note += (
         "temperature 1 samples are drawn from the model as it is, so errors wander in every direction, and most of them are strange to it."
     )
-    return Finding(checks, _own_and_real({"Llama": rows["lm"], "trigram": rows["lm-ngram"]}), note)
+    return JudgeOutput(checks, _own_and_real({"Llama": rows["lm"], "trigram": rows["lm-ngram"]}), note)
 
 
-def sharp_text_gets_likelier(rows: Rows) -> Finding:
+def sharp_text_gets_likelier(rows: Rows) -> JudgeOutput:
     own = rows["lm-sharp"]
     tail = (by_seed(own, "samples_nll_p95", "replace", 4) - by_seed(own, OWN, "replace", 4)).max()
     falls = risen(own, "replace", 1, OWN)
     note = f"After one generation own text is {-falls.max():.2f} to {-falls.min():.2f} nats a token likelier to "
     note += "the first model. By generation 4 hardly anything but one sentence is made (its 95th percentile lies at most "
     note += f"{tail:.2f} nats above its mean): there is no tail left to grow, and how likely that sentence is differs from seed to seed."
-    return Finding(_signs(own, "Llama, temperature 0.3", 4), _own_and_real({"temperature 0.3": own}), note)
+    return JudgeOutput(_signs(own, "Llama, temperature 0.3", 4), _own_and_real({"temperature 0.3": own}), note)
 
 
-def _own_and_real(found) -> Picture:
+def _own_and_real(found) -> Figure:
     names = {OWN: "its own text", LOSS: "real text"}
     curves = [
         over_generations(f"{model}: {about}", own, metric, "replace") for model, own in found.items() for metric, about in names.items()
     ]
-    return Picture("generation", "loss, nats per token", curves)
+    return Figure("generation", "loss, nats per token", curves)
 
 
 LOGIC = {"logic": ["logic.yaml"]}
 
 
-def correct_but_alike(rows: Rows) -> Finding:
+def correct_but_alike(rows: Rows) -> JudgeOutput:
     own, last = rows["logic"], 6
     apart = lambda one, other: Estimate.of(by_seed(own, "edit_distance", one, last) - by_seed(own, "edit_distance", other, last))  # noqa: E731
     checks = [
@@ -139,7 +139,7 @@ def correct_but_alike(rows: Rows) -> Finding:
     note = f"Of what the first model makes {first:.0%} is valid, of what generation {last} makes {end:.0%}. "
     note += "Nothing takes the mistakes out, the next model learns them, and sampling at temperature 0.8 does not outweigh that."
     curves = [over_generations(cycle, own, "edit_distance", cycle) for cycle in ("full", "balanced", "incremental", "expanding")]
-    return Finding(checks, Picture("generation", "edit distance between expressions", curves), note)
+    return JudgeOutput(checks, Figure("generation", "edit distance between expressions", curves), note)
 
 
 WIDTHS = {32: "lm-32", 64: "lm-64", 128: "lm"}
@@ -154,7 +154,7 @@ def _width(width: int) -> list[str]:
 SCALED = {**LM, **{name: _width(width) for width, name in WIDTHS.items() if name != "lm"}}
 
 
-def width_is_no_cure(rows: Rows) -> Finding:
+def width_is_no_cure(rows: Rows) -> JudgeOutput:
     checks = [
         above(
             f"width {width}: slope of the loss under replace, nats per generation",
@@ -163,7 +163,7 @@ def width_is_no_cure(rows: Rows) -> Finding:
         for width, name in WIDTHS.items()
     ]
     curves = [over_generations(f"width {width}", rows[name], LOSS, "replace") for width, name in WIDTHS.items()]
-    return Finding(checks, Picture("generation", NATS, curves))
+    return JudgeOutput(checks, Figure("generation", NATS, curves))
 
 
 CLAIMS = (

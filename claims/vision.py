@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..common.replication.claim import Claim, Finding, Picture, Rows, over_generations
+from ..common.replication.claim import Claim, Figure, JudgeOutput, Rows, over_generations
 from ..common.replication.statistical_checks import Estimate, above, below, by_seed, history
 from .text import OVER_SEEDS, change
 
-VAE = {"vae": ["vae.yaml"], "vae-sharp": ["vae.yaml", "generator.sampling.scale=0.7", "policies=[replace]"]}
+VAE = {"vae": ["vae.yaml"], "vae-sharp": ["vae.yaml", "generator.sampling.variance_scale=0.49", "policies=[replace]"]}
 DIFFUSION = {
     "diffusion": ["diffusion.yaml", "policies=[replace]"],
-    "diffusion-sharp": ["diffusion.yaml", "generator.sampling.scale=0.7", "policies=[replace]"],
+    "diffusion-sharp": ["diffusion.yaml", "generator.sampling.variance_scale=0.49", "policies=[replace]"],
 }
 DISTANCE = "frechet_distance"
 
 
-def images_degrade(rows: Rows) -> Finding:
+def images_degrade(rows: Rows) -> JudgeOutput:
     checks = []
     for name, model, last in (("vae", "VAE", 8), ("diffusion", "diffusion", 3)):
         own, sharp = rows[name], rows[f"{name}-sharp"]
@@ -40,7 +40,7 @@ def images_degrade(rows: Rows) -> Finding:
     note = f"Narrower noise is not nearer to a digit here: at generation 0 precision is {first['vae-sharp']:.2f} "
     note += f"with lambda 0.7 and {first['vae']:.2f} with 1 for the VAE, {first['diffusion-sharp']:.2f} and {first['diffusion']:.2f} for "
     note += "the diffusion model. What lies between digits is what the next model learns, so there is no precision to be gained."
-    return Finding(checks, Picture("generation", "Fréchet distance to held-out digits", curves), note)
+    return JudgeOutput(checks, Figure("generation", "Fréchet distance to held-out digits", curves), note)
 
 
 def _kept(rows):

@@ -39,7 +39,7 @@ GAUSSIAN = {
 }  # fmt: skip
 TEXT = {
     "generations": 6, "size": 60, "eval_size": 30, "data": {"use": "bible", "words": 12}, "seeds": [0, 1],
-    "policies": ["replace", "accumulate", "real"], "metrics": ["held-out", "distinct", "vocabulary"],
+    "policies": ["replace", "accumulate", "real"], "metrics": ["perplexity", "distinct", "vocabulary"],
 }  # fmt: skip
 LLAMA = {
     "use": "causal-lm", "context": 16, "prompt_tokens": 3, "vocabulary": 300, "architecture": TINY_LLAMA,

@@ -36,11 +36,11 @@ print("| delta | nats per token under the model | " + " | ".join(f"{length} toke
 print("|" + "---|" * (2 + len(LENGTHS)))
 for delta in (0.5, 1.0, 2.0, 3.0, 4.0):
     model.sampling = replace(plain, watermark=GreenList(delta=delta))
-    made = model.sample(ROWS, seed=1)
+    generated = model.sample(ROWS, seed=1)
     cells = []
     for length in LENGTHS:
-        real, other, own = (z_of(pool, length) for pool in (splits["heldout"], splits["control"], made))
+        real, other, own = (z_of(pool, length) for pool in (splits["heldout"], splits["control"], generated))
         threshold = np.quantile(real, 0.99, method="higher")
         cells.append(f"{(own > threshold).mean():.1%} ({(other > threshold).mean():.1%}, n = {len(own)})")
-    nll = model.score(made).sum() / model.tokens(made).sum()
+    nll = model.score(generated).sum() / model.tokens(generated).sum()
     print(f"| {delta:g} | {nll:.2f} | " + " | ".join(cells) + " |", flush=True)

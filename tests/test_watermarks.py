@@ -60,17 +60,17 @@ def embedded(tmp_path_factory):
 def test_a_128_token_sample_of_the_language_model_is_found_99_times_in_100_at_1_false_alarm(embedded):
     splits = Bible(words=110).load(eval_size=200)
     embedded.sampling = Sampling(watermark=GreenList(gamma=0.25, delta=2.0))
-    made, other = embedded.sample(200, seed=1), replace(embedded, sampling=Sampling())
+    generated, other = embedded.sample(200, seed=1), replace(embedded, sampling=Sampling())
     threshold = np.quantile(embedded.detect(splits["heldout"]), 0.99, method="higher")
-    long = embedded.tokens(made) >= 120
+    long = embedded.tokens(generated) >= 120
     assert long.sum() > 100
-    assert (embedded.detect(made)[long] > threshold).mean() >= 0.99
+    assert (embedded.detect(generated)[long] > threshold).mean() >= 0.99
     assert (embedded.detect(splits["control"]) > threshold).mean() <= 0.02
     assert other.sampling.unbiased
     embedded.sampling = Sampling()
     unmarked = embedded.sample(200, seed=1)
     embedded.sampling = Sampling(watermark=GreenList(gamma=0.25, delta=2.0, key=99))
-    assert (embedded.detect(made) > threshold).mean() < 0.1, "another key finds nothing"
+    assert (embedded.detect(generated) > threshold).mean() < 0.1, "another key finds nothing"
     assert (embedded.detect(unmarked) > threshold).mean() < 0.1, "unmarked samples of the same model are no alarm"
 
 

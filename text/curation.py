@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.components.curation import Kept
-from ..common.components.metrics import Evidence
+from ..common.components.curation import CurationResult
+from ..common.components.metrics import MetricInputs
 from ..common.core.pool import Pool
 from .metrics import words
 
@@ -30,10 +30,10 @@ class MinHashDedup:
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("text",)
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         from datasketch import MinHash, MinHashLSH
 
         state = random.getstate()  # the index gives itself a random name, drawn from everybody's random numbers
@@ -45,7 +45,7 @@ class MinHashDedup:
             if all(sketch.jaccard(sketches[near]) <= self.similarity for near in index.query(sketch)):
                 index.insert(row, sketch)
                 sketches[row] = sketch
-        return Kept(np.array(list(sketches), dtype=np.int64))
+        return CurationResult(np.array(list(sketches), dtype=np.int64))
 
     def _grams(self, text: str) -> set[str]:
         """Word n-grams of a row; a row of fewer words is one of its own."""
@@ -60,15 +60,15 @@ class TokenEdit:
     The paper edits real text with 0.99; a small model is rarely so sure.
     """
 
-    above: Annotated[float, Field(gt=0, le=1)] = 0.99
+    threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("base",)
     columns: ClassVar[tuple[str, ...]] = ("text",)
     abilities: ClassVar[tuple[str, ...]] = ("edit",)
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
-        edited, share = evidence.base.edit(candidates, above=self.above, seed=int(rng.integers(2**62)))
-        return Kept(np.arange(len(candidates)), {"tokens_edited": share}, edited)
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
+        edited, share = inputs.base.edit(candidates, above=self.threshold, seed=int(rng.integers(2**62)))
+        return CurationResult(np.arange(len(candidates)), {"tokens_edited": share}, edited)

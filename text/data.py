@@ -15,8 +15,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..common.components.dataset import deal
-from ..common.core.errors import UserError, shown
+from ..common.components.dataset import split_pool
+from ..common.core.errors import UserError, short_repr
 from ..common.core.paths import path_of
 from ..common.core.pool import REAL, Pool
 from .files import documents
@@ -46,7 +46,7 @@ def cut(document: Iterable[str], *, words: int) -> Iterator[str]:
 def split(texts: list[str], *, eval_size: int, where: str, base: list[str] | None = None) -> Mapping[str, Pool]:
     """Texts, dealt into the splits of a data set; `base` are those of its base split."""
     pool = Pool.of(text=texts).note(generation=REAL)
-    splits = dict(deal(pool, eval_size=eval_size, where=where))
+    splits = dict(split_pool(pool, eval_size=eval_size, where=where))
     if base:
         splits["base"] = Pool.of(text=base).note(generation=REAL)
     return splits
@@ -160,5 +160,5 @@ class HubText:
             rows = rows.select(range(min(self.documents, len(rows))))
         texts = rows[self.column]
         if wrong := [text for text in texts if not isinstance(text, str)]:
-            raise UserError(f"data.column: '{self.column}' of '{self.path}' holds {shown(wrong[0])}, which is no text")
+            raise UserError(f"data.column: '{self.column}' of '{self.path}' holds {short_repr(wrong[0])}, which is no text")
         return passages([" ".join(texts)] if self.joined else texts, words=self.words)

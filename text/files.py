@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from ..common.core.errors import UserError, shown
-from ..common.core.resources import refuse_beyond_memory
+from ..common.core.errors import UserError, short_repr
+from ..common.core.resources import check_memory
 
 PIECE = 2**20
 """Bytes of a .txt file read at once."""
@@ -25,7 +25,7 @@ def documents(path: Path, *, column: str) -> Iterator[Iterable[str]]:
     """
     if path.exists() and not path.is_file():
         raise UserError(f"data.path: {path} is not a file")
-    refuse_beyond_memory(path.stat().st_size, what=f"data.path: {path}")
+    check_memory(path.stat().st_size, what=f"data.path: {path}")
     if path.suffix == ".parquet":
         yield from (text.split() for text in _texts(_parquet(path, column), column, path))
     elif path.suffix in (".jsonl", ".ndjson"):
@@ -79,7 +79,7 @@ def _parquet(path: Path, column: str) -> Iterator[object]:
     try:
         file = parquet.ParquetFile(path)
         if column not in file.schema_arrow.names:
-            raise UserError(f"data.column: {path} has no column '{column}'; it has {shown(file.schema_arrow.names)}")
+            raise UserError(f"data.column: {path} has no column '{column}'; it has {short_repr(file.schema_arrow.names)}")
         for batch in file.iter_batches(columns=[column]):
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
@@ -91,7 +91,7 @@ def _texts(records: Iterable[object], column: str, path: Path) -> Iterator[str]:
         text = record.get(column) if isinstance(record, Mapping) else None
         if not isinstance(text, str):
             names = sorted(record) if isinstance(record, Mapping) else record
-            raise UserError(f"data.column: record {number} of {path} has no text in '{column}'; it has {shown(names)}")
+            raise UserError(f"data.column: record {number} of {path} has no text in '{column}'; it has {short_repr(names)}")
         try:
             text.encode()
         except UnicodeEncodeError as error:

@@ -14,7 +14,7 @@ from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast, StaticCache
 from transformers.utils import logging
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive, stream
@@ -89,7 +89,7 @@ class CausalLM:
 
     # ---- learning -------------------------------------------------------------------------------------------------
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         texts = pool.list("text")
         with seeded(derive(seed, "weights")):
             self._begin(texts, fresh=fresh)
@@ -106,7 +106,7 @@ class CausalLM:
         done = train(self._model, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
         cut = np.mean([len(sequence) > self.context and sequence[-1] != self._tokenizer.eos_token_id for sequence in sequences])
         figures = {"loss": done.loss, "rows_cut_at_context": float(cut)}
-        return Fitted("tokens", done.seen, lengths, done.steps, figures)
+        return FitResult("tokens", done.seen, lengths, done.steps, figures)
 
     def _begin(self, texts: list[str], *, fresh: bool) -> None:
         """The weights and the tokenizer that a fit starts from."""
@@ -167,7 +167,7 @@ class CausalLM:
         cache = StaticCache(config=self._model.config, max_cache_len=self.context + 1)
         kept = {"cache" if "cache" in inspect.signature(self._model.forward).parameters else "past_key_values": cache}  # its older name
         ended = torch.zeros(CHUNK, dtype=torch.bool, device=device())
-        made = []
+        generated = []
         for step in range(self.context + 1 - tokens.shape[1]):
             logits = self._model(tokens, **kept, use_cache=True, logits_to_keep=1).logits[:, -1].double()
             if step == 0 or not self.ends:
@@ -180,10 +180,10 @@ class CausalLM:
             drawn = torch.searchsorted(chances, draws[:, step : step + 1] * chances[:, -1:], right=True)
             tokens = drawn.clamp(max=chances.shape[1] - 1)
             ended |= tokens[:, 0] == end
-            made.append(tokens[:, 0])
+            generated.append(tokens[:, 0])
             if ended.all():
                 break
-        rows = torch.stack(made, dim=1)[: len(prompts)].tolist()
+        rows = torch.stack(generated, dim=1)[: len(prompts)].tolist()
         return [row[: row.index(end)] if end in row else row for row in rows]
 
     # ---- scoring --------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 
-from ..common.components.metrics import Evidence, Measure
+from ..common.components.metrics import MetricInfo, MetricInputs
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
 from .data import split
@@ -99,16 +99,16 @@ class Grammar:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "valid_share": Measure("fidelity", "share of rows that are expressions", True, "Briesch et al. 2023"),
-        "true_share": Measure("fidelity", "share of rows that are true expressions", True, "Briesch et al. 2023"),
-        "edit_distance": Measure("diversity", "share of tokens", True, "Levenshtein 1966; Briesch et al. 2023"),
-        "distinct_rows": Measure("diversity", "share of rows", True, "Briesch et al. 2023"),
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "valid_share": MetricInfo("fidelity", "share of rows that are expressions", True, "Briesch et al. 2023"),
+        "true_share": MetricInfo("fidelity", "share of rows that are true expressions", True, "Briesch et al. 2023"),
+        "edit_distance": MetricInfo("diversity", "share of tokens", True, "Levenshtein 1966; Briesch et al. 2023"),
+        "distinct_rows": MetricInfo("diversity", "share of rows", True, "Briesch et al. 2023"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        rows = [text.split() for text in evidence.made.list("text")]
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        rows = [text.split() for text in inputs.generated.list("text")]
         found = [meaning(row) for row in rows]
         apart = [Levenshtein.normalized_distance(row, after) for row, after in zip(rows, rows[1:] + rows[:1], strict=True)]
         return {

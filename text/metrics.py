@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize_scalar
 
-from ..common.components.frequency_bins import FREQUENCY, by_frequency, frequency_measures
-from ..common.components.metrics import Evidence, Measure
+from ..common.components.frequency_bins import FREQUENCY, by_frequency, frequency_outputs
+from ..common.components.metrics import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 
@@ -49,16 +49,16 @@ class HeldOut:
     columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("model", "heldout")
     abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "heldout_nll": Measure("likelihood", "nats per token", False, "Shumailov et al. 2024"),
-        "heldout_perplexity": Measure("likelihood", "effective choices per token", False, "Jelinek et al. 1977"),
-        "bits_per_byte": Measure("likelihood", "bits per UTF-8 byte", False, "Gao et al. 2020, sec. 3.1"),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "heldout_nll": MetricInfo("likelihood", "nats per token", False, "Shumailov et al. 2024"),
+        "heldout_perplexity": MetricInfo("likelihood", "effective choices per token", False, "Jelinek et al. 1977"),
+        "bits_per_byte": MetricInfo("likelihood", "bits per UTF-8 byte", False, "Gao et al. 2020, sec. 3.1"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        nats = evidence.model.score(evidence.heldout).sum()
-        n_bytes = sum(len(text.encode()) for text in evidence.heldout.list("text"))
-        nll = nats / evidence.model.tokens(evidence.heldout).sum()
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        nats = inputs.model.score(inputs.heldout).sum()
+        n_bytes = sum(len(text.encode()) for text in inputs.heldout.list("text"))
+        nll = nats / inputs.model.tokens(inputs.heldout).sum()
         return {"heldout_nll": nll, "heldout_perplexity": np.exp(nll), "bits_per_byte": nats / np.log(2) / n_bytes}
 
 
@@ -74,13 +74,13 @@ class Continuation:
     columns: ClassVar[tuple[str, ...]] = ("text",)
     reads: ClassVar[tuple[str, ...]] = ("model", "heldout")
     abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "continuation_nll": Measure("likelihood", "nats per token", False, "Shumailov et al. 2024"),
-        "continuation_bits_per_byte": Measure("likelihood", "bits per UTF-8 byte", False, "Gao et al. 2020, sec. 3.1"),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "continuation_nll": MetricInfo("likelihood", "nats per token", False, "Shumailov et al. 2024"),
+        "continuation_bits_per_byte": MetricInfo("likelihood", "bits per UTF-8 byte", False, "Gao et al. 2020, sec. 3.1"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        model, rows = evidence.model, evidence.heldout.list("text")
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        model, rows = inputs.model, inputs.heldout.list("text")
         firsts = [first_half(text) for text in rows]
         whole, given = Pool.of(text=rows), Pool.of(text=firsts)
         nats = model.score(whole).sum() - model.score(given).sum()
@@ -109,19 +109,19 @@ class SamplesUnderBase:
     version: ClassVar[int] = 2
     columns: ClassVar[tuple[str, ...]] = ("text",)
     abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "samples_nll": Measure("likelihood", "nats per token under an earlier model", None, "Shumailov et al. 2024, fig. 1"),
-        "samples_nll_p95": Measure("tail", "nats per token under an earlier model", None, "Shumailov et al. 2024, fig. 1"),
-        "samples_nll_share": Measure("tail", "share of rows", None, "Shumailov et al. 2024, fig. 1"),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "samples_nll": MetricInfo("likelihood", "nats per token under an earlier model", None, "Shumailov et al. 2024, fig. 1"),
+        "samples_nll_p95": MetricInfo("tail", "nats per token under an earlier model", None, "Shumailov et al. 2024, fig. 1"),
+        "samples_nll_share": MetricInfo("tail", "share of rows", None, "Shumailov et al. 2024, fig. 1"),
     }
 
     @property
     def reads(self) -> tuple[str, ...]:
-        return (self.by, "made")
+        return (self.by, "generated")
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        judge = evidence.base if self.by == "base" else evidence.first
-        nats, tokens = judge.score(evidence.made), judge.tokens(evidence.made)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        judge = inputs.base if self.by == "base" else inputs.first
+        nats, tokens = judge.score(inputs.generated), judge.tokens(inputs.generated)
         some = tokens > 0
         each = nats[some] / tokens[some] if some.any() else np.zeros(1)
         bins = np.searchsorted([float(edge) for edge in BINS], each.clip(0), side="right") - 1  # a sure token may round to just below 0
@@ -145,20 +145,20 @@ class Student:
     vocabulary: Annotated[int, Field(ge=257, le=6000)] = 2048
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "student_bits_per_byte": Measure("fidelity", "bits per UTF-8 byte", False, "Zhao et al. 2018; Ravuri & Vinyals 2019"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "student_bits_per_byte": MetricInfo("fidelity", "bits per UTF-8 byte", False, "Zhao et al. 2018; Ravuri & Vinyals 2019"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         from .ngram import NGram
 
-        longest = max(len(text.encode()) for text in evidence.made.list("text"))  # a token has a byte at least: no row is cut
+        longest = max(len(text.encode()) for text in inputs.generated.list("text"))  # a token has a byte at least: no row is cut
         student = NGram(order=self.order, vocabulary=self.vocabulary, context=longest + 2, prompt_tokens=1)
         with TemporaryDirectory() as scratch:
-            student.fit(evidence.made, seed=0, scratch=Path(scratch))
-        n_bytes = sum(len(text.encode()) for text in evidence.heldout.list("text"))
-        return {"student_bits_per_byte": student.score(evidence.heldout).sum() / np.log(2) / n_bytes}
+            student.fit(inputs.generated, seed=0, scratch=Path(scratch))
+        n_bytes = sum(len(text.encode()) for text in inputs.heldout.list("text"))
+        return {"student_bits_per_byte": student.score(inputs.heldout).sum() / np.log(2) / n_bytes}
 
 
 @dataclass(frozen=True)
@@ -173,21 +173,21 @@ class Vocabulary:
     rare: Annotated[int, Field(ge=1)] = 2
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "real")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "word_entropy": Measure("diversity", "nats", True, "Guo et al. 2024"),
-        "vocabulary_kept": Measure("tail", "share of word types", True, "Guo et al. 2024"),
-        "rare_recall": Measure("tail", "share of rare word types", True, "Shumailov et al. 2024"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "real")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "word_entropy": MetricInfo("diversity", "nats", True, "Guo et al. 2024"),
+        "vocabulary_kept": MetricInfo("tail", "share of word types", True, "Guo et al. 2024"),
+        "rare_recall": MetricInfo("tail", "share of rare word types", True, "Shumailov et al. 2024"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        made, real = _counts(evidence.made), _counts(evidence.real)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        generated, real = _counts(inputs.generated), _counts(inputs.real)
         rare = [word for word, count in real.items() if count <= self.rare]
-        total = max(1, made.total())
+        total = max(1, generated.total())
         return {
-            "word_entropy": -sum(count / total * np.log(count / total) for count in made.values()),
-            "vocabulary_kept": _share(real, made),
-            "rare_recall": _share(rare, made),
+            "word_entropy": -sum(count / total * np.log(count / total) for count in generated.values()),
+            "vocabulary_kept": _share(real, generated),
+            "rare_recall": _share(rare, generated),
         }
 
 
@@ -198,11 +198,11 @@ class WordFrequency:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "real")
-    measures: ClassVar[Mapping[str, Measure]] = FREQUENCY
+    reads: ClassVar[tuple[str, ...]] = ("generated", "real")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = FREQUENCY
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        return by_frequency(_counts(evidence.real), _counts(evidence.made), by_mass=True)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        return by_frequency(_counts(inputs.real), _counts(inputs.generated), by_mass=True)
 
 
 @dataclass(frozen=True)
@@ -213,17 +213,17 @@ class NGramFrequency:
     n: Annotated[int, Field(ge=1)] = 2
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "real")
-    measures: ClassVar[Mapping[str, Measure]] = frequency_measures("ngram")
+    reads: ClassVar[tuple[str, ...]] = ("generated", "real")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = frequency_outputs("ngram")
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        real, made = (
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        real, generated = (
             Counter(" ".join(gram) for text in pool.list("text") for gram in ngrams(words(text), self.n))
-            for pool in (evidence.real, evidence.made)
+            for pool in (inputs.real, inputs.generated)
         )
         if not real:
             raise UserError(f"metrics: 'ngram-frequency' with n = {self.n} finds no real row of so many words")
-        return by_frequency(real, made, by_mass=True, name="ngram")
+        return by_frequency(real, generated, by_mass=True, name="ngram")
 
 
 @dataclass(frozen=True)
@@ -236,13 +236,13 @@ class Zipf:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "zipf_exponent": Measure("tail", "exponent", None, "Zipf 1935; Clauset et al. 2009"),
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "zipf_exponent": MetricInfo("tail", "exponent", None, "Zipf 1935; Clauset et al. 2009"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        counts = np.array(sorted(_counts(evidence.made).values(), reverse=True), dtype=np.float64)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        counts = np.array(sorted(_counts(inputs.generated).values(), reverse=True), dtype=np.float64)
         return {"zipf_exponent": zipf_exponent(counts)}
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
@@ -76,7 +76,7 @@ class NGram:
 
     # ---- learning -------------------------------------------------------------------------------------------------
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         texts = pool.list("text")
         if self._tokenizer is None:
             self._tokenizer = train_bpe(texts, self.vocabulary)
@@ -91,7 +91,7 @@ class NGram:
         cut = np.mean([sequence[-1] != self._end for sequence in sequences])
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.float64)
         figures = {"rows_cut_at_context": float(cut), "types": float(len(tables[0][0]))}
-        return Fitted.once("tokens", len(pool), each=lengths, figures=figures)
+        return FitResult.once("tokens", len(pool), each=lengths, figures=figures)
 
     @property
     def _end(self) -> int:
@@ -140,7 +140,7 @@ class NGram:
         room = self.context - np.array([len(prompt) for prompt in prompts])
         state = np.array([self._codes([0], before=prompt)[0] // self._base for prompt in prompts])  # the last order - 1 tokens
         previous = np.array([prompt[-1] if prompt else self._end for prompt in prompts])
-        made = np.full(uniforms.shape, self._end)
+        generated = np.full(uniforms.shape, self._end)
         alive = np.ones(len(prompts), dtype=bool)
         for step in range(room.max()):
             alive &= step < room
@@ -151,10 +151,10 @@ class NGram:
                 tokens = self._draw_biased(state[who], uniforms[who, step], previous[who], watermark, may_end=step > 0)
             else:
                 tokens = self._draw(state[who], uniforms[who, step])
-            made[who, step] = previous[who] = tokens
+            generated[who, step] = previous[who] = tokens
             state[who] = self._shift(state[who], tokens)
             alive[who[tokens == self._end]] = False
-        rows = made.tolist()
+        rows = generated.tolist()
         return [row[: row.index(self._end)] if self._end in row else row for row in rows]
 
     def _shift(self, state: np.ndarray, tokens: np.ndarray) -> np.ndarray:

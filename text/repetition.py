@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.components.metrics import Evidence, Measure
+from ..common.components.metrics import MetricInfo, MetricInputs
 from ..common.core.pool import Pool
 from .metrics import ngrams, words
 
@@ -29,11 +29,13 @@ class Distinct:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {f"distinct_{n}": Measure("diversity", "share", True, "Li et al. 2016") for n in (1, 2, 3)}
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        f"distinct_{n}": MetricInfo("diversity", "share", True, "Li et al. 2016") for n in (1, 2, 3)
+    }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        rows = rows_of_words(evidence.made)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        rows = rows_of_words(inputs.generated)
         found = {}
         for n in (1, 2, 3):
             grams = [gram for row in rows for gram in ngrams(row, n)]
@@ -51,13 +53,13 @@ class Repetition:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        f"repetition_{n}": Measure("diversity", "share of n-grams in a row", False, "Welleck et al. 2020") for n in (2, 3, 4)
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        f"repetition_{n}": MetricInfo("diversity", "share of n-grams in a row", False, "Welleck et al. 2020") for n in (2, 3, 4)
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        rows, found = rows_of_words(evidence.made), {}
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        rows, found = rows_of_words(inputs.generated), {}
         for n in (2, 3, 4):
             repeated = [1 - len(set(grams)) / len(grams) for row in rows if (grams := ngrams(row, n))]
             found[f"repetition_{n}"] = np.mean(repeated) if repeated else 0.0
@@ -70,21 +72,21 @@ class SelfBLEU:
 
     sacrebleu's BLEU-4 of a sentence: effective order (rows of fewer than four words are judged by the n-grams they have), exponential
     smoothing, brevity against the nearest length; words as everywhere here. It costs the square of the rows, so only the first
-    `at_most` that have words are looked at, and it rises with their number. Where there are not two of them nothing varies: 1.
+    `max_rows` that have words are looked at, and it rises with their number. Where there are not two of them nothing varies: 1.
     """
 
-    at_most: Annotated[int, Field(ge=2)] = 100
+    max_rows: Annotated[int, Field(ge=2)] = 100
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "self_bleu": Measure("diversity", "BLEU against the other rows, 0 to 1", False, "Zhu et al. 2018"),
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "self_bleu": MetricInfo("diversity", "BLEU against the other rows, 0 to 1", False, "Zhu et al. 2018"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         from sacrebleu.metrics import BLEU
 
-        rows = [" ".join(row) for row in rows_of_words(evidence.made) if row][: self.at_most]
+        rows = [" ".join(row) for row in rows_of_words(inputs.generated) if row][: self.max_rows]
         if len(rows) < 2:
             return {"self_bleu": 1.0}
         bleu = BLEU(tokenize="none", smooth_method="exp", effective_order=True)
@@ -105,33 +107,33 @@ class Overlap:
     longest: Annotated[int, Field(ge=1)] = 32
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "pool")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "verbatim_rows": Measure("memorisation", "share of rows", False, "Carlini et al. 2021"),
-        "longest_verbatim": Measure("memorisation", "words", None, "McCoy et al. 2023"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "pool")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "verbatim_rows": MetricInfo("memorisation", "share of rows", False, "Carlini et al. 2021"),
+        "longest_verbatim": MetricInfo("memorisation", "words", None, "McCoy et al. 2023"),
     }
 
     def __post_init__(self) -> None:
         if self.longest < self.words:
             raise ValueError(f"longest: runs of at most {self.longest} words never reach words = {self.words}")
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        runs = longest_runs(rows_of_words(evidence.made), rows_of_words(evidence.pool), longest=self.longest)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        runs = longest_runs(rows_of_words(inputs.generated), rows_of_words(inputs.pool), longest=self.longest)
         return {"verbatim_rows": (runs >= self.words).mean(), "longest_verbatim": runs.mean()}
 
 
-def longest_runs(made: Sequence[Sequence[str]], real: Sequence[Sequence[str]], *, longest: int) -> np.ndarray:
+def longest_runs(generated: Sequence[Sequence[str]], real: Sequence[Sequence[str]], *, longest: int) -> np.ndarray:
     """Words in the longest run that each made row shares with some real row, at most `longest`; int64 [made].
 
     Rows that share no run of n words share no longer one: both sides shrink as n grows.
     """
-    found = np.zeros(len(made), dtype=np.int64)
-    alive = range(len(made))
+    found = np.zeros(len(generated), dtype=np.int64)
+    alive = range(len(generated))
     for n in range(1, longest + 1):
-        wanted = {gram for row in alive for gram in ngrams(made[row], n)}
+        wanted = {gram for row in alive for gram in ngrams(generated[row], n)}
         there = [wanted.intersection(ngrams(row, n)) for row in real]
         real = [row for row, shared in zip(real, there, strict=True) if shared]
         known = set().union(*there)
-        alive = [row for row in alive if not known.isdisjoint(ngrams(made[row], n))]
+        alive = [row for row in alive if not known.isdisjoint(ngrams(generated[row], n))]
         found[alive] = n
     return found

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 from scipy.spatial import cKDTree
 
-from ..common.components.curation import Kept
-from ..common.components.metrics import Evidence
+from ..common.components.curation import CurationResult
+from ..common.components.metrics import MetricInputs
 from ..common.core.pool import Pool
 
 
@@ -23,13 +23,13 @@ class PixelDedup:
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("image",)
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         x = candidates.array("image").reshape(len(candidates), -1).astype(np.float64)
         kept = np.ones(len(x), dtype=bool)
         for row, near in enumerate(cKDTree(x).query_ball_point(x, self.distance * np.sqrt(x.shape[1]))):
             if kept[row]:
                 kept[[other for other in near if other > row]] = False
-        return Kept(np.flatnonzero(kept))
+        return CurationResult(np.flatnonzero(kept))

@@ -14,11 +14,11 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ..common.components.dataset import deal
+from ..common.components.dataset import split_pool
 from ..common.core.errors import UserError
 from ..common.core.paths import path_of
 from ..common.core.pool import REAL, Pool
-from ..common.core.resources import refuse_beyond_memory
+from ..common.core.resources import check_memory
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Digits:
         found = load_digits()
         images = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
         pool = Pool.of(image=images, label=found.target.astype(np.int64)).note(generation=REAL)
-        return deal(pool, eval_size=eval_size, where="data")
+        return split_pool(pool, eval_size=eval_size, where="data")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Torchvision:
             images = images[..., None] if images.ndim == 3 else images
             parts.append((images, np.asarray(found.targets, dtype=np.int64)))
         images, labels = (np.concatenate(arrays)[: self.rows] for arrays in zip(*parts, strict=True))
-        return deal(Pool.of(image=images, label=labels).note(generation=REAL), eval_size=eval_size, where=f"data.root: {self.root}")
+        return split_pool(Pool.of(image=images, label=labels).note(generation=REAL), eval_size=eval_size, where=f"data.root: {self.root}")
 
 
 class MNIST(Torchvision):
@@ -104,16 +104,14 @@ class ImageFolder:
         files = sorted(file for file in root.rglob("*") if file.suffix.lower() in known and not file.is_dir())
         if not files:
             raise UserError(f"data.path: there is no image in {root}")
-        refuse_beyond_memory(
-            len(files) * self.size**2 * self.channels, what=f"data.path: {len(files):,} images of {self.size:,} x {self.size:,}"
-        )
+        check_memory(len(files) * self.size**2 * self.channels, what=f"data.path: {len(files):,} images of {self.size:,} x {self.size:,}")
         classes = sorted({file.parent for file in files})
         images = [_square(file, size=self.size, channels=self.channels) for file in files]
         labels = [classes.index(file.parent) for file in files]
         columns = {"image": np.stack(images)}
         if len(classes) > 1:
             columns["label"] = np.array(labels, dtype=np.int64)
-        return deal(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {root}")
+        return split_pool(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {root}")
 
 
 def _square(file: Path, *, size: int, channels: int) -> np.ndarray:

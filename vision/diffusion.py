@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -12,7 +13,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from pydantic import Field
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive, stream
@@ -29,12 +30,12 @@ CHUNK = 128
 class Sampling:
     """`steps` of DDIM; `eta` 0 is deterministic given the first noise, 1 is as noisy as DDPM (Song et al. 2021, eq. 16).
 
-    `scale` (lambda) multiplies all noise that goes in; below 1, samples crowd around the mode.
+    `variance_scale` (lambda) multiplies the variance of all noise that goes in; below 1, samples crowd around the mode.
     """
 
     steps: Annotated[int, Field(ge=1)] = 50
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
-    scale: Annotated[float, Field(ge=0)] = 1.0
+    variance_scale: Annotated[float, Field(ge=0)] = 1.0
     watermark: Pattern | None = None
     """A keyed pattern that is added to every image."""
 
@@ -66,7 +67,7 @@ class Diffusion:
         self._network: Any = None
         self._shares: np.ndarray | None = None
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x = torch.from_numpy(to_unit(pool.array("image"))).permute(0, 3, 1, 2).contiguous().to(device())  # [n, c, h, w]
         self._shares = shares_of(pool, classes=max(self.classes, 0 if self._shares is None else len(self._shares)))
         labels = torch.from_numpy(pool.array("label").copy()).to(device()) if self._shares is not None else None
@@ -86,7 +87,7 @@ class Diffusion:
             return torch.nn.functional.mse_loss(predicted, noise)  # Ho et al. 2020, eq. 14
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return Fitted("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
+        return FitResult("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
 
     def _build(self, colours: int, height: int, width: int) -> UNet2DModel:
         halvings = len(self.channels) - 1
@@ -126,7 +127,7 @@ class Diffusion:
         return labelled(images, np.concatenate(labels)[:n] if labels else None)
 
     def _noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
-        return self.sampling.scale * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device())
+        return math.sqrt(self.sampling.variance_scale) * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device())
 
     def detect(self, pool: Pool) -> np.ndarray:
         """z of the keyed pattern of `sampling` in each image, float64 [n]."""

@@ -15,7 +15,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive, stream
 from .labels import labelled
@@ -28,9 +28,9 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class Sampling:
-    """`scale` (lambda) multiplies the covariance of every component; below 1, samples crowd around the centres."""
+    """`variance_scale` (lambda) multiplies the covariance of every component; below 1, samples crowd around the centres."""
 
-    scale: Annotated[float, Field(ge=0)] = 1.0
+    variance_scale: Annotated[float, Field(ge=0)] = 1.0
     watermark: Pattern | None = None
     """A keyed pattern that is added to every image."""
 
@@ -58,7 +58,7 @@ class GMM:
     def __post_init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         images = pool.array("image")
         x = to_unit(images).reshape(len(images), -1).astype(np.float64)
         labels = pool.array("label") if "label" in pool else np.zeros(len(x), dtype=np.int64)
@@ -85,7 +85,7 @@ class GMM:
             "log_likelihood": float(sum(shares[label] * fit.lower_bound_ for label, fit in fits.items())),
             "converged": float(np.mean([fit.converged_ for fit in fits.values()])),
         }
-        return Fitted.once("images", len(x), figures=figures)
+        return FitResult.once("images", len(x), figures=figures)
 
     def _fit(self, z: np.ndarray, *, seed: int) -> GaussianMixture:
         """A mixture fitted to rows z [n, dimensions]; one row alone counts twice, as no variance can be had from one."""
@@ -99,7 +99,7 @@ class GMM:
         for start in range(0, n, CHUNK):
             rng = stream(seed, "chunk", start)
             component = rng.choice(len(found["weights"]), size=CHUNK, p=found["weights"] / found["weights"].sum())
-            noise = np.sqrt(self.sampling.scale) * rng.standard_normal((CHUNK, found["means"].shape[1]))
+            noise = np.sqrt(self.sampling.variance_scale) * rng.standard_normal((CHUNK, found["means"].shape[1]))
             z = found["means"][component] + np.einsum("nij,nj->ni", found["roots"][component], noise)
             chunks.append(from_unit(found["centre"] + z @ found["basis"]).reshape(CHUNK, *self._shape))
             labels.append(found["classes"][component])

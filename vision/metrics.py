@@ -14,7 +14,7 @@ from scipy.ndimage import laplace
 from scipy.special import rel_entr
 
 from ..common.components.frequency_bins import FREQUENCY, by_frequency
-from ..common.components.metrics import Evidence, Measure
+from ..common.components.metrics import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
@@ -38,16 +38,16 @@ class Classes:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "class_entropy": Measure("diversity", "nats", True, "Salimans et al. 2016"),
-        "class_share": Measure("tail", "share of images", None, "Alemohammad et al. 2024"),
-        "rarest_class_share": Measure("tail", "share of images", True, "Alemohammad et al. 2024"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "class_entropy": MetricInfo("diversity", "nats", True, "Salimans et al. 2016"),
+        "class_share": MetricInfo("tail", "share of images", None, "Alemohammad et al. 2024"),
+        "rarest_class_share": MetricInfo("tail", "share of images", True, "Alemohammad et al. 2024"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        seen = likeliest(evidence, evidence.made, metric="classes")
-        shares = np.bincount(seen, minlength=evidence.features(evidence.made)["probabilities"].shape[1]) / len(seen)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        seen = likeliest(inputs, inputs.generated, metric="classes")
+        shares = np.bincount(seen, minlength=inputs.features(inputs.generated)["probabilities"].shape[1]) / len(seen)
         some = shares[shares > 0]
         return {
             "class_entropy": float(-(some * np.log(some)).sum()),
@@ -65,22 +65,22 @@ class ClassFrequency:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "real", "features")
-    measures: ClassVar[Mapping[str, Measure]] = FREQUENCY
+    reads: ClassVar[tuple[str, ...]] = ("generated", "real", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = FREQUENCY
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        real, made = (Counter(likeliest(evidence, pool, metric="class-frequency").tolist()) for pool in (evidence.real, evidence.made))
-        return by_frequency(real, made, by_mass=False)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        real, generated = (Counter(likeliest(inputs, pool, metric="class-frequency").tolist()) for pool in (inputs.real, inputs.generated))
+        return by_frequency(real, generated, by_mass=False)
 
 
-def likeliest(evidence: Evidence, pool: Pool, *, metric: str) -> np.ndarray:
+def likeliest(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
     """The likeliest class of each image, int64 [n]; UserError if the feature model knows none."""
-    return probabilities(evidence, pool, metric=metric).argmax(1)
+    return probabilities(inputs, pool, metric=metric).argmax(1)
 
 
-def probabilities(evidence: Evidence, pool: Pool, *, metric: str) -> np.ndarray:
+def probabilities(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
     """The probability of each class for each image, float32 [n, classes]; UserError if the feature model knows none."""
-    found = evidence.features(pool)
+    found = inputs.features(pool)
     if "probabilities" not in found:
         raise UserError(f"metrics: '{metric}' needs a feature model that knows classes; use features=classifier or leave it out")
     return found["probabilities"]
@@ -92,13 +92,13 @@ class PixelVariance:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "pixel_variance": Measure("diversity", "squared grey level (0 to 1)", True, "Bertrand et al. 2024"),
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "pixel_variance": MetricInfo("diversity", "squared grey level (0 to 1)", True, "Bertrand et al. 2024"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        images = evidence.made.array("image").astype(np.float64) / 255
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        images = inputs.generated.array("image").astype(np.float64) / 255
         return {"pixel_variance": images.var(axis=0).mean()}
 
 
@@ -112,13 +112,13 @@ class InceptionScore:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "classifier_score": Measure("fidelity", "classes in effect", True, "Salimans et al. 2016; Barratt & Sharma 2018"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "classifier_score": MetricInfo("fidelity", "classes in effect", True, "Salimans et al. 2016; Barratt & Sharma 2018"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        given_image = probabilities(evidence, evidence.made, metric="inception-score").astype(np.float64)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        given_image = probabilities(inputs, inputs.generated, metric="inception-score").astype(np.float64)
         return {"classifier_score": np.exp(rel_entr(given_image, given_image.mean(axis=0)).sum(axis=1).mean())}
 
 
@@ -135,18 +135,18 @@ class StudentClassifier:
     """At most so many steps of the optimizer; stopping there is no fault."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "real", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "student_accuracy": Measure("fidelity", "share of held-out images", True, "Ravuri & Vinyals 2019"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "real", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "student_accuracy": MetricInfo("fidelity", "share of held-out images", True, "Ravuri & Vinyals 2019"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        if "label" not in evidence.heldout:
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        if "label" not in inputs.heldout:
             raise UserError("metrics: 'student-classifier' is tested on labelled images, this data has no labels; leave it out")
-        made, heldout = evidence.made, evidence.heldout
+        generated, heldout = inputs.generated, inputs.heldout
         # control rows always have labels; what generators learn from tells whether made rows have
-        labels = made.array("label") if "label" in evidence.real else likeliest(evidence, made, metric="student-classifier")
-        guesses = self._learned(_flat(made), labels, _flat(heldout))
+        labels = generated.array("label") if "label" in inputs.real else likeliest(inputs, generated, metric="student-classifier")
+        guesses = self._learned(_flat(generated), labels, _flat(heldout))
         return {"student_accuracy": (guesses == heldout.array("label")).mean()}
 
     def _learned(self, images: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
@@ -177,13 +177,13 @@ class MultiscaleSimilarity:
     """All pairs are taken if there are no more than this, else so many of them at random: their number is quadratic in the rows."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "ms_ssim": Measure("diversity", "similarity of pairs, 0 to 1", False, "Wang et al. 2003; Odena et al. 2017"),
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "ms_ssim": MetricInfo("diversity", "similarity of pairs, 0 to 1", False, "Wang et al. 2003; Odena et al. 2017"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        images, n = evidence.made.array("image"), len(evidence.made)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        images, n = inputs.generated.array("image"), len(inputs.generated)
         if n < 2:
             raise UserError(f"metrics: 'ms-ssim' compares images in pairs, got {n}")
         every = n * (n - 1) // 2
@@ -225,13 +225,13 @@ class Sharpness:
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
-    reads: ClassVar[tuple[str, ...]] = ("made",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "sharpness": Measure("fidelity", "squared grey level (0 to 1)", None, "Pech-Pacheco et al. 2000"),
+    reads: ClassVar[tuple[str, ...]] = ("generated",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "sharpness": MetricInfo("fidelity", "squared grey level (0 to 1)", None, "Pech-Pacheco et al. 2000"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        grey = evidence.made.array("image").mean(axis=-1) / 255
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        grey = inputs.generated.array("image").mean(axis=-1) / 255
         return {"sharpness": np.mean([laplace(image, mode="reflect").var() for image in grey])}
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ..common.components.generator import Fitted
+from ..common.components.generator import FitResult
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive, stream
 from ..common.training.trainer import Training, device, seeded, train
@@ -28,9 +28,9 @@ CHUNK = 512
 
 @dataclass(frozen=True)
 class Sampling:
-    """`scale` (lambda) multiplies the latent noise; below 1, samples crowd around the mode, as with truncation."""
+    """`variance_scale` (lambda) multiplies the variance of the latent noise; below 1, samples crowd around the mode, as with truncation."""
 
-    scale: Annotated[float, Field(ge=0)] = 1.0
+    variance_scale: Annotated[float, Field(ge=0)] = 1.0
     pixel_noise: bool = False
     """Draw pixels from the decoder's distribution instead of taking its mean, as is usual with images."""
     watermark: Pattern | None = None
@@ -94,7 +94,7 @@ class VAE:
         self._shape: tuple[int, ...] = ()
         self._shares: np.ndarray | None = None
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted:
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         self._shares = shares_of(pool, classes=max(self.classes, self._classes))
         x, told = self._tensors(pool)
         with seeded(derive(seed, "weights")):
@@ -109,7 +109,7 @@ class VAE:
             return self._network(x[rows], told[rows], noise).mean() / x.shape[1]  # nats per pixel
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return Fitted("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
+        return FitResult("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
 
     @property
     def _classes(self) -> int:
@@ -129,7 +129,7 @@ class VAE:
         chunks, labels = [], []
         for start in range(0, n, CHUNK):
             rng = stream(seed, "chunk", start)
-            z = self.sampling.scale * rng.standard_normal((CHUNK, self.latent), dtype=np.float32)
+            z = math.sqrt(self.sampling.variance_scale) * rng.standard_normal((CHUNK, self.latent), dtype=np.float32)
             if self._classes:
                 labels.append(rng.choice(self._classes, size=CHUNK, p=self._shares))
             told = one_hot(labels[-1] if labels else None, rows=CHUNK, classes=self._classes)

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 import yaml
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, did_you_mean
 
 NEEDED = ("policy", "generator", "seed", "generation", "axis", "metric", "value", "floor")
 """Columns without which rows cannot be told apart."""
@@ -86,7 +86,7 @@ def export(folder: str | Path, to: str, output: str | Path | None = None) -> Pat
     Raises UserError for an unknown target, one whose package is not installed, or a folder that cannot be read or written.
     """
     if to not in TARGETS:
-        raise UserError(f"--to {to}: there is no such target{nearest(to, TARGETS)}")
+        raise UserError(f"--to {to}: there is no such target{did_you_mean(to, TARGETS)}")
     run = Exported.read(Path(folder))
     output = Path(folder) / "export" if output is None else Path(output)
     try:

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from ..core.errors import UserError
-from ..core.resources import causes, lacking
-from .interrupt import heard
+from ..core.resources import cause_chain, machine_fault
+from .interrupt import acknowledge
 
 out_console = Console()
 err_console = Console(stderr=True)
@@ -34,11 +34,11 @@ def told() -> Iterator[None]:
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        if any(isinstance(one, KeyboardInterrupt) for one in causes(error)):  # what was being imported may have made another of it
-            heard()
+        if any(isinstance(one, KeyboardInterrupt) for one in cause_chain(error)):  # what was being imported may have made another of it
+            acknowledge()
             err_console.print("interrupted; what was finished is kept, the same command goes on from there")
             raise typer.Exit(130) from error
-        said = str(error) if isinstance(error, UserError) else lacking(error)
+        said = str(error) if isinstance(error, UserError) else machine_fault(error)
         if said is None:
             raise
         lines = said.splitlines()

@@ -12,7 +12,7 @@ AGAIN_SECONDS = 0.5
 
 
 @contextmanager
-def insistent() -> Iterator[None]:
+def repeat_interrupt() -> Iterator[None]:
     """Inside, a Ctrl-C is raised again every half second until it is `heard`. Only for the main thread of a program of its own.
 
     Where Ctrl-C is ignored, as in what a shell starts in the background, it stays so.
@@ -26,12 +26,12 @@ def insistent() -> Iterator[None]:
     try:
         yield
     finally:
-        heard()
+        acknowledge()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = unraisable
 
 
-def heard() -> None:
+def acknowledge() -> None:
     """Do not raise the last Ctrl-C again."""
     if signal.getsignal(signal.SIGALRM) is _interrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ..config.registry import registered
 from ..config.schema import Experiment, load_config
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, did_you_mean
 from .console import err_console, out_console, say, told
 from .store_commands import Store, gc, verify
 
@@ -130,7 +130,7 @@ def list_(
     """What there is to put into a config, built in or installed."""
     with told():
         if what is not None and what not in LISTED:
-            raise UserError(f"'{what}' cannot be listed{nearest(what, LISTED)}")
+            raise UserError(f"'{what}' cannot be listed{did_you_mean(what, LISTED)}")
         table = Table(box=None, pad_edge=False)
         for heading in ("kind", "name", "what it is"):
             table.add_column(heading)
@@ -191,16 +191,16 @@ def reproduce(
     with told():
         from ..execution.run import processors
         from ..replication.claim import COSTS, chosen
-        from ..replication.reproduce import Judged, measured
+        from ..replication.reproduce import ClaimResult, measured
         from ..replication.reproduce import reproduce as judge_all
         from ..report.claims.report import write_claims_report
         from .progress import watching
 
         if cost not in (*COSTS, "all"):
-            raise UserError(f"--cost {cost}: seconds, minutes, gpu or all{nearest(cost, (*COSTS, 'all'))}")
+            raise UserError(f"--cost {cost}: seconds, minutes, gpu or all{did_you_mean(cost, (*COSTS, 'all'))}")
         _set_how(device, checkpoint_seconds)
 
-        def tell(judged: Judged) -> None:
+        def tell(judged: ClaimResult) -> None:
             words = " ".join(measured(judged.headline)[:2]) if judged.headline else judged.not_run
             say(f"{judged.claim.id:4} {judged.verdict:12} {words}")
 
@@ -246,11 +246,11 @@ def _plan(experiments: list[Experiment], store: Path, out: Path, workers: int | 
     """Print what would be run and what that would take; loads the data, so that what is wrong with it shows now."""
     from ..core.resources import free_disk, free_memory
     from ..execution.cost_estimate import plan
-    from ..execution.run import chains, default_workers, refuse_folders, refuse_same_names
+    from ..execution.run import chains, check_output_folders, check_unique_names, default_workers
     from ..loop.stages import inputs_of
 
-    refuse_same_names(experiments)
-    refuse_folders(experiments, out=out, store=store)
+    check_unique_names(experiments)
+    check_output_folders(experiments, out=out, store=store)
     workers = workers or default_workers(experiments)
     for experiment in experiments:
         for member in experiment.members.values():

@@ -15,13 +15,13 @@ from scipy.optimize import linear_sum_assignment
 from ..core.errors import UserError
 from ..core.pool import EDITED, REAL, Pool
 from .features import nearest
-from .metrics import Evidence, alarm_threshold
+from .metrics import MetricInputs, alarm_threshold
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
 @dataclass(frozen=True)
-class Kept:
+class CurationResult:
     """What a curation keeps: `rows` int64 [k], numbers of candidates in ascending order; if it writes on them, `edited`: the k rows
     as they are now; `figures`: what it has to say about it."""
 
@@ -36,7 +36,7 @@ class Kept:
             self.edited.save(folder)
 
     @classmethod
-    def load(cls, folder: Path) -> Kept:
+    def load(cls, folder: Path) -> CurationResult:
         rows = np.load(folder / "rows.npy", allow_pickle=False)
         edited = Pool.load(folder) if (folder / "pool.arrow").exists() else None
         return cls(rows, json.loads((folder / "figures.json").read_text()), edited)
@@ -70,27 +70,27 @@ class Curation(Protocol):
     """Methods a generator must have for it, such as `score`."""
     columns: ClassVar[tuple[str, ...]] = ()
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         """The share of candidates it is expected to keep, of which so many are made: how many are sampled to begin with."""
         ...
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept: ...
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult: ...
 
 
 # ---- scores -----------------------------------------------------------------------------------------------------------
 
 
-def scores(evidence: Evidence, pool: Pool, *, by: Literal["base", "features"]) -> np.ndarray:
+def scores(inputs: MetricInputs, pool: Pool, *, by: Literal["base", "features"]) -> np.ndarray:
     """How unlike real data each row is, float64 [n], lower is better.
 
     `base`: negative log-likelihood under the base model, nats a row (a token for generators that have tokens).
     `features`: distance to the nearest real training row in feature space.
     """
     if by == "base":
-        nats = evidence.base.score(pool)
-        return _finite(nats / np.maximum(1, evidence.base.tokens(pool)) if hasattr(evidence.base, "tokens") else nats)
-    real, own = (evidence.features(rows)["features"] for rows in (evidence.real, pool))
-    return nearest(own, real, but_itself=pool.digest == evidence.real.bare().digest)
+        nats = inputs.base.score(pool)
+        return _finite(nats / np.maximum(1, inputs.base.tokens(pool)) if hasattr(inputs.base, "tokens") else nats)
+    real, own = (inputs.features(rows)["features"] for rows in (inputs.real, pool))
+    return nearest(own, real, but_itself=pool.digest == inputs.real.bare().digest)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:
@@ -127,16 +127,16 @@ class Verify(Scored):
     error: Annotated[float, Field(ge=0, le=1)] = 0.0
     version: ClassVar[int] = 1
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return self.keep * (1 - self.error) + (1 - self.keep) * self.error
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
-        found = scores(evidence, candidates, by=self.by)
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
+        found = scores(inputs, candidates, by=self.by)
         good = _lowest(found, self.keep)
         wrong = rng.random(len(good)) < self.error
         kept = np.flatnonzero(good ^ wrong)
         figures = {"verdicts_wrong": wrong.mean()}
-        return Kept(kept, figures | {"mean_score": found[kept].mean()} if len(kept) else figures)
+        return CurationResult(kept, figures | {"mean_score": found[kept].mean()} if len(kept) else figures)
 
 
 @dataclass(frozen=True)
@@ -148,24 +148,24 @@ class Prune(Scored):
     quantile of real scores, the candidate nearest to it: the scores that are kept are distributed as real ones are.
     """
 
-    how: Literal["quality", "typicality", "match"] = "typicality"
+    strategy: Literal["quality", "typicality", "match"] = "typicality"
     keep: Share = 0.5
     version: ClassVar[int] = 1
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return self.keep
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
-        found = scores(evidence, candidates, by=self.by)
-        if self.how == "quality":
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
+        found = scores(inputs, candidates, by=self.by)
+        if self.strategy == "quality":
             rows = np.flatnonzero(_lowest(found, self.keep))
         else:
-            real = scores(evidence, evidence.real.bare(), by=self.by)
-            if self.how == "typicality":
+            real = scores(inputs, inputs.real.bare(), by=self.by)
+            if self.strategy == "typicality":
                 rows = np.flatnonzero(_lowest(np.abs(found - np.median(real)), self.keep))
             else:
                 rows = _matching(found, real, max(1, round(self.keep * len(found))))
-        return Kept(rows, {"mean_score": found[rows].mean()})
+        return CurationResult(rows, {"mean_score": found[rows].mean()})
 
 
 def _lowest(values: np.ndarray, share: float) -> np.ndarray:
@@ -200,17 +200,17 @@ class Dedup:
     def reads(self) -> tuple[str, ...]:
         return ("real",) if self.against_real else ()
 
-    def share(self, *, contamination: float) -> float:
+    def share(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
-        seen = set(evidence.real.row_digests()) if self.against_real else set()
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
+        seen = set(inputs.real.row_digests()) if self.against_real else set()
         rows = []
         for row, digest in enumerate(candidates.row_digests()):
             if digest not in seen:
                 seen.add(digest)
                 rows.append(row)
-        return Kept(np.array(rows, dtype=np.int64))
+        return CurationResult(np.array(rows, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -228,12 +228,12 @@ class Detect:
     reads: ClassVar[tuple[str, ...]] = ("model", "real")
     abilities: ClassVar[tuple[str, ...]] = ("detect",)
 
-    def share(self, *, contamination: float) -> float:
-        return 1 - contamination  # a detector that misses nothing keeps the real rows
+    def share(self, *, synthetic_fraction: float) -> float:
+        return 1 - synthetic_fraction  # a detector that misses nothing keeps the real rows
 
-    def __call__(self, candidates: Pool, evidence: Evidence, *, rng: np.random.Generator) -> Kept:
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         threshold = self.threshold
         if threshold is None:
-            threshold = alarm_threshold(_finite(evidence.model.detect(evidence.real.bare())), self.false_positives)
-        z = _finite(evidence.model.detect(candidates))
-        return Kept(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": (z > threshold).mean()})
+            threshold = alarm_threshold(_finite(inputs.model.detect(inputs.real.bare())), self.false_positives)
+        z = _finite(inputs.model.detect(candidates))
+        return CurationResult(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": (z > threshold).mean()})

@@ -28,7 +28,7 @@ class Data(Protocol):
     def load(self, *, eval_size: int) -> Mapping[str, Pool]: ...
 
 
-def deal(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:
+def split_pool(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:
     """Split one pool into train, heldout and control, at random but always the same way. UserError if it is too small."""
     if len(pool) < 2 * eval_size + 1:
         raise UserError(f"{where}: has {len(pool)} rows; eval_size = {eval_size} alone takes {2 * eval_size} (held-out and control)")
@@ -41,7 +41,7 @@ def deal(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:
 
 
 @dataclass(frozen=True)
-class Imbalance:
+class ClassImbalance:
     """How a long tail is cut from labelled data: the commonest class has `ratio` times the rows of the rarest.
 
     `exponential`: n_c = n_0 * ratio^(-c / (C - 1)) for class c of C (Cui et al. 2019, sec. 5); `zipf`: n_c = n_0 * (c + 1)^-s
@@ -61,7 +61,7 @@ class Imbalance:
         return (rank + 1.0) ** (-np.log(self.ratio) / np.log(classes))
 
 
-def long_tailed(pool: Pool, imbalance: Imbalance) -> Pool:
+def long_tailed(pool: Pool, imbalance: ClassImbalance) -> Pool:
     """As many rows as there are with the class shares of an imbalance, drawn at random but always the same; UserError without labels."""
     if "label" not in pool:
         raise UserError("imbalance: this data has no labels, so it cannot be made long-tailed")
@@ -76,12 +76,12 @@ def long_tailed(pool: Pool, imbalance: Imbalance) -> Pool:
     return pool.take(np.sort(np.concatenate(chosen)))
 
 
-def tailed(splits: Mapping[str, Pool], imbalance: Imbalance, *, eval_size: int) -> Mapping[str, Pool]:
+def tailed(splits: Mapping[str, Pool], imbalance: ClassImbalance, *, eval_size: int) -> Mapping[str, Pool]:
     """Splits dealt anew from a long-tailed part of the data. The feature model learns from all real rows but the measured ones:
     a yardstick for rare classes must have seen them."""
     pool = Pool.concat([splits["train"], splits["heldout"], splits["control"]])
     pool = pool.note(row=np.arange(len(pool)))
-    found = dict(deal(long_tailed(pool, imbalance), eval_size=eval_size, where="imbalance"))
+    found = dict(split_pool(long_tailed(pool, imbalance), eval_size=eval_size, where="imbalance"))
     measured = np.concatenate([found[name].array("_row") for name in ("heldout", "control")])
     found["features"] = pool.take(np.setdiff1d(np.arange(len(pool)), measured))
     return {name: split.without("row") for name, split in found.items()}

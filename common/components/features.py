@@ -55,19 +55,19 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(distance.compute())
 
 
-def precision_recall(made: np.ndarray, real: np.ndarray, *, k: int = 3) -> tuple[float, float]:
+def precision_recall(generated: np.ndarray, real: np.ndarray, *, k: int = 3) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019): shares in [0, 1].
 
     made [n, d], real [m, d], n and m > k. A point is inside a set's manifold if it lies within the distance from some
     point of the set to that point's k-th nearest neighbour in the set. Costs O((n + m)^2) memory and time.
     """
-    if min(len(made), len(real)) <= k:
-        raise UserError(f"precision and recall with k = {k} need more than {k} rows, got {len(made)} made and {len(real)} real")
-    made, real = made.astype(np.float64), real.astype(np.float64)
-    radius_made, radius_real = (np.partition(cdist(x, x), k, axis=1)[:, k] for x in (made, real))
-    between = cdist(made, real)
+    if min(len(generated), len(real)) <= k:
+        raise UserError(f"precision and recall with k = {k} need more than {k} rows, got {len(generated)} made and {len(real)} real")
+    generated, real = generated.astype(np.float64), real.astype(np.float64)
+    radius_generated, radius_real = (np.partition(cdist(x, x), k, axis=1)[:, k] for x in (generated, real))
+    between = cdist(generated, real)
     precision = float((between <= radius_real[None, :]).any(axis=1).mean())
-    recall = float((between <= radius_made[:, None]).any(axis=0).mean())
+    recall = float((between <= radius_generated[:, None]).any(axis=0).mean())
     return precision, recall
 
 
@@ -83,7 +83,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(sum(within) - 2 * kernel(a, b).mean())
 
 
-def density_coverage(made: np.ndarray, real: np.ndarray, *, k: int = 5) -> tuple[float, float]:
+def density_coverage(generated: np.ndarray, real: np.ndarray, *, k: int = 5) -> tuple[float, float]:
     """Density and coverage (Naeem et al. 2020, eq. 3 and 4), more robust to outliers than precision and recall.
 
     made [n, d], real [m, d], m > k. Around every real row lies a ball that reaches its k-th nearest real neighbour. Density: in how
@@ -91,13 +91,13 @@ def density_coverage(made: np.ndarray, real: np.ndarray, *, k: int = 5) -> tuple
     """
     if len(real) <= k:
         raise UserError(f"density and coverage with k = {k} need more than {k} real rows, got {len(real)}")
-    made, real = made.astype(np.float64), real.astype(np.float64)
+    generated, real = generated.astype(np.float64), real.astype(np.float64)
     radius = np.partition(cdist(real, real), k, axis=1)[:, k]
-    inside = cdist(made, real) <= radius[None, :]
+    inside = cdist(generated, real) <= radius[None, :]
     return float(inside.sum(axis=1).mean() / k), float(inside.any(axis=0).mean())
 
 
-def mauve(made: np.ndarray, real: np.ndarray, *, clusters: int | None = None) -> float:
+def mauve(generated: np.ndarray, real: np.ndarray, *, clusters: int | None = None) -> float:
     """MAUVE (Pillutla et al. 2021): the area under the divergence curve of both sets, sorted into the same k-means clusters; 0 to 1.
 
     made [n, d], real [m, d]. `clusters`: a tenth of the smaller set and at most 500 unless given, as in the paper; never more than there
@@ -105,12 +105,12 @@ def mauve(made: np.ndarray, real: np.ndarray, *, clusters: int | None = None) ->
     """
     from sklearn.cluster import KMeans
 
-    both, fewer = np.concatenate([made, real]).astype(np.float64), min(len(made), len(real))
+    both, fewer = np.concatenate([generated, real]).astype(np.float64), min(len(generated), len(real))
     if clusters is not None and clusters > fewer:
-        raise UserError(f"mauve with clusters = {clusters} needs as many rows, got {len(made)} made and {len(real)} real")
+        raise UserError(f"mauve with clusters = {clusters} needs as many rows, got {len(generated)} made and {len(real)} real")
     clusters = min(clusters or max(2, min(500, round(fewer / 10))), len(np.unique(both, axis=0)))
     cluster = KMeans(clusters, n_init=5, random_state=0).fit_predict(both)
-    return divergence_area(*(np.bincount(own, minlength=clusters) / len(own) for own in np.split(cluster, [len(made)])))
+    return divergence_area(*(np.bincount(own, minlength=clusters) / len(own) for own in np.split(cluster, [len(generated)])))
 
 
 def divergence_area(p: np.ndarray, q: np.ndarray, *, scaling: float = 5.0) -> float:

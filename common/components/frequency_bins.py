@@ -6,25 +6,25 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 
-from .metrics import Measure
+from .metrics import MetricInfo
 
 GROUPS = 10
 
 
-def frequency_measures(name: str) -> dict[str, Measure]:
+def frequency_outputs(name: str) -> dict[str, MetricInfo]:
     """The meaning of the numbers of `by_frequency` that start with `name`."""
     source = "Shumailov et al. 2024; Suresh et al. 2024"
     return {
-        f"{name}_ratio": Measure("tail", "made share / real share", None, source),
-        f"{name}_recall": Measure("tail", "share of kinds", True, source),
+        f"{name}_ratio": MetricInfo("tail", "made share / real share", None, source),
+        f"{name}_recall": MetricInfo("tail", "share of kinds", True, source),
     }
 
 
-FREQUENCY = frequency_measures("frequency")
+FREQUENCY = frequency_outputs("frequency")
 
 
 def by_frequency(
-    real: Mapping[Hashable, float], made: Mapping[Hashable, float], *, by_mass: bool, name: str = "frequency"
+    real: Mapping[Hashable, float], generated: Mapping[Hashable, float], *, by_mass: bool, name: str = "frequency"
 ) -> dict[str, float]:
     """For each group of kinds (word types, classes), from the commonest (01) to the rarest, two numbers; `name` is what they start with.
 
@@ -36,10 +36,10 @@ def by_frequency(
     """
     ranked = sorted((kind for kind, count in real.items() if count), key=lambda kind: (-real[kind], str(kind)))
     counts = np.array([real[kind] for kind in ranked], dtype=np.float64)
-    found = np.array([made.get(kind, 0) for kind in ranked], dtype=np.float64)
+    found = np.array([generated.get(kind, 0) for kind in ranked], dtype=np.float64)
     middle = (np.cumsum(counts) - counts / 2) / counts.sum() if by_mass else (np.arange(len(ranked)) + 0.5) / len(ranked)
     groups = np.minimum((middle * min(GROUPS, len(ranked))).astype(int), GROUPS - 1)
-    total = max(1.0, float(sum(made.values())))
+    total = max(1.0, float(sum(generated.values())))
     numbers = {}
     for group in np.unique(groups):
         own = groups == group

@@ -14,7 +14,7 @@ from ..core.pool import Pool
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FitResult:
     """What a fit did, row by row.
 
     `seen` [n] int64 counts how often each row of the training pool went through the optimizer, `each` [n] float64 the units
@@ -39,12 +39,12 @@ class Fitted:
         (folder / "fitted.json").write_text(json.dumps(about, sort_keys=True))
 
     @classmethod
-    def load(cls, folder: Path) -> Fitted:
+    def load(cls, folder: Path) -> FitResult:
         arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("seen", "each")}
         return cls(**arrays, **json.loads((folder / "fitted.json").read_text()))
 
     @classmethod
-    def once(cls, unit: str, rows: int, *, each: np.ndarray | float = 1.0, figures: Mapping[str, float] | None = None) -> Fitted:
+    def once(cls, unit: str, rows: int, *, each: np.ndarray | float = 1.0, figures: Mapping[str, float] | None = None) -> FitResult:
         """A fit in closed form: one step that sees every row once."""
         return cls(unit, np.ones(rows, dtype=np.int64), np.broadcast_to(np.float64(each), (rows,)), 1, figures or {})
 
@@ -80,7 +80,7 @@ class Generator(Protocol):
     classes: int = 0
     """For conditional ones: how many classes the data has, set before `fit`; a pool need not hold a row of each."""
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> Fitted: ...
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult: ...
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool: ...
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.pool import Pool
-from .generator import Fitted, Generator
+from .generator import FitResult, Generator
 
 
 def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
@@ -37,14 +37,14 @@ def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
         assert pool.digest == before and Pool(pool.table).digest == before, "fit changed its pool"
         _check_fitted(fitted, pool)
 
-        made = first.sample(n, seed=2)
-        _check_pool(made, pool, n)
+        generated = first.sample(n, seed=2)
+        _check_pool(generated, pool, n)
         with _other_random_state():
             repeated = again.sample(n, seed=2)
-        assert made.digest == repeated.digest, "the same seeds gave another pool (is global random state read?)"
-        assert made.digest == first.sample(n, seed=2).digest, "sampling twice with one seed gave two pools"
-        assert made.digest != first.sample(n, seed=3).digest, "another seed gave the same pool"
-        assert first.sample(n - 2, seed=2).digest == made.slice(0, n - 2).digest, "sample(n) does not begin with sample(m) for m < n"
+        assert generated.digest == repeated.digest, "the same seeds gave another pool (is global random state read?)"
+        assert generated.digest == first.sample(n, seed=2).digest, "sampling twice with one seed gave two pools"
+        assert generated.digest != first.sample(n, seed=3).digest, "another seed gave the same pool"
+        assert first.sample(n - 2, seed=2).digest == generated.slice(0, n - 2).digest, "sample(n) does not begin with sample(m) for m < n"
 
         saved = folder("saved")
         first.save(saved)
@@ -53,7 +53,7 @@ def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
         assert not any(path.suffix in (".pkl", ".pickle", ".pt", ".bin") for path in saved.rglob("*")), "save wrote a pickle"
         loaded = make()
         loaded.load(saved)
-        assert loaded.sample(n, seed=2).digest == made.digest, "it samples differently after load(save())"
+        assert loaded.sample(n, seed=2).digest == generated.digest, "it samples differently after load(save())"
         if hasattr(first, "score"):
             scores = first.score(pool)
             assert scores.shape == (len(pool),) and scores.dtype == np.float64, f"score gave {scores.dtype} {scores.shape}"
@@ -65,11 +65,11 @@ def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
         fresh.load(saved)
         fresh.fit(pool, seed=1, scratch=folder("scratch-4"), fresh=True)
         _check_pool(loaded.sample(n, seed=2), pool, n)
-        assert fresh.sample(n, seed=2).digest == made.digest, "fit(fresh=True) did not start from new weights alone"
+        assert fresh.sample(n, seed=2).digest == generated.digest, "fit(fresh=True) did not start from new weights alone"
 
 
-def _check_fitted(fitted: Fitted, pool: Pool) -> None:
-    assert isinstance(fitted, Fitted), f"fit gave a {type(fitted).__name__}, not Fitted"
+def _check_fitted(fitted: FitResult, pool: Pool) -> None:
+    assert isinstance(fitted, FitResult), f"fit gave a {type(fitted).__name__}, not Fitted"
     for name in ("seen", "each"):
         shape = getattr(fitted, name).shape
         assert shape == (len(pool),), f"{name} has the shape {shape}, the pool has {len(pool)} rows"
@@ -77,11 +77,11 @@ def _check_fitted(fitted: Fitted, pool: Pool) -> None:
     assert fitted.steps >= 1, "fit took no step"
 
 
-def _check_pool(made: Pool, pool: Pool, n: int) -> None:
-    assert len(made) == n, f"{n} rows were asked for, {len(made)} came"
-    assert set(made.columns) == set(pool.columns), f"made columns {made.columns}, trained on {pool.columns}"
+def _check_pool(generated: Pool, pool: Pool, n: int) -> None:
+    assert len(generated) == n, f"{n} rows were asked for, {len(generated)} came"
+    assert set(generated.columns) == set(pool.columns), f"made columns {generated.columns}, trained on {pool.columns}"
     for name in pool.columns:
-        wanted, got = pool.table.schema.field(name).type, made.table.schema.field(name).type
+        wanted, got = pool.table.schema.field(name).type, generated.table.schema.field(name).type
         assert got == wanted, f"column '{name}' came as {got}, it was trained on {wanted}"
 
 

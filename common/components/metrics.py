@@ -16,7 +16,7 @@ Axis = Literal["fidelity", "diversity", "tail", "memorisation", "likelihood", "m
 
 
 @dataclass(frozen=True)
-class Measure:
+class MetricInfo:
     """What a number means."""
 
     axis: Axis
@@ -26,7 +26,7 @@ class Measure:
     source: str
 
 
-class Evidence:
+class MetricInputs:
     """What a metric or a curation is shown: only what it says it `reads`, so that its key names only that.
 
     made       what the generation made: `eval_size` rows of it
@@ -59,18 +59,18 @@ class Metric(Protocol):
 
     version: ClassVar[int]
     reads: ClassVar[tuple[str, ...]]
-    measures: ClassVar[Mapping[str, Measure]]
+    outputs: ClassVar[Mapping[str, MetricInfo]]
     columns: ClassVar[tuple[str, ...]] = ()
     """Data columns it looks at; it is refused where the generator makes none of them."""
     abilities: ClassVar[tuple[str, ...]] = ()
     """What a generator must have for it: methods, such as `score`, or what it has learned, such as `mean`."""
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]: ...
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]: ...
 
 
-def measure_of(metric: Any, name: str) -> Measure:
+def info_of(metric: Any, name: str) -> MetricInfo:
     """The meaning of one of a metric's numbers."""
-    return metric.measures[name.partition("/")[0]]
+    return metric.outputs[name.partition("/")[0]]
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ class Frechet:
     """
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "frechet_distance": Measure("fidelity", "squared feature distance", False, "Heusel et al. 2017"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "frechet_distance": MetricInfo("fidelity", "squared feature distance", False, "Heusel et al. 2017"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        return {"frechet_distance": frechet_distance(*_features(evidence))}
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        return {"frechet_distance": frechet_distance(*_features(inputs))}
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,17 @@ class PrecisionRecall:
     """
 
     k: Annotated[int, Field(ge=1)] = 3
-    at_most: Annotated[int, Field(ge=2)] = 4000
+    max_rows: Annotated[int, Field(ge=2)] = 4000
     """Rows compared, the first ones; the cost grows with its square. Rows of numbers say how many it was."""
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "precision": Measure("fidelity", "share", True, "Kynkaanniemi et al. 2019"),
-        "recall": Measure("diversity", "share", True, "Kynkaanniemi et al. 2019"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "precision": MetricInfo("fidelity", "share", True, "Kynkaanniemi et al. 2019"),
+        "recall": MetricInfo("diversity", "share", True, "Kynkaanniemi et al. 2019"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        precision, recall = precision_recall(*_features(evidence, self.at_most), k=self.k)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        precision, recall = precision_recall(*_features(inputs, self.max_rows), k=self.k)
         return {"precision": precision, "recall": recall}
 
 
@@ -120,16 +120,16 @@ class KernelDistance:
     Unlike the Frechet distance it is not biased by the number of rows, and sees more than two moments.
     """
 
-    at_most: Annotated[int, Field(ge=2)] = 4000
+    max_rows: Annotated[int, Field(ge=2)] = 4000
     """Rows compared, the first ones; the cost grows with its square. Rows of numbers say how many it was."""
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "kernel_distance": Measure("fidelity", "squared kernel distance", False, "Binkowski et al. 2018"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "kernel_distance": MetricInfo("fidelity", "squared kernel distance", False, "Binkowski et al. 2018"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        return {"kernel_distance": kernel_distance(*_features(evidence, self.at_most))}
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        return {"kernel_distance": kernel_distance(*_features(inputs, self.max_rows))}
 
 
 @dataclass(frozen=True)
@@ -140,17 +140,17 @@ class DensityCoverage:
     """
 
     k: Annotated[int, Field(ge=1)] = 5
-    at_most: Annotated[int, Field(ge=2)] = 4000
+    max_rows: Annotated[int, Field(ge=2)] = 4000
     """Rows compared, the first ones; the cost grows with its square. Rows of numbers say how many it was."""
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "density": Measure("fidelity", "balls a row lies in, over k", None, "Naeem et al. 2020"),
-        "coverage": Measure("tail", "share of held-out rows", True, "Naeem et al. 2020"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "density": MetricInfo("fidelity", "balls a row lies in, over k", None, "Naeem et al. 2020"),
+        "coverage": MetricInfo("tail", "share of held-out rows", True, "Naeem et al. 2020"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        density, coverage = density_coverage(*_features(evidence, self.at_most), k=self.k)
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        density, coverage = density_coverage(*_features(inputs, self.max_rows), k=self.k)
         return {"density": density, "coverage": coverage}
 
 
@@ -164,13 +164,13 @@ class Mauve:
 
     clusters: Annotated[int, Field(ge=2)] | None = None
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "mauve": Measure("fidelity", "area under the divergence curve, 0 to 1", True, "Pillutla et al. 2021"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "mauve": MetricInfo("fidelity", "area under the divergence curve, 0 to 1", True, "Pillutla et al. 2021"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        return {"mauve": mauve(*_features(evidence), clusters=self.clusters)}
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        return {"mauve": mauve(*_features(inputs), clusters=self.clusters)}
 
 
 @dataclass(frozen=True)
@@ -178,14 +178,14 @@ class Vendi:
     """How varied made rows are among themselves: Vendi score and effective rank of their features. No real row is looked at."""
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "vendi_score": Measure("diversity", "different rows in effect", True, "Friedman & Dieng 2023"),
-        "effective_rank": Measure("diversity", "directions in effect", True, "Roy & Vetterli 2007"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "vendi_score": MetricInfo("diversity", "different rows in effect", True, "Friedman & Dieng 2023"),
+        "effective_rank": MetricInfo("diversity", "directions in effect", True, "Roy & Vetterli 2007"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        found = evidence.features(evidence.made)["features"]
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        found = inputs.features(inputs.generated)["features"]
         return {"vendi_score": vendi_score(found), "effective_rank": effective_rank(found)}
 
 
@@ -199,17 +199,17 @@ class Memorisation:
     """
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "real", "pool", "features")
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "nearest_ratio": Measure("memorisation", "distance ratio", None, "Meehan et al. 2020"),
-        "copies": Measure("memorisation", "share of rows", False, "Carlini et al. 2021"),
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "real", "pool", "features")
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "nearest_ratio": MetricInfo("memorisation", "distance ratio", None, "Meehan et al. 2020"),
+        "copies": MetricInfo("memorisation", "share of rows", False, "Carlini et al. 2021"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        made, heldout, real = (evidence.features(rows)["features"] for rows in (evidence.made, evidence.heldout, evidence.real))
-        known = set(evidence.pool.row_digests())
-        copies = [digest in known for digest in evidence.made.only(evidence.pool.columns).row_digests()]
-        ratio = np.median(np.maximum(nearest(made, real), 1e-12) / np.maximum(nearest(made, heldout), 1e-12))
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        generated, heldout, real = (inputs.features(rows)["features"] for rows in (inputs.generated, inputs.heldout, inputs.real))
+        known = set(inputs.pool.row_digests())
+        copies = [digest in known for digest in inputs.generated.only(inputs.pool.columns).row_digests()]
+        ratio = np.median(np.maximum(nearest(generated, real), 1e-12) / np.maximum(nearest(generated, heldout), 1e-12))
         return {"nearest_ratio": ratio, "copies": np.mean(copies)}
 
 
@@ -220,12 +220,12 @@ class HeldOutScore:
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model", "heldout")
     abilities: ClassVar[tuple[str, ...]] = ("score",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "heldout_nats": Measure("likelihood", "nats per row", False, "Kingma & Welling 2014"),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "heldout_nats": MetricInfo("likelihood", "nats per row", False, "Kingma & Welling 2014"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        return {"heldout_nats": evidence.model.score(evidence.heldout).mean()}
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        return {"heldout_nats": inputs.model.score(inputs.heldout).mean()}
 
 
 def alarm_threshold(z: np.ndarray, false_positives: float) -> float:
@@ -233,10 +233,10 @@ def alarm_threshold(z: np.ndarray, false_positives: float) -> float:
     return float(np.quantile(z, 1 - false_positives, method="higher"))
 
 
-def _features(evidence: Evidence, at_most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _features(inputs: MetricInputs, max_rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Features of made and of held-out rows."""
-    made, heldout = (evidence.features(pool)["features"][:at_most] for pool in (evidence.made, evidence.heldout))
-    return made, heldout
+    generated, heldout = (inputs.features(pool)["features"][:max_rows] for pool in (inputs.generated, inputs.heldout))
+    return generated, heldout
 
 
 @dataclass(frozen=True)
@@ -249,22 +249,22 @@ class Watermarked:
 
     false_positives: Annotated[float, Field(gt=0, lt=1)] = 0.01
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("made", "heldout", "real", "model")
+    reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "real", "model")
     abilities: ClassVar[tuple[str, ...]] = ("detect",)
-    measures: ClassVar[Mapping[str, Measure]] = {
-        "watermark_detected": Measure("mixture", "share of made rows", None, "Kirchenbauer et al. 2023"),
-        "watermark_false_alarms": Measure("mixture", "share of held-out rows", None, "Kirchenbauer et al. 2023"),
-        "watermark_auc": Measure("mixture", "area under the ROC curve", None, "Fawcett 2006"),
-        "watermark_z": Measure("mixture", "mean z of made rows", None, "Kirchenbauer et al. 2023"),
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "watermark_detected": MetricInfo("mixture", "share of made rows", None, "Kirchenbauer et al. 2023"),
+        "watermark_false_alarms": MetricInfo("mixture", "share of held-out rows", None, "Kirchenbauer et al. 2023"),
+        "watermark_auc": MetricInfo("mixture", "area under the ROC curve", None, "Fawcett 2006"),
+        "watermark_z": MetricInfo("mixture", "mean z of made rows", None, "Kirchenbauer et al. 2023"),
     }
 
-    def __call__(self, evidence: Evidence) -> Mapping[str, float]:
-        made, heldout, real = (evidence.model.detect(pool.bare()) for pool in (evidence.made, evidence.heldout, evidence.real))
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        generated, heldout, real = (inputs.model.detect(pool.bare()) for pool in (inputs.generated, inputs.heldout, inputs.real))
         threshold = alarm_threshold(real, self.false_positives)
-        ranks = rankdata(np.concatenate([made, heldout]))[: len(made)]  # the Mann-Whitney form of the area
+        ranks = rankdata(np.concatenate([generated, heldout]))[: len(generated)]  # the Mann-Whitney form of the area
         return {
-            "watermark_detected": (made > threshold).mean(),
+            "watermark_detected": (generated > threshold).mean(),
             "watermark_false_alarms": (heldout > threshold).mean(),
-            "watermark_auc": (ranks.mean() - (len(made) + 1) / 2) / len(heldout),
-            "watermark_z": made.mean(),
+            "watermark_auc": (ranks.mean() - (len(generated) + 1) / 2) / len(heldout),
+            "watermark_z": generated.mean(),
         }

@@ -17,7 +17,7 @@ ANY = -2
 
 
 @dataclass(frozen=True)
-class Sources:
+class AvailableData:
     """What a policy may draw from at generation >= 1 (generation 0 always trains on `real`)."""
 
     real: Pool
@@ -44,7 +44,7 @@ class Policy(Protocol):
 
     version: ClassVar[int]
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool: ...
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool: ...
 
 
 def reserve_rows(policy: Policy, *, size: int, generations: int) -> int:
@@ -52,12 +52,12 @@ def reserve_rows(policy: Policy, *, size: int, generations: int) -> int:
     return policy.reserve_rows(size=size, generations=generations) if hasattr(policy, "reserve_rows") else 0
 
 
-def made_rows(policy: Policy, *, size: int, generation: int) -> int:
+def rows_to_generate(policy: Policy, *, size: int, generation: int) -> int:
     """How many rows the model of a generation has to make for a policy."""
-    return policy.made_rows(size=size, generation=generation) if hasattr(policy, "made_rows") else size
+    return policy.rows_to_generate(size=size, generation=generation) if hasattr(policy, "rows_to_generate") else size
 
 
-def grown(size: int, generation: int, *, most: int | None, growth: float) -> int:
+def growing_pool_size(size: int, generation: int, *, most: int | None, growth: float) -> int:
     """Rows of a growing pool: `size` times a power of how many pools there are, the real one counting as the first; at most `most`."""
     return round(size * min(generation + 1, most or generation + 1) ** growth)
 
@@ -72,10 +72,10 @@ class Replace:
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("real",)
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return sources.history[-1].choose(size, rng)
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return available.history[-1].choose(size, rng)
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {generation - 1: size}
 
 
@@ -94,17 +94,17 @@ class ReplaceGrowing:
     def controls(self) -> tuple[Mapping[str, object], ...]:
         return ({"use": "real-growing", "generations": self.generations, "growth": self.growth},)
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return sources.history[-1].choose(self.rows(size=size, generation=sources.generation), rng)
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return available.history[-1].choose(self.rows(size=size, generation=available.generation), rng)
 
     def rows(self, *, size: int, generation: int) -> int:
         """Rows a generation >= 1 trains on."""
-        return grown(size, generation, most=self.generations, growth=self.growth)
+        return growing_pool_size(size, generation, most=self.generations, growth=self.growth)
 
-    def made_rows(self, *, size: int, generation: int) -> int:
+    def rows_to_generate(self, *, size: int, generation: int) -> int:
         return self.rows(size=size, generation=generation + 1)
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {generation - 1: self.rows(size=size, generation=generation)}
 
 
@@ -118,10 +118,10 @@ class Accumulate:
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace-growing", "real-growing")
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return Pool.concat([sources.real, *sources.history])
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return Pool.concat([available.real, *available.history])
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return dict.fromkeys([REAL, *range(generation)], size)
 
 
@@ -132,10 +132,10 @@ class AccumulateSubsample:
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace", "real")
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return Pool.concat([sources.real, *sources.history]).choose(size, rng)
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return Pool.concat([available.real, *available.history]).choose(size, rng)
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {ANY: size}
 
 
@@ -150,10 +150,10 @@ class Window:
     def controls(self) -> tuple[Mapping[str, object], ...]:
         return tuple({"use": use, "generations": self.generations} for use in ("replace-growing", "real-growing"))
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return Pool.concat([sources.real, *sources.history][-self.generations :])
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return Pool.concat([available.real, *available.history][-self.generations :])
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return dict.fromkeys([REAL, *range(generation)][-self.generations :], size)
 
 
@@ -181,14 +181,14 @@ class Mix:
         if not shares or any(not 0 <= share <= 1 for share in shares):
             raise ValueError(f"real_fraction: shares lie between 0 and 1, not {self.real_fraction}")
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        n_real = self.real_rows(size=size, generation=sources.generation)
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        n_real = self.real_rows(size=size, generation=available.generation)
         if self.real == "fresh":
-            first = self.reserve_rows(size=size, generations=sources.generation - 1)
-            real = sources.reserve.slice(first, first + n_real)
+            first = self.reserve_rows(size=size, generations=available.generation - 1)
+            real = available.reserve.slice(first, first + n_real)
         else:
-            real = sources.real.slice(0, n_real)
-        return Pool.concat([real, sources.history[-1].choose(size - n_real, rng)])
+            real = available.real.slice(0, n_real)
+        return Pool.concat([real, available.history[-1].choose(size - n_real, rng)])
 
     def real_rows(self, *, size: int, generation: int) -> int:
         """Real rows at a generation >= 1."""
@@ -205,7 +205,7 @@ class Mix:
             return 0
         return sum(self.real_rows(size=size, generation=generation) for generation in range(1, generations + 1))
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         n_real = self.real_rows(size=size, generation=generation)
         return {REAL: n_real, generation - 1: size - n_real}
 
@@ -214,28 +214,28 @@ class Mix:
 class Augment:
     """The real pool beside what the last generation made, `size` rows each (the synthetic augmentation loop of Alemohammad et al. 2024).
 
-    `real: fresh` takes `size` unseen real rows every generation instead. Every row is there `real_weight` or `made_weight` times:
-    the share of the real ones in what a fit minimises is real_weight / (real_weight + made_weight) (He, Xu & Cheng 2025).
+    `real: fresh` takes `size` unseen real rows every generation instead. Every row is there `real_weight` or `synthetic_weight` times:
+    the share of the real ones in what a fit minimises is real_weight / (real_weight + synthetic_weight) (He, Xu & Cheng 2025).
     """
 
     real: Literal["fixed", "fresh"] = "fixed"
     real_weight: Annotated[int, Field(ge=1, le=1000)] = 1
-    made_weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    synthetic_weight: Annotated[int, Field(ge=1, le=1000)] = 1
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace", "real")
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
         if self.real == "fresh":
-            real = sources.reserve.slice((sources.generation - 1) * size, sources.generation * size)
+            real = available.reserve.slice((available.generation - 1) * size, available.generation * size)
         else:
-            real = sources.real
-        return Pool.concat([real] * self.real_weight + [sources.history[-1].choose(size, rng)] * self.made_weight)
+            real = available.real
+        return Pool.concat([real] * self.real_weight + [available.history[-1].choose(size, rng)] * self.synthetic_weight)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
         return size * generations if self.real == "fresh" else 0
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
-        return {REAL: size * self.real_weight, generation - 1: size * self.made_weight}
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
+        return {REAL: size * self.real_weight, generation - 1: size * self.synthetic_weight}
 
 
 # ---- real data alone: the controls ------------------------------------------------------------------------------------
@@ -246,12 +246,12 @@ class Real:
     """The same real pool every generation, with a new seed: what retraining alone does."""
 
     version: ClassVar[int] = 1
-    trains_on_made: ClassVar[bool] = False
+    uses_synthetic: ClassVar[bool] = False
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return sources.real
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return available.real
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {REAL: size}
 
 
@@ -260,15 +260,15 @@ class RealFresh:
     """`size` unseen real rows every generation: what `replace` would be if models made real data."""
 
     version: ClassVar[int] = 1
-    trains_on_made: ClassVar[bool] = False
+    uses_synthetic: ClassVar[bool] = False
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        return sources.reserve.slice((sources.generation - 1) * size, sources.generation * size)
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        return available.reserve.slice((available.generation - 1) * size, available.generation * size)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
         return size * generations
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {REAL: size}
 
 
@@ -282,18 +282,18 @@ class RealGrowing:
     generations: Annotated[int, Field(ge=1)] | None = None
     growth: Annotated[float, Field(ge=0, le=10)] = 1.0
     version: ClassVar[int] = 1
-    trains_on_made: ClassVar[bool] = False
+    uses_synthetic: ClassVar[bool] = False
 
-    def __call__(self, sources: Sources, *, size: int, rng: np.random.Generator) -> Pool:
-        seen = Pool.concat([sources.real, sources.reserve.slice(0, self.reserve_rows(size=size, generations=sources.generation))])
-        return seen.slice(len(seen) - self.rows(size=size, generation=sources.generation), len(seen))
+    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
+        seen = Pool.concat([available.real, available.reserve.slice(0, self.reserve_rows(size=size, generations=available.generation))])
+        return seen.slice(len(seen) - self.rows(size=size, generation=available.generation), len(seen))
 
     def rows(self, *, size: int, generation: int) -> int:
         """Rows a generation >= 1 trains on."""
-        return grown(size, generation, most=self.generations, growth=self.growth)
+        return growing_pool_size(size, generation, most=self.generations, growth=self.growth)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
-        return grown(size, generations, most=None, growth=self.growth) - size
+        return growing_pool_size(size, generations, most=None, growth=self.growth) - size
 
-    def asked(self, *, size: int, generation: int) -> Mapping[int, int]:
+    def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {REAL: self.rows(size=size, generation=generation)}

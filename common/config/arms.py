@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from ..core.errors import shown
-from .registry import Part, SettingError, checker, explain, under
+from ..core.errors import short_repr
+from . import renames
+from .registry import ComponentSpec, SettingError, checker, explain, under
+from .renames import rename_keys
 
 Start = Literal["base", "previous", "scratch"]
-ARM_KEYS = ("curation", "contamination", "sources")
+ARM_KEYS = ("curation", "synthetic_fraction", "learn_from")
 MEMBER_KEYS = ("base",)
 
 
@@ -24,37 +26,39 @@ MEMBER_KEYS = ("base",)
 class Arm:
     """A line in the figures: what the generations of a chain train on, and how that is collected."""
 
-    policy: Part
-    curation: Part | None = None
+    policy: ComponentSpec
+    curation: ComponentSpec | None = None
     """What is kept of what was sampled; None keeps all."""
-    contamination: Annotated[float, Field(gt=0, le=1)] = 1.0
+    synthetic_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of model-made rows among what is collected each generation; the others are real rows no generation has seen."""
-    sources: Literal["self", "other", "union"] = "self"
+    learn_from: Literal["self", "other", "union"] = "self"
     """Whose output counts as a member's history: its own, that of the other members, or an equal part of everyone's."""
 
     @classmethod
     def parse(cls, written: Any) -> Arm:
-        """From `name` or `{use: name, curation: ..., contamination: ..., sources: ..., settings of the policy}`."""
+        """From `name` or `{use: name, curation: ..., synthetic_fraction: ..., learn_from: ..., settings of the policy}`."""
+        if isinstance(written, Mapping):
+            written = rename_keys(written, renames.ARM_KEYS)
         settings, own = _split(written, ARM_KEYS)
-        policy = Part.parse("policy", settings)
+        policy = ComponentSpec.parse("policy", settings)
         curation = own.pop("curation", None)
         if curation in (None, "none"):
             parsed = None
         else:
-            parsed = under("curation", lambda: Part.parse("curation", curation))
+            parsed = under("curation", lambda: ComponentSpec.parse("curation", curation))
         try:
             checked = checker(cls).validate_python({**own, "policy": policy, "curation": parsed})
         except ValidationError as error:
             raise SettingError("\n".join(explain(error))) from error
-        if checked.collects and not trains_on_made(policy):
-            key = "curation" if checked.curation else "contamination" if checked.contamination < 1 else "sources"
+        if checked.collects and not uses_synthetic(policy):
+            key = "curation" if checked.curation else "synthetic_fraction" if checked.synthetic_fraction < 1 else "learn_from"
             raise SettingError(f"{key}: policy '{policy.use}' trains on nothing that was made, so this would do nothing")
         return checked
 
     @property
     def collects(self) -> bool:
         """Whether anything happens to samples before they become history."""
-        return self.curation is not None or self.contamination < 1 or self.sources != "self"
+        return self.curation is not None or self.synthetic_fraction < 1 or self.learn_from != "self"
 
     @property
     def written(self) -> dict[str, Any]:
@@ -62,10 +66,10 @@ class Arm:
         found = self.policy.written
         if self.curation is not None:
             found["curation"] = self.curation.written
-        if self.contamination < 1:
-            found["contamination"] = self.contamination
-        if self.sources != "self":
-            found["sources"] = self.sources
+        if self.synthetic_fraction < 1:
+            found["synthetic_fraction"] = self.synthetic_fraction
+        if self.learn_from != "self":
+            found["learn_from"] = self.learn_from
         return found
 
 
@@ -74,7 +78,7 @@ class Member:
     """A generator of an experiment, and the one its base model is trained with."""
 
     name: str
-    part: Part
+    part: ComponentSpec
     base_settings: Mapping[str, Any] | None = None
 
     @classmethod
@@ -82,14 +86,14 @@ class Member:
         """From `name` or `{use: name, base: {settings}, settings of the generator}`."""
         settings, own = _split(written, MEMBER_KEYS)
         if not isinstance(own.get("base"), Mapping | None):
-            raise SettingError(f"base: settings that differ from the generator's, or {{}}, not {shown(own['base'])}")
-        member = cls(name, Part.parse("generator", settings), own.get("base"))
+            raise SettingError(f"base: settings that differ from the generator's, or {{}}, not {short_repr(own['base'])}")
+        member = cls(name, ComponentSpec.parse("generator", settings), own.get("base"))
         if member.base_settings is not None:
             under("base", lambda: member.part.but(member.base_settings))
         return member
 
     @property
-    def base(self) -> Part | None:
+    def base(self) -> ComponentSpec | None:
         """The generator with the settings its base model is trained with; None if there is none."""
         return None if self.base_settings is None else self.part.but(self.base_settings)
 
@@ -107,9 +111,9 @@ class Member:
         return self.part.written if self.base_settings is None else {**self.part.written, "base": dict(self.base_settings)}
 
 
-def trains_on_made(policy: Part) -> bool:
+def uses_synthetic(policy: ComponentSpec) -> bool:
     """Whether a policy ever trains on what was made; the real controls do not."""
-    return getattr(policy.build(), "trains_on_made", True)
+    return getattr(policy.build(), "uses_synthetic", True)
 
 
 def with_controls(arms: Mapping[str, Arm]) -> dict[str, Arm]:
@@ -117,7 +121,7 @@ def with_controls(arms: Mapping[str, Arm]) -> dict[str, Arm]:
     found = dict(arms)
     for name, arm in arms.items():
         for written in getattr(arm.policy.build(), "controls", ()):
-            control = Arm(Part.parse("policy", written))
+            control = Arm(ComponentSpec.parse("policy", written))
             if control not in found.values():
                 found[control.policy.use if control.policy.use not in found else f"{control.policy.use}-for-{name}"] = control
     return found

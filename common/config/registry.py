@@ -22,7 +22,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from ..core.canonical_json import canonical_json
-from ..core.errors import UserError, nearest, shown
+from ..core.errors import UserError, did_you_mean, short_repr
+from .renames import current_component, recipe_component
 
 Found = TypeVar("Found")
 
@@ -32,7 +33,7 @@ NEEDED = {
     "data": ("version", "modality", "load"),
     "policy": ("version", "__call__"),
     "curation": ("version", "share", "__call__"),
-    "metric": ("version", "measures", "__call__"),
+    "metric": ("version", "outputs", "__call__"),
     "features": ("version", "fit", "save", "load", "__call__"),
 }
 """What a class of each kind has, whatever its settings; the Protocols say what it means."""
@@ -60,17 +61,17 @@ def find(kind: str, use: str) -> type:
             raise UserError(f"'{use}' cannot be imported: {type(error).__name__}: {error}") from error
         if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
             raise UserError(f"'{use}' is not a dataclass; a {kind} is one whose fields are its settings")
-        if lacking := [name for name in NEEDED[kind] if not any(name in vars(parent) for parent in found.__mro__)]:
-            raise UserError(f"'{use}' has no `{lacking[0]}`; a {kind} has {', '.join(NEEDED[kind])}")
+        if machine_fault := [name for name in NEEDED[kind] if not any(name in vars(parent) for parent in found.__mro__)]:
+            raise UserError(f"'{use}' has no `{machine_fault[0]}`; a {kind} has {', '.join(NEEDED[kind])}")
         return found
     points = registered(kind)
     if use not in points:
-        raise UserError(f"there is no {kind} called '{use}'{nearest(use, points)}")
+        raise UserError(f"there is no {kind} called '{use}'{did_you_mean(use, points)}")
     return points[use].load()
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentSpec:
     """A part as the config names it: which, and with which settings (all of them, defaults included)."""
 
     kind: str
@@ -78,16 +79,17 @@ class Part:
     settings: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, kind: str, written: Any) -> Part:
+    def parse(cls, kind: str, written: Any) -> ComponentSpec:
         """From `name` or `{use: name, ...}`; UserError otherwise."""
         if isinstance(written, str):
             written = {"use": written}
         if not isinstance(written, Mapping):
-            raise UserError(f"a {kind} is written as a name or as {{use: name, ...}}, not as {shown(written)}")
+            raise UserError(f"a {kind} is written as a name or as {{use: name, ...}}, not as {short_repr(written)}")
         settings = dict(written)
         use = settings.pop("use", None)
         if not isinstance(use, str):
             raise UserError(f"`use` says which {kind}; known: {', '.join(sorted(registered(kind)))}")
+        use, settings = current_component(kind, use, settings)
         complete = dataclasses.asdict(_instance(find(kind, use), settings))
         try:
             canonical_json(complete, where=use)
@@ -99,14 +101,15 @@ class Part:
         """A new instance."""
         return _instance(find(self.kind, self.use), self.settings)
 
-    def but(self, changes: Mapping[str, Any]) -> Part:
+    def but(self, changes: Mapping[str, Any]) -> ComponentSpec:
         """The same part with some settings changed, nested ones merged."""
-        return Part.parse(self.kind, {"use": self.use, **merged(self.settings, changes)})
+        return ComponentSpec.parse(self.kind, {"use": self.use, **merged(self.settings, changes)})
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What goes into a key: name, version and all settings."""
-        return {"use": self.use, "version": find(self.kind, self.use).version, **self.settings}
+        use, settings = recipe_component(self.kind, self.use, self.settings)
+        return {"use": use, "version": find(self.kind, self.use).version, **settings}
 
     @property
     def written(self) -> dict[str, Any]:
@@ -147,7 +150,7 @@ def explain(error: ValidationError) -> list[str]:
         cause = fault.get("ctx", {}).get("error")
         message = str(cause) if isinstance(cause, ValueError) else fault["msg"]
         if not isinstance(cause, ValueError) and fault["type"] != "missing":
-            message += f", not {shown(fault['input'])}"
+            message += f", not {short_repr(fault['input'])}"
         between = "." if isinstance(cause, SettingError) else ": "
         lines += [f"{path}{between}{line}" if path else line for line in message.splitlines()]
     return lines
@@ -168,7 +171,7 @@ def _refuse_unknown(part: type, settings: Mapping[str, Any], where: str) -> None
     hints = typing.get_type_hints(part)  # what a part inherits is looked up where it was written
     for key, value in settings.items():
         if key not in fields:
-            raise SettingError(f"{where}{key}: unknown setting{nearest(key, fields)}")
+            raise SettingError(f"{where}{key}: unknown setting{did_you_mean(key, fields)}")
         for kind in (hints[key], *typing.get_args(hints[key])):  # itself, or one of those that `A | None` names
             if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
                 _refuse_unknown(kind, value, f"{where}{key}.")

@@ -11,16 +11,18 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ..components.dataset import Imbalance
-from ..core.errors import UserError, nearest, shown
+from ..components.dataset import ClassImbalance
+from ..core.errors import UserError, did_you_mean, short_repr
+from . import renames
 from .arms import ARM_KEYS, MEMBER_KEYS, Arm, Member, Start, with_controls
-from .registry import Part, explain, find, under
-from .validation import agree_on_arm, agree_on_members, agree_on_names, agree_on_reader
+from .registry import ComponentSpec, explain, find, under
+from .renames import rename_keys
+from .validation import validate_arm, validate_inputs, validate_members, validate_output_names
 from .yaml_loader import parse, read
 
 
 def _part(kind: str) -> BeforeValidator:
-    return BeforeValidator(lambda written: written if isinstance(written, Part) else Part.parse(kind, written))
+    return BeforeValidator(lambda written: written if isinstance(written, ComponentSpec) else ComponentSpec.parse(kind, written))
 
 
 def _arms(written: Any) -> Any:
@@ -40,7 +42,7 @@ def _named(written: Any) -> Any:
     if not isinstance(written, Sequence) or isinstance(written, str):
         return written
     if wrong := [entry for entry in written if not isinstance(entry, str)]:
-        raise ValueError(f"a list holds names, not {shown(wrong[0])}; settings are written under a name, as in `name: {{use: ...}}`")
+        raise ValueError(f"a list holds names, not {short_repr(wrong[0])}; settings are written under a name, as in `name: {{use: ...}}`")
     return dict.fromkeys(written)
 
 
@@ -83,32 +85,32 @@ class Experiment(BaseModel):
     """Rows of the real training pool, and rows every generation makes."""
     eval_size: Annotated[int, Field(ge=2, le=10**9)]
     """Rows of made, held-out and control data that metrics compare."""
-    data: Annotated[Part, _part("data")]
-    imbalance: Annotated[Imbalance, BeforeValidator(_imbalance)] | None = None
+    data: Annotated[ComponentSpec, _part("data")]
+    imbalance: Annotated[ClassImbalance, BeforeValidator(_imbalance)] | None = None
     """Makes labelled data long-tailed: `100`, or `{ratio: 100, shape: zipf}`."""
     labels: Literal["none", "conditional"] = "none"
     """Whether generators learn and make the column `label` too, each row given its class."""
-    generator: Annotated[Part, _part("generator")] | None = None
+    generator: Annotated[ComponentSpec, _part("generator")] | None = None
     base: Mapping[str, Any] | None = None
     """If given, the generator with these settings is trained once on the data's `base` split; `{}` changes nothing."""
     generators: Annotated[Mapping[Name, Member], BeforeValidator(_members), Field(min_length=2)] | None = None
     """In place of `generator`: several that live in the same chain, each with a `base` of its own if it is to have one."""
     init: Start | None = None
     """What each generation starts from; left out: `base` where there is one, else `scratch`."""
-    prompts: Literal["none", "real", "frozen", "synthetic"] = "none"
+    prompts: Literal["none", "real", "fixed", "synthetic"] = "none"
     """What sampling continues: nothing, real rows drawn anew each generation, the same real rows always, or what was made before."""
     unequal_steps: bool = False
     """Whether policies may differ in optimizer steps. If not, a difference stops the run."""
     policies: Annotated[Mapping[Name, Arm], BeforeValidator(_arms), Field(min_length=1)]
-    """What is compared: policies, each with a `curation`, a `contamination` and `sources` if it is to have them."""
+    """What is compared: policies, each with a `curation`, a `synthetic_fraction` and `learn_from` if it is to have them."""
     controls: Literal["none", "auto"] = "none"
     """`auto` adds the controls that each policy names: real data alone and made data of the same size."""
-    candidates: Annotated[int, Field(ge=1, le=10_000)] = 20
+    max_candidates_per_row: Annotated[int, Field(ge=1, le=10_000)] = 20
     """At most so many rows are sampled for each one that a curation keeps; a model that needs more stops the run."""
-    metrics: Annotated[tuple[Annotated[Part, _part("metric")], ...], Field(min_length=1)]
-    floors: Annotated[int, Field(ge=2, le=1000)] = 5
+    metrics: Annotated[tuple[Annotated[ComponentSpec, _part("metric")], ...], Field(min_length=1)]
+    floor_draws: Annotated[int, Field(ge=2, le=1000)] = 5
     """The floor of every number is the mean over so many draws of real rows against real rows, of the same size each."""
-    features: Annotated[Part, _part("features")] | None = None
+    features: Annotated[ComponentSpec, _part("features")] | None = None
     """The fixed feature model that feature-space metrics read; trained on real data once, never on made data."""
 
     @model_validator(mode="after")
@@ -120,14 +122,14 @@ class Experiment(BaseModel):
         if self.eval_size > self.size:
             raise ValueError(f"eval_size: {self.eval_size} rows cannot be measured when a generation makes size = {self.size}")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {shown(list(self.seeds))} names a seed twice")
-        agree_on_members(self.members, init=self.init, prompts=self.prompts, labels=self.labels)
+            raise ValueError(f"seeds: {short_repr(list(self.seeds))} names a seed twice")
+        validate_members(self.members, init=self.init, prompts=self.prompts, labels=self.labels)
         have = {"members": self.members, "columns": self.columns, "features": self.features}
         for part in self.metrics:
-            agree_on_reader(part, **have, key="metrics")
-        agree_on_names(self.metrics)
+            validate_inputs(part, **have, key="metrics")
+        validate_output_names(self.metrics)
         for name, arm in self.policies.items():
-            agree_on_arm(arm, **have, size=self.size, candidates=self.candidates, key=f"policies.{name}")
+            validate_arm(arm, **have, size=self.size, candidates=self.max_candidates_per_row, key=f"policies.{name}")
         return self
 
     @cached_property
@@ -187,9 +189,12 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> Experiment:
 
 def experiment(written: Mapping[str, Any], *, where: str = "config") -> Experiment:
     """A checked experiment from plain values."""
+    written = rename_keys(written, renames.EXPERIMENT_KEYS)
+    if isinstance(prompts := written.get("prompts"), str):
+        written["prompts"] = renames.PROMPTS.get(prompts, prompts)
     unknown = [key for key in written if key not in Experiment.model_fields]
     if unknown:
-        raise UserError(f"{where}: {unknown[0]}: unknown key{nearest(unknown[0], Experiment.model_fields)}")
+        raise UserError(f"{where}: {unknown[0]}: unknown key{did_you_mean(unknown[0], Experiment.model_fields)}")
     try:
         return Experiment.model_validate(dict(written))
     except ValidationError as error:
@@ -209,7 +214,7 @@ def _apply(written: dict[str, Any], change: str) -> None:
             inner[key] = dict.fromkeys(map(str, inner[key]))
         inner = inner[key]
         if not isinstance(inner, dict):
-            raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} holds {shown(inner)}, which has no keys")
+            raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} holds {short_repr(inner)}, which has no keys")
     if last == "use" and parents:  # the old part's settings mean nothing to the new one; what belongs to the arm or the member stays
         kept = {name: inner[name] for name in OWN.get(parents[0], ()) if len(parents) == 2 and name in inner}
         inner.clear()

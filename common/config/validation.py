@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from ..core.pool import EDITED
 from .arms import Arm, Member, Start
-from .registry import Part, find
+from .registry import ComponentSpec, find
 
 Members = Mapping[str, Member]
 
 
-def agree_on_members(members: Members, *, init: Start | None, prompts: str, labels: str) -> None:
+def validate_members(members: Members, *, init: Start | None, prompts: str, labels: str) -> None:
     """ValueError if a generator cannot do what is asked of all of them."""
     columns = find("generator", next(iter(members.values())).part.use).columns
     for member in members.values():
@@ -28,7 +28,7 @@ def agree_on_members(members: Members, *, init: Start | None, prompts: str, labe
             raise ValueError(f"labels: conditional cannot be: generator '{name}' does not learn labels")
 
 
-def agree_on_reader(part: Part, *, members: Members, columns: Sequence[str], features: Part | None, key: str) -> None:
+def validate_inputs(part: ComponentSpec, *, members: Members, columns: Sequence[str], features: ComponentSpec | None, key: str) -> None:
     """ValueError if a metric or a curation reads, looks at or needs what is not there."""
     built = part.build()
     if features is None and "features" in built.reads:
@@ -45,29 +45,29 @@ def agree_on_reader(part: Part, *, members: Members, columns: Sequence[str], fea
                 raise ValueError(f"{key}: {part.use} looks for a watermark and '{member.name}' leaves none; set its sampling.watermark")
 
 
-def agree_on_names(metrics: Sequence[Part]) -> None:
+def validate_output_names(metrics: Sequence[ComponentSpec]) -> None:
     """ValueError if two metrics give a number of the same name."""
     named: dict[str, str] = {}
     for part in metrics:
-        for number in find("metric", part.use).measures:
+        for number in find("metric", part.use).outputs:
             if number in named:
                 raise ValueError(f"metrics: {named[number]} and {part.use} both give '{number}'; one name is one number")
             named[number] = part.use
 
 
-def agree_on_arm(
-    arm: Arm, *, members: Members, columns: Sequence[str], features: Part | None, size: int, candidates: int, key: str
+def validate_arm(
+    arm: Arm, *, members: Members, columns: Sequence[str], features: ComponentSpec | None, size: int, candidates: int, key: str
 ) -> None:
     """ValueError if an arm needs other generators or abilities than there are, or could never fill its pools."""
-    if arm.sources != "self" and len(members) < 2:
-        raise ValueError(f"{key}.sources: '{arm.sources}' needs `generators:` with more than one")
+    if arm.learn_from != "self" and len(members) < 2:
+        raise ValueError(f"{key}.learn_from: '{arm.learn_from}' needs `generators:` with more than one")
     if arm.curation is not None:
-        agree_on_reader(arm.curation, members=members, columns=columns, features=features, key=f"{key}.curation")
-        share = arm.curation.build().share(contamination=arm.contamination)
+        validate_inputs(arm.curation, members=members, columns=columns, features=features, key=f"{key}.curation")
+        share = arm.curation.build().share(synthetic_fraction=arm.synthetic_fraction)
         if share * candidates < 1:
             raise ValueError(
-                f"{key}.curation: {arm.curation.use} would keep {share:.3g} of what it is shown (contamination: {arm.contamination:g}), so "
-                f"candidates: {candidates} rows for each one kept do not suffice"
+                f"{key}.curation: {arm.curation.use} would keep {share:.3g} of what it is shown (synthetic_fraction: {arm.synthetic_fraction:g}), so "
+                f"max_candidates_per_row: {candidates} rows for each one kept do not suffice"
             )
-    if round(arm.contamination * size) == 0:
-        raise ValueError(f"{key}.contamination: {arm.contamination:g} of size: {size} is less than one row")
+    if round(arm.synthetic_fraction * size) == 0:
+        raise ValueError(f"{key}.synthetic_fraction: {arm.synthetic_fraction:g} of size: {size} is less than one row")

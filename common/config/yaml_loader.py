@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, did_you_mean
 
 MOST_BYTES = 250_000
 """A config is written by hand: ten thousand seeds take 60,000 bytes. Reading this much takes two seconds."""
@@ -37,7 +37,7 @@ def read(path: Path) -> dict[str, Any]:
             found = file.read(MOST_BYTES + 1)
     except FileNotFoundError as error:
         beside = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such config{nearest(path, beside)}") from error
+        raise UserError(f"{path}: there is no such config{did_you_mean(path, beside)}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     if len(found) > MOST_BYTES:

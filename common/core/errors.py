@@ -11,7 +11,7 @@ class UserError(ValueError):
     """Something the user asked for cannot be done. The command line prints it without a traceback and exits with 2."""
 
 
-def nearest(name: object, known: Iterable[str]) -> str:
+def did_you_mean(name: object, known: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the closest of the known names, else the whole list of them."""
     known = sorted(known)
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
@@ -20,7 +20,7 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """A value as a message shows it: as Python writes it, what is long or deep cut short."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxlong, short.maxother = 3, 100, 100, 100

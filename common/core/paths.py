@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .errors import UserError, shown
+from .errors import UserError, short_repr
 
 
 def path_of(written: str, *, key: str) -> Path:
@@ -18,5 +18,5 @@ def path_of(written: str, *, key: str) -> Path:
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{key}: {shown(written)} cannot be a path here: {getattr(error, 'strerror', error)}") from error
+        raise UserError(f"{key}: {short_repr(written)} cannot be a path here: {getattr(error, 'strerror', error)}") from error
     return path

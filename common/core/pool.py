@@ -184,7 +184,7 @@ def _column(values: Any) -> pa.Array:
     return pa.array([str(value) for value in values], type=pa.string())
 
 
-def births(pool: Pool) -> Mapping[int, int]:
+def count_by_generation(pool: Pool) -> Mapping[int, int]:
     """How many rows of a pool were born in which generation (-1: real), oldest first."""
     values, counts = np.unique(pool.array("_generation"), return_counts=True)
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}

@@ -26,12 +26,12 @@ OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "MPS backend out
 """What torch says, which has no error of its own for it on every device."""
 
 
-def lacking(error: BaseException) -> str | None:
+def machine_fault(error: BaseException) -> str | None:
     """What the machine lacked if an error, or one that it came from, arose for that; None if it did not.
 
     Libraries have errors of their own for a full disk (safetensors, pyarrow, torch); what they say of its cause is looked for too.
     """
-    for one in causes(error):
+    for one in cause_chain(error):
         said = str(one)
         if isinstance(one, MemoryError) or any(words in said for words in OUT_OF_MEMORY):
             return f"out of memory: {said.splitlines()[0] if said else 'no more was to be had'}"
@@ -53,7 +53,7 @@ def free_memory() -> int:
     return psutil.virtual_memory().available
 
 
-def refuse_beyond_memory(n_bytes: int, *, what: str) -> None:
+def check_memory(n_bytes: int, *, what: str) -> None:
     """UserError if data of so many bytes would take more than its share of the memory there is."""
     most = int(SHARE * psutil.virtual_memory().total)
     if n_bytes > most:
@@ -62,7 +62,7 @@ def refuse_beyond_memory(n_bytes: int, *, what: str) -> None:
         )
 
 
-def causes(error: BaseException) -> Iterator[BaseException]:
+def cause_chain(error: BaseException) -> Iterator[BaseException]:
     """An error and what it came from, the last first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:

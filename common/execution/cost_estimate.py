@@ -13,14 +13,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ..components.policies import made_rows
+from ..components.policies import rows_to_generate
 from ..config.schema import Experiment
 from ..core.errors import UserError
 from ..core.resources import free_disk
 from ..loop.chain import chain
-from ..loop.real_data import Real
-from ..loop.stages import Lab
-from ..store import Artifact, Gone, Store
+from ..loop.real_data import RealData
+from ..loop.stages import Stages
+from ..store import Artifact, ArtifactMissing, Store
 
 SPARE_BYTES = 100_000_000
 """No run is begun if less than this would be left on the disk."""
@@ -48,7 +48,7 @@ class _Missing(Exception):
     """The store has no such artifact."""
 
 
-class _AsItIs(Store):
+class ReadOnlyStore(Store):
     """A store in which nothing is made, and what was found in it."""
 
     def __init__(self, root: Path):
@@ -63,44 +63,44 @@ class _AsItIs(Store):
         return found
 
 
-def plan(experiment: Experiment, store: Path, *, real: Real | None = None, first_only: bool = False) -> Plan:
+def plan(experiment: Experiment, store: Path, *, real: RealData | None = None, first_only: bool = False) -> Plan:
     """What running an experiment would take, judged by what the store has of it. Makes nothing; loads the data unless `real` has it.
 
     first_only: look for generation 0 of the first seed alone and count all else as to be made: quick, and never too little.
     """
-    real = real or Real(experiment)
+    real = real or RealData(experiment)
     rows = {name: len(pool) for name, pool in real.splits.items()}  # first of all: what is wrong with the data shows now
     nothing = Plan(_generations(experiment, {}), 0, rows, _row_bytes(real), None, None)
     if not os.path.lexists(store):
         return nothing
-    there = _AsItIs(store)
-    lab = Lab(experiment, there, real=real)
+    there = ReadOnlyStore(store)
+    stages = Stages(experiment, there, real=real)
     try:
-        lab.prepare()
-    except (_Missing, Gone):  # gone: another process is freeing it
+        stages.prepare()
+    except (_Missing, ArtifactMissing):  # gone: another process is freeing it
         return nothing
     shared, models, done = set(there.found), set[str](), {}
     chains, most = list(product(experiment.seeds, experiment.arms)), experiment.generations + 1
     if first_only:
         chains, most = chains[:1], 1
     for seed, policy in chains:
-        done[seed, policy] = _walk(lab, policy, seed, models, most=most)
+        done[seed, policy] = _walk(stages, policy, seed, models, most=most)
     left = _generations(experiment, done)
     if not models:
         return nothing
-    made = [artifact for key, artifact in there.found.items() if key not in shared]
+    generated = [artifact for key, artifact in there.found.items() if key not in shared]
     each = left / len(models)
     return Plan(
         left,
         len(models),
         rows,
-        round(each * sum(artifact.n_bytes for artifact in made)),
-        each * sum(artifact.manifest["provenance"]["seconds"] for artifact in made),
+        round(each * sum(artifact.n_bytes for artifact in generated)),
+        each * sum(artifact.manifest["provenance"]["seconds"] for artifact in generated),
         max(artifact.manifest["provenance"].get("peak_bytes", 0) for artifact in there.found.values()) or None,
     )
 
 
-def refuse_full_disk(experiment: Experiment, store: Path, *, real: Real) -> None:
+def check_disk_space(experiment: Experiment, store: Path, *, real: RealData) -> None:
     """UserError if what is to be made would not fit on the store's disk, as far as that can be known."""
     room = free_disk(store) - SPARE_BYTES
     if plan(experiment, store, real=real, first_only=True).bytes <= room:
@@ -113,16 +113,16 @@ def refuse_full_disk(experiment: Experiment, store: Path, *, real: Real) -> None
         )
 
 
-def _walk(lab: Lab, policy: str, seed: int, models: set[str], *, most: int) -> int:
+def _walk(stages: Stages, policy: str, seed: int, models: set[str], *, most: int) -> int:
     """How many generations of a chain the store has, `most` at most; the keys of their models go into `models`."""
-    members, found = len(lab.experiment.members), 0
+    members, found = len(stages.experiment.members), 0
     try:
-        for generation in chain(lab, policy=policy, seed=seed):
+        for generation in chain(stages, policy=policy, seed=seed):
             models.add(generation.model.key)
             found += 1
             if found == most * members:
                 break
-    except (_Missing, Gone):
+    except (_Missing, ArtifactMissing):
         pass
     return found // members
 
@@ -134,10 +134,12 @@ def _generations(experiment: Experiment, done: Mapping[tuple[int, str], int]) ->
     return (zero + later) * len(experiment.members)
 
 
-def _row_bytes(real: Real) -> int:
+def _row_bytes(real: RealData) -> int:
     """What the rows of all generations will take, if made ones are as big as real ones."""
     wanted = real.experiment
     train = real.splits["train"].only(wanted.columns)
     policies = [arm.policy.build() for arm in wanted.arms.values()]
-    rows = sum(made_rows(policy, size=wanted.size, generation=number) for policy in policies for number in range(wanted.generations + 1))
+    rows = sum(
+        rows_to_generate(policy, size=wanted.size, generation=number) for policy in policies for number in range(wanted.generations + 1)
+    )
     return round(rows * len(wanted.seeds) * len(wanted.members) * train.table.nbytes / len(train))

@@ -16,8 +16,8 @@ from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
 from ..core.pool import Pool
 from ..store.in_use import Ledger
-from .scheduler import Outcome, run_all
-from .workers import Watch
+from .scheduler import ChainResult, run_all
+from .workers import ProgressCallback
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +49,7 @@ def run(
     store: str | Path = "runs/store",
     out: str | Path | None = None,
     workers: int = 1,
-    watch: Watch = lambda event: None,
+    watch: ProgressCallback = lambda event: None,
 ) -> pandas.DataFrame:
     """Run experiments and give their rows as a pandas frame; with `out`, also write `<out>/<name>/` for each.
 
@@ -58,9 +58,9 @@ def run(
     Raises UserError for what a user can put right.
     """
     experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
-    refuse_same_names(experiments)
+    check_unique_names(experiments)
     if out is not None:
-        refuse_folders(experiments, out=Path(out), store=Path(store))
+        check_output_folders(experiments, out=Path(out), store=Path(store))
     outcomes = run_all(experiments, store=Path(store), workers=workers, watch=watch)
     if out is not None:
         for experiment in experiments:
@@ -70,14 +70,14 @@ def run(
     return table_of([row for outcome in outcomes.values() for row in outcome.rows]).to_pandas()
 
 
-def refuse_same_names(experiments: Sequence[Experiment]) -> None:
+def check_unique_names(experiments: Sequence[Experiment]) -> None:
     names = [experiment.name for experiment in experiments]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"name: two of the experiments are called '{name}'; results are written under their names")
 
 
-def refuse_folders(experiments: Sequence[Experiment], *, out: Path, store: Path) -> None:
+def check_output_folders(experiments: Sequence[Experiment], *, out: Path, store: Path) -> None:
     """UserError if the results of an experiment could not be written, or would land elsewhere than below `out`, or in the store.
 
     Asked before anything runs. `out` itself may be a link; one below it was put there by somebody, and is not followed.
@@ -118,20 +118,20 @@ def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
-def write(experiment: Experiment, outcome: Outcome, folder: Path) -> None:
+def write(experiment: Experiment, outcome: ChainResult, folder: Path) -> None:
     """Write the results of an experiment; each file appears complete or not at all."""
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         atomic_write(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
         atomic_write(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
-        made = {"models": outcome.models, "seconds": _by_stage(outcome), "artifacts": sorted(outcome.seconds)}
-        atomic_write(folder / "provenance.json", lambda path: path.write_text(json.dumps(made, indent=1)))
+        generated = {"models": outcome.models, "seconds": _by_stage(outcome), "artifacts": sorted(outcome.seconds)}
+        atomic_write(folder / "provenance.json", lambda path: path.write_text(json.dumps(generated, indent=1)))
         atomic_write(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
     except OSError as error:
         raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error
 
 
-def _by_stage(outcome: Outcome) -> dict[str, float]:
+def _by_stage(outcome: ChainResult) -> dict[str, float]:
     """Seconds that each kind of stage cost when it was made, stages that chains share counted once; dearest first."""
     found: dict[str, float] = {}
     for name, seconds in outcome.seconds.values():

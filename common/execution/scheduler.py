@@ -23,13 +23,13 @@ from ..config.schema import Experiment
 from ..core.errors import UserError
 from ..core.pool import REAL, Pool
 from ..core.random_streams import derive
-from ..core.resources import lacking
+from ..core.resources import machine_fault
 from ..loop.chain import chain
-from ..loop.stages import Lab
-from ..store import Gone, Store
+from ..loop.stages import Stages
+from ..store import ArtifactMissing, Store
 from ..store.in_use import Ledger
-from .cost_estimate import refuse_full_disk
-from .workers import Event, Watch, executor, one_thread, tell
+from .cost_estimate import check_disk_space
+from .workers import Event, ProgressCallback, executor, one_thread, tell
 
 SHOWN_ROWS = 12
 """Samples of each generation for the report: drawn beside the chain, from the same noise (and prompts) every time, so that one sees
@@ -52,7 +52,7 @@ class Task:
 
 
 @dataclass
-class Outcome:
+class ChainResult:
     """What a chain gave: tidy rows, a few samples of every generation, and where its models are."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -67,17 +67,17 @@ class Outcome:
         return [row for row in self.rows if row["metric"] == "steps"]
 
 
-def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, watch: Watch) -> Mapping[str, Outcome]:
+def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, watch: ProgressCallback) -> Mapping[str, ChainResult]:
     """Run all chains of all experiments; the outcome of each by its name, rows in the order of the config.
 
     Raises UserError for what a user can put right. Whatever was finished before stays in the store.
     """
     Store(store)
     _labs.clear()  # data files may have changed since
-    outcomes: dict[tuple[str, str, int], Outcome] = {}
+    outcomes: dict[tuple[str, str, int], ChainResult] = {}
     prepare = deque(Task(experiment, store) for experiment in experiments)  # what is wrong with any data is said at once
     then: Mapping[str, deque[Task]] = {experiment.name: deque() for experiment in experiments}
-    running: dict[Future[Outcome], Task] = {}
+    running: dict[Future[ChainResult], Task] = {}
     with executor(workers, watch) as processes:
         while (ready := [tasks for tasks in (prepare, *then.values()) if tasks]) or running:
             if ready and len(running) < workers:
@@ -98,7 +98,7 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, wat
                 if task.policy is not None:
                     outcomes[task.experiment.name, task.policy, task.seed] = outcome
                     mine = [one for key, one in outcomes.items() if key[0] == task.experiment.name]
-                    _refuse_unequal_steps(task.experiment, [row for one in mine for row in one.steps])
+                    _check_equal_steps(task.experiment, [row for one in mine for row in one.steps])
                 then[task.experiment.name].extend(_following(task))
     return {experiment.name: _joined(experiment, outcomes) for experiment in experiments}
 
@@ -112,8 +112,8 @@ def _following(task: Task) -> list[Task]:
     return []
 
 
-def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], Outcome]) -> Outcome:
-    joined = Outcome()
+def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], ChainResult]) -> ChainResult:
+    joined = ChainResult()
     for policy in experiment.arms:
         for seed in experiment.seeds:
             one = outcomes[experiment.name, policy, seed]
@@ -124,7 +124,7 @@ def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], Outc
     return joined
 
 
-def _refuse_unequal_steps(experiment: Experiment, steps: Sequence[Mapping[str, Any]]) -> None:
+def _check_equal_steps(experiment: Experiment, steps: Sequence[Mapping[str, Any]]) -> None:
     """Asked after every chain, so that a comparison that would mean nothing does not run to its end."""
     if experiment.unequal_steps:
         return
@@ -143,20 +143,20 @@ def _refuse_unequal_steps(experiment: Experiment, steps: Sequence[Mapping[str, A
 
 LABS = 4
 """Experiments whose data and feature models a worker keeps in memory, those it worked on last."""
-_labs: dict[tuple[str, Path], Lab] = {}
+_labs: dict[tuple[str, Path], Stages] = {}
 
 
-def _lab(wanted: Experiment, store: Store) -> Lab:
+def _lab(wanted: Experiment, store: Store) -> Stages:
     key = wanted.yaml(), store.root
-    _labs[key] = _labs.pop(key, None) or Lab(wanted, store)
+    _labs[key] = _labs.pop(key, None) or Stages(wanted, store)
     if len(_labs) > LABS:
         del _labs[next(iter(_labs))]
     return _labs[key]
 
 
-def _perform(task: Task) -> Outcome:
+def _perform(task: Task) -> ChainResult:
     wanted = task.experiment
-    lab = _lab(wanted, Store(task.store, used=Ledger.of(wanted.name, wanted.yaml(), store=task.store).note))
+    stages = _lab(wanted, Store(task.store, used=Ledger.of(wanted.name, wanted.yaml(), store=task.store).note))
     curations = [arm.curation for arm in wanted.arms.values()]
     for part in (*(member.part for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
         if part is not None:
@@ -166,36 +166,36 @@ def _perform(task: Task) -> Outcome:
         while True:
             try:
                 if task.seed is not None:
-                    outcome = _follow(lab, task, told)
+                    outcome = _follow(stages, task, told)
                 else:
-                    outcome = _prepare(lab, task)
+                    outcome = _prepare(stages, task)
                 if task.policy is None and task.seed in (None, wanted.seeds[0]):
-                    refuse_full_disk(wanted, task.store, real=lab.real)  # with a generation to judge by, the second time
+                    check_disk_space(wanted, task.store, real=stages.real)  # with a generation to judge by, the second time
                 return outcome
-            except Gone as gone:
-                lab.again(gone)
+            except ArtifactMissing as gone:
+                stages.again(gone)
 
 
-def _prepare(lab: Lab, task: Task) -> Outcome:
-    lab.say = lambda what: tell(Event(task.experiment.name, str(task), what))
+def _prepare(stages: Stages, task: Task) -> ChainResult:
+    stages.say = lambda what: tell(Event(task.experiment.name, str(task), what))
     with _naming(lambda: f"{task.experiment.name}, {task}"):
-        lab.prepare()
-    return Outcome()
+        stages.prepare()
+    return ChainResult()
 
 
-def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
+def _follow(stages: Stages, task: Task, told: set[int]) -> ChainResult:
     """Go along a chain, to its end or (no policy named) through generation 0 alone, and keep what it gives.
 
     told: generations of which those who watch have heard that they are done; it grows.
     """
-    wanted, outcome, number = task.experiment, Outcome(), 0
-    lab.say = lambda what: tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
+    wanted, outcome, number = task.experiment, ChainResult(), 0
+    stages.say = lambda what: tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
     policy = task.policy or next(iter(wanted.arms))
     last = list(wanted.members)[-1]
-    real = lab.real.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
+    real = stages.real.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
     given = None if wanted.prompts == "none" else real.take(np.resize(np.arange(len(real)), SHOWN_ROWS))
     with _naming(lambda: f"{wanted.name}, {task}, generation {number}"):
-        for generation in chain(lab, policy=policy, seed=task.seed):
+        for generation in chain(stages, policy=policy, seed=task.seed):
             name, number = generation.member.name, generation.number
             done = name == last
             if task.policy is None:
@@ -206,7 +206,7 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
             outcome.rows += generation.rows
             outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
             if task.seed == wanted.seeds[0]:  # one seed is enough to look at
-                shown = lab.sample(generation.member, generation.model, n=SHOWN_ROWS, seed=derive(task.seed, "shown"), given=given)
+                shown = stages.sample(generation.member, generation.model, n=SHOWN_ROWS, seed=derive(task.seed, "shown"), given=given)
                 outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
             if done:
                 if number not in told:
@@ -215,7 +215,7 @@ def _follow(lab: Lab, task: Task, told: set[int]) -> Outcome:
                 number += 1
     if task.seed == wanted.seeds[0] and policy == next(iter(wanted.arms)):
         outcome.samples.insert(0, real.note(generation=REAL, policy="", generator=""))
-    outcome.seconds = dict(lab.seconds)
+    outcome.seconds = dict(stages.seconds)
     return outcome
 
 
@@ -228,7 +228,7 @@ def _naming(where: Callable[[], str]) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{where()}: {error}") from error
     except Exception as error:
-        if lack := lacking(error):
+        if lack := machine_fault(error):
             raise UserError(f"{where()}: {lack}") from error
         error.add_note(f"This happened in {where()}.")
         raise

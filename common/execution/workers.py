@@ -27,9 +27,9 @@ class Event:
     done: bool = False
 
 
-Watch = Callable[[Event], None]
+ProgressCallback = Callable[[Event], None]
 
-_hears: Watch = lambda event: None  # noqa: E731
+_hears: ProgressCallback = lambda event: None  # noqa: E731
 
 
 def tell(event: Event) -> None:
@@ -53,7 +53,7 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
-def executor(workers: int, watch: Watch) -> Iterator[Executor]:
+def executor(workers: int, watch: ProgressCallback) -> Iterator[Executor]:
     """Does tasks, in this process if there is to be one worker, else in processes of their own; `tell` in a task reaches `watch`."""
     global _hears
     if workers == 1:
@@ -102,7 +102,7 @@ class _Here(Executor):
         return future
 
 
-def _listen(events: Any, watch: Watch) -> None:
+def _listen(events: Any, watch: ProgressCallback) -> None:
     while (event := events.get()) is not None:
         watch(event)
 

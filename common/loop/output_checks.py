@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from safetensors import safe_open
 
-from ..components.curation import Kept
-from ..components.generator import Fitted
-from ..components.metrics import Metric, measure_of
-from ..core.errors import UserError, shown
+from ..components.curation import CurationResult
+from ..components.generator import FitResult
+from ..components.metrics import Metric, info_of
+from ..core.errors import UserError, short_repr
 from ..core.pool import Pool
 
 
-def accept_data(use: str, splits: Mapping[str, Pool]) -> None:
+def validate_data(use: str, splits: Mapping[str, Pool]) -> None:
     """UserError unless all splits have the same columns, of the same types, and finite numbers in them."""
     for name, pool in splits.items():
         if _types(pool) != _types(splits["train"]):
@@ -24,9 +24,9 @@ def accept_data(use: str, splits: Mapping[str, Pool]) -> None:
         _refuse_broken(pool, f"data '{use}': {name} holds")
 
 
-def accept_fit(use: str, fitted: Fitted, *, rows: int) -> None:
+def validate_fit(use: str, fitted: FitResult, *, rows: int) -> None:
     """UserError unless a fit says of every row how often it was seen and what that took, and its own numbers are finite."""
-    if not isinstance(fitted, Fitted):
+    if not isinstance(fitted, FitResult):
         raise UserError(f"generator '{use}': fit gave a {type(fitted).__name__}, it is to give `Fitted`")
     for name in ("seen", "each"):
         values = np.asarray(getattr(fitted, name))
@@ -38,7 +38,7 @@ def accept_fit(use: str, fitted: Fitted, *, rows: int) -> None:
         raise UserError(f"generator '{use}': fit gave {broken[0]} = {fitted.figures[broken[0]]}; what it says of itself must be finite")
 
 
-def accept_weights(use: str, folder: Path) -> None:
+def validate_weights(use: str, folder: Path) -> None:
     """UserError if what was learned holds a number that is none: every array in .npy and .safetensors files is looked at."""
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".npy":
@@ -63,14 +63,14 @@ def _broken_tensors(path: Path) -> list[str]:
     return broken
 
 
-def accept_made(use: str, made: Pool, *, n: int, like: Pool) -> None:
+def validate_samples(use: str, generated: Pool, *, n: int, like: Pool) -> None:
     """UserError unless a generator made n rows of the columns, types and row shape it was trained on, with finite numbers."""
-    if not isinstance(made, Pool) or len(made) != n or _types(made) != _types(like):
-        raise UserError(f"generator '{use}' was asked for {n} rows of {_columns(like)}, it gave {_told(made)}")
-    _refuse_broken(made, f"generator '{use}' made")
+    if not isinstance(generated, Pool) or len(generated) != n or _types(generated) != _types(like):
+        raise UserError(f"generator '{use}' was asked for {n} rows of {_columns(like)}, it gave {_told(generated)}")
+    _refuse_broken(generated, f"generator '{use}' made")
 
 
-def accept_kept(use: str, kept: Kept, *, candidates: Pool) -> None:
+def validate_curation(use: str, kept: CurationResult, *, candidates: Pool) -> None:
     """UserError unless a curation keeps rows there are, each once and in their order, and what it writes are rows like them."""
     rows = np.asarray(kept.rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or (np.diff(rows) <= 0).any() or (rows < 0).any() or (rows >= len(candidates)).any():
@@ -85,23 +85,23 @@ def accept_kept(use: str, kept: Kept, *, candidates: Pool) -> None:
         raise UserError(f"curation '{use}': {broken[0]} is {kept.figures[broken[0]]}; what it says of itself must be finite")
 
 
-def accept_features(use: str, found: Mapping[str, np.ndarray], *, rows: int) -> None:
+def validate_features(use: str, found: Mapping[str, np.ndarray], *, rows: int) -> None:
     """UserError unless a feature model gives `features` [rows, d], and nothing that is not finite."""
     if "features" not in found or np.ndim(found["features"]) != 2:
         shapes = {name: np.shape(values) for name, values in found.items()}
-        raise UserError(f"features '{use}': `features` are to be [rows, d], it gave {shown(shapes)}")
+        raise UserError(f"features '{use}': `features` are to be [rows, d], it gave {short_repr(shapes)}")
     for name, values in found.items():
         if len(values) != rows or not np.isfinite(values).all():
             raise UserError(f"features '{use}': `{name}` is to hold finite numbers for {rows} rows, it is {_told(values)}")
 
 
-def accept_values(use: str, metric: Metric, values: Mapping[str, float]) -> None:
+def validate_metric_values(use: str, metric: Metric, values: Mapping[str, float]) -> None:
     """UserError unless a metric explains every number it gives, and each is finite."""
     for name, value in values.items():
         try:
-            measure_of(metric, name)
+            info_of(metric, name)
         except KeyError as error:
-            raise UserError(f"metric '{use}' gives '{name}' and explains {', '.join(metric.measures)}") from error
+            raise UserError(f"metric '{use}' gives '{name}' and explains {', '.join(metric.outputs)}") from error
         if not np.isfinite(value):
             raise UserError(f"metric '{use}': {name} is {value}; a metric must stay finite")
 

@@ -13,10 +13,10 @@ from ..core.errors import UserError
 from ..core.pool import Pool
 from ..core.random_streams import stream
 from .collect import spare_rows
-from .output_checks import accept_data
+from .output_checks import validate_data
 
 
-class Real:
+class RealData:
     """The real rows of an experiment, loaded when they are first asked for."""
 
     def __init__(self, experiment: Experiment):
@@ -30,7 +30,7 @@ class Real:
         """
         wanted = self.experiment
         splits = dict(wanted.data.build().load(eval_size=wanted.eval_size))
-        accept_data(wanted.data.use, splits)
+        validate_data(wanted.data.use, splits)
         splits["features"] = splits["train"]
         if wanted.imbalance is not None:
             splits.update(tailed(splits, wanted.imbalance, eval_size=wanted.eval_size))
@@ -50,7 +50,7 @@ class Real:
         """Rows of the reserve that the policy of an arm uses itself."""
         return reserve_rows(arm.policy.build(), size=self.experiment.size, generations=self.experiment.generations)
 
-    def deal(self, seed: int) -> tuple[Pool, Pool]:
+    def split_pool(self, seed: int) -> tuple[Pool, Pool]:
         """The real training pool of a seed, and the reserve no generation has seen, in random order."""
         train = self.splits["train"].only(self.experiment.columns)
         order = stream(seed, "real").permutation(len(train))
@@ -60,11 +60,11 @@ class Real:
     def floors(self) -> Sequence[Mapping[str, Pool]]:
         """Real rows in the place of `made` beside others as `heldout`: control against held-out as they were dealt, then random halves
         of both together. The scatter of a metric over them is what chance alone does to it."""
-        found = [{"made": self.splits["control"], "heldout": self.splits["heldout"]}]
+        found = [{"generated": self.splits["control"], "heldout": self.splits["heldout"]}]
         both, n = Pool.concat(found[0].values()), self.experiment.eval_size
-        for draw in range(1, self.experiment.floors):
+        for draw in range(1, self.experiment.floor_draws):
             order = stream(0, "floor", draw).permutation(2 * n)
-            found.append({"made": both.take(order[:n]), "heldout": both.take(order[n:])})
+            found.append({"generated": both.take(order[:n]), "heldout": both.take(order[n:])})
         return found
 
     def _check_rows(self, splits: Mapping[str, Pool]) -> None:

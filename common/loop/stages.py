@@ -15,32 +15,36 @@ from typing import Any, TypeVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from ..components.curation import Kept
-from ..components.generator import Fitted
-from ..components.metrics import Evidence
+from ..components.curation import CurationResult
+from ..components.generator import FitResult
+from ..components.metrics import MetricInputs
 from ..config.arms import Member
-from ..config.registry import Part
+from ..config.registry import ComponentSpec
 from ..config.schema import Experiment
 from ..core.errors import UserError
 from ..core.pool import Pool
 from ..core.provenance import provenance
 from ..core.random_streams import derive, stream
-from ..store import Artifact, Gone, Store
+from ..store import Artifact, ArtifactMissing, Store
 from ..store.artifact import MODEL
-from .output_checks import accept_features, accept_fit, accept_kept, accept_made, accept_values, accept_weights
-from .real_data import Real
+from .output_checks import validate_curation, validate_features, validate_fit, validate_metric_values, validate_samples, validate_weights
+from .real_data import RealData
 
 Made = TypeVar("Made")
 Say = Callable[[str], None]
 """Tells whoever watches what is being done: "fit", "sample", "measure frechet"."""
 
 
-class Lab:
+RECIPE_NAMES = {"generated": "made"}
+"""Inputs whose name in recipes is the one of version 0.1, so that stores of that version stay valid."""
+
+
+class Stages:
     """One experiment with its data and its store."""
 
-    def __init__(self, experiment: Experiment, store: Store, *, real: Real | None = None, say: Say = lambda what: None):
+    def __init__(self, experiment: Experiment, store: Store, *, real: RealData | None = None, say: Say = lambda what: None):
         self.experiment, self.store, self.say = experiment, store, say
-        self.real = real or Real(experiment)
+        self.real = real or RealData(experiment)
         self.seconds: dict[str, tuple[str, float]] = {}
         """What every stage that this lab used cost when it was made: its name and seconds, by key."""
         self._bases: dict[str, Artifact | None] = {}
@@ -48,7 +52,7 @@ class Lab:
         self._gone: set[str] = set()
         """Keys of artifacts that were missed once: their files are needed, so those that were dropped are made again."""
 
-    def again(self, gone: Gone) -> None:
+    def again(self, gone: ArtifactMissing) -> None:
         """Be ready to go along a chain again from its start, since an artifact was gone when it was needed.
 
         What is there is found, what is not is made. UserError if the same one was missed before.
@@ -122,7 +126,7 @@ class Lab:
         start = {"base": base, "previous": previous or base, "scratch": first or base}[init]
         return self._fit(member.part, train, seed=derive(seed, "fit", generation), start=start, fresh=init == "scratch", saying="fit")
 
-    def _fit(self, part: Part, train: Pool, *, seed: int, start: Artifact | None, fresh: bool, saying: str) -> Artifact:
+    def _fit(self, part: ComponentSpec, train: Pool, *, seed: int, start: Artifact | None, fresh: bool, saying: str) -> Artifact:
         def build(folder: Path, scratch: Path) -> None:
             self.say(saying)
             generator = part.build()
@@ -131,10 +135,10 @@ class Lab:
             if start is not None:
                 self._load(generator, start)
             fitted = generator.fit(train, seed=seed, scratch=scratch, fresh=fresh)
-            accept_fit(part.use, fitted, rows=len(train))
+            validate_fit(part.use, fitted, rows=len(train))
             (folder / MODEL).mkdir()
             generator.save(folder / MODEL)
-            accept_weights(part.use, folder / MODEL)
+            validate_weights(part.use, folder / MODEL)
             fitted.save(folder)
 
         recipe = {
@@ -164,13 +168,13 @@ class Lab:
 
         def build(folder: Path, scratch: Path) -> None:
             self.say("sample")
-            made = self.load(part, model).sample(n, seed=seed, given=given)
-            accept_made(part.use, made, n=n, like=self.real.splits["train"].only(self.experiment.columns).bare())
-            made.save(folder)
+            generated = self.load(part, model).sample(n, seed=seed, given=given)
+            validate_samples(part.use, generated, n=n, like=self.real.splits["train"].only(self.experiment.columns).bare())
+            generated.save(folder)
 
         return self._made(recipe, build, Pool.load)
 
-    def curate(self, curation: Part, member: Member, candidates: Pool, shown: Mapping[str, Any], *, seed: int) -> Kept:
+    def curate(self, curation: ComponentSpec, member: Member, candidates: Pool, shown: Mapping[str, Any], *, seed: int) -> CurationResult:
         """What a curation keeps of candidates. It sees their data alone: not where they came from, nor any other note."""
         bare = candidates.bare()
         recipe, parts = self._reading(curation.build().reads, shown, member)
@@ -178,22 +182,22 @@ class Lab:
 
         def build(folder: Path, scratch: Path) -> None:
             self.say(f"curate: {curation.use}")
-            kept = curation.build()(bare, Evidence(f"curation {curation.use}", parts), rng=stream(seed))
-            accept_kept(curation.use, kept, candidates=bare)
+            kept = curation.build()(bare, MetricInputs(f"curation {curation.use}", parts), rng=stream(seed))
+            validate_curation(curation.use, kept, candidates=bare)
             kept.save(folder)
 
-        return self._made(recipe, build, Kept.load)
+        return self._made(recipe, build, CurationResult.load)
 
-    def load(self, part: Part, model: Artifact) -> Any:
+    def load(self, part: ComponentSpec, model: Artifact) -> Any:
         """A generator with the weights of a model."""
         generator = part.build()
         self._load(generator, model)
         return generator
 
-    def fitted(self, model: Artifact) -> Fitted:
+    def fitted(self, model: Artifact) -> FitResult:
         """What the fit of a model did, row by row."""
         with self.store.reading(model) as folder:
-            return Fitted.load(folder)
+            return FitResult.load(folder)
 
     def _load(self, generator: Any, model: Artifact) -> None:
         with self.store.reading(model, whole=True) as folder:
@@ -209,12 +213,12 @@ class Lab:
             with self.store.reading(extractor) as trained:
                 model.load(trained)
             arrays = {name: np.ascontiguousarray(values) for name, values in model(pool).items()}
-            accept_features(self.experiment.features.use, arrays, rows=len(pool))
+            validate_features(self.experiment.features.use, arrays, rows=len(pool))
             save_file(arrays, folder / "features.safetensors")
 
         return self._made(recipe, build, lambda folder: load_file(folder / "features.safetensors"))
 
-    def measure(self, metric: Part, member: Member, shown: Mapping[str, Any]) -> Mapping[str, float]:
+    def measure(self, metric: ComponentSpec, member: Member, shown: Mapping[str, Any]) -> Mapping[str, float]:
         """The numbers of a metric. `shown` holds pools, artifacts of models; what the metric reads makes up the key."""
         instance = metric.build()
         recipe, parts = self._reading(instance.reads, shown, member)
@@ -222,8 +226,8 @@ class Lab:
 
         def build(folder: Path, scratch: Path) -> None:
             self.say(f"measure {metric.use}")
-            values = {name: float(value) for name, value in instance(Evidence(f"metric {metric.use}", parts)).items()}
-            accept_values(metric.use, instance, values)
+            values = {name: float(value) for name, value in instance(MetricInputs(f"metric {metric.use}", parts)).items()}
+            validate_metric_values(metric.use, instance, values)
             (folder / "values.json").write_text(json.dumps(values))
 
         return self._made(recipe, build, lambda folder: json.loads((folder / "values.json").read_text()))
@@ -233,7 +237,7 @@ class Lab:
     ) -> tuple[dict[str, Any], Mapping[str, Callable[[], Any]]]:
         """For what reads some of what is shown: its part of the recipe, and a way to have each thing only when it is looked at."""
         found = {name: shown[name] for name in reads if name in shown}
-        recipe: dict[str, Any] = {"inputs": {name: value.digest for name, value in found.items()}}
+        recipe: dict[str, Any] = {"inputs": {RECIPE_NAMES.get(name, name): value.digest for name, value in found.items()}}
         parts: dict[str, Callable[[], Any]] = {}
         for name, value in found.items():
             is_model = isinstance(value, Artifact)
@@ -247,7 +251,7 @@ class Lab:
         return recipe, parts
 
 
-def inputs_of(part: Part) -> Mapping[str, str]:
+def inputs_of(part: ComponentSpec) -> Mapping[str, str]:
     """Digests of the files a part's settings point at (a pretrained checkpoint), if it has any: names are not contents."""
-    made = part.build()
-    return made.inputs() if hasattr(made, "inputs") else {}
+    generated = part.build()
+    return generated.inputs() if hasattr(generated, "inputs") else {}

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, did_you_mean
 from .statistical_checks import Check, Estimate, Verdict, at
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Figure:
     """Curves over one pair of axes."""
 
     x: str
@@ -65,11 +65,11 @@ def over_generations(label: str, rows: pandas.DataFrame, metric: str, policy: st
 
 
 @dataclass(frozen=True)
-class Finding:
+class JudgeOutput:
     """What judging a claim gives: its checks, the one that says most first, and a picture."""
 
     checks: Sequence[Check]
-    picture: Picture
+    picture: Figure
     note: str = ""
     """What a reader should know of how it came out; written by the judge from the numbers."""
 
@@ -108,7 +108,7 @@ class Claim:
     """The law, or the ordering."""
     tolerance: str
     """What counts as agreement, and why."""
-    judge: Callable[[Rows], Finding] = field(repr=False)
+    judge: Callable[[Rows], JudgeOutput] = field(repr=False)
     needs: str = ""
     """What it takes beside a processor."""
 
@@ -157,7 +157,7 @@ def chosen(ids: Sequence[str], cost: str | None) -> list[Claim]:
         by_name = {name.lower(): name for name in known}
         for name in ids:
             if name.lower() not in by_name:
-                raise UserError(f"there is no claim '{name}'{nearest(name, known)}; `autophagy claims` lists them")
+                raise UserError(f"there is no claim '{name}'{did_you_mean(name, known)}; `autophagy claims` lists them")
         return [known[name] for name in known if name.lower() in {one.lower() for one in ids}]
     most = COSTS.index("gpu" if cost == "all" else cost)
     return [claim for claim in known.values() if COSTS.index(claim.cost) <= most]

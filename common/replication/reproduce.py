@@ -18,19 +18,19 @@ from ..config.schema import Experiment, load_config
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
 from ..execution.run import chains, run
-from ..execution.workers import Watch
-from .claim import CONFIGS, COSTS, Claim, Finding, contradictions
+from ..execution.workers import ProgressCallback
+from .claim import CONFIGS, COSTS, Claim, JudgeOutput, contradictions
 from .statistical_checks import Check
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClaimResult:
     """A claim and what was found, or why it could not be tested."""
 
     claim: Claim
-    finding: Finding | None
+    finding: JudgeOutput | None
     not_run: str = ""
 
     @property
@@ -51,9 +51,9 @@ def reproduce(
     store: str | Path,
     out: str | Path,
     workers: int = 1,
-    watching: Callable[[int], AbstractContextManager[Watch]],
-    told: Callable[[Judged], None] = lambda judged: None,
-) -> list[Judged]:
+    watching: Callable[[int], AbstractContextManager[ProgressCallback]],
+    told: Callable[[ClaimResult], None] = lambda judged: None,
+) -> list[ClaimResult]:
     """Run the experiments of claims and judge them, the cheap ones first; `<out>/claims.json` and each experiment's folder are written.
 
     watching: gives a watcher for so many generations. told: hears of every verdict as it falls. A claim that needs what this
@@ -73,9 +73,9 @@ def reproduce(
             not_run = " ".join(str(error).split())  # a line of a table
         by_name = {one.name: one for one in experiments}
         for claim in group:
-            judged = Judged(claim, None, not_run)
+            judged = ClaimResult(claim, None, not_run)
             if rows is not None:
-                judged = Judged(claim, judge(claim, {name: _rows_of(rows, by_name[name]) for name in claim.experiments}))
+                judged = ClaimResult(claim, judge(claim, {name: _rows_of(rows, by_name[name]) for name in claim.experiments}))
             found.append(judged)
             told(judged)
         _write(found, out)
@@ -91,7 +91,7 @@ def experiments_of(claim: Claim) -> dict[str, Experiment]:
     return found
 
 
-def judge(claim: Claim, rows: Any) -> Finding:
+def judge(claim: Claim, rows: Any) -> JudgeOutput:
     """What a claim's judge finds in the rows of its experiments."""
     finding = claim.judge(rows)
     if not finding.checks:
@@ -125,7 +125,7 @@ def _refuse_two_under_one_name(wanted: Sequence[Claim]) -> None:
 # ---- what is written --------------------------------------------------------------------------------------------------
 
 
-def _write(found: Sequence[Judged], out: Path) -> None:
+def _write(found: Sequence[ClaimResult], out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_plain(found), indent=1, ensure_ascii=False)
@@ -135,7 +135,7 @@ def _write(found: Sequence[Judged], out: Path) -> None:
         raise UserError(f"--out: {out} cannot be written: {error.strerror}") from error
 
 
-def _plain(found: Sequence[Judged]) -> dict[str, Any]:
+def _plain(found: Sequence[ClaimResult]) -> dict[str, Any]:
     ids = {judged.claim.id for judged in found}
     return _finite(
         {
@@ -146,7 +146,7 @@ def _plain(found: Sequence[Judged]) -> dict[str, Any]:
     )
 
 
-def _claim(judged: Judged) -> dict[str, Any]:
+def _claim(judged: ClaimResult) -> dict[str, Any]:
     claim, finding = judged.claim, judged.finding
     plain = {
         name: getattr(claim, name) for name in ("id", "says", "source", "cost", "observable", "expects", "tolerance", "needs")
@@ -170,7 +170,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def markdown(found: Sequence[Judged]) -> str:
+def markdown(found: Sequence[ClaimResult]) -> str:
     """The verdicts as a table, as the README shows it."""
     lines = ["| | claim | verdict | measured | expected | z |", "|---|---|---|---|---|---|"]
     for judged in found:

@@ -7,6 +7,6 @@ contents  what lies in its folders
 """
 
 from .artifact import Artifact, key_of
-from .cache import Gone, Store
+from .cache import ArtifactMissing, Store
 
-__all__ = ["Artifact", "Gone", "Store", "key_of"]
+__all__ = ["Artifact", "ArtifactMissing", "Store", "key_of"]

@@ -28,7 +28,7 @@ from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
 from .layout import draft_of, lock_of, place_of
 
 
-class Gone(Exception):
+class ArtifactMissing(Exception):
     """An artifact that was found is no longer there, or no longer whole, now that it is read. Looking for it again makes it anew."""
 
     def __init__(self, key: str):
@@ -108,7 +108,7 @@ class Store:
             shutil.rmtree(scratch, ignore_errors=True)
         found = self._read(key)
         if found is None:
-            raise Gone(key)
+            raise ArtifactMissing(key)
         return found
 
     @contextmanager
@@ -118,15 +118,15 @@ class Store:
         Raises Gone if they are not there, or not those that were verified.
         """
         if not artifact.unchanged or (whole and artifact.dropped):
-            raise Gone(artifact.key)
+            raise ArtifactMissing(artifact.key)
         try:
             yield artifact.folder
         except Exception as error:
             if artifact.unchanged:
                 raise
-            raise Gone(artifact.key) from error
+            raise ArtifactMissing(artifact.key) from error
         if not artifact.unchanged:
-            raise Gone(artifact.key)
+            raise ArtifactMissing(artifact.key)
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:

@@ -20,8 +20,8 @@ from filelock import FileLock, Timeout
 from ..core.errors import UserError
 from .artifact import MODEL, drop, read_manifest
 from .in_use import Ledger, ledgers
-from .layout import draft_of, drafts, held, key_of_place, lock_of, place_of, places, refuse_no_store, size, under_key
-from .run_records import Kept, kept_runs
+from .layout import check_store_exists, draft_of, drafts, held, key_of_place, lock_of, place_of, places, size, under_key
+from .run_records import RunRecord, run_records
 
 WEIGHTS, DRAFT, SCRATCH, LOCK, LEDGER, SET_ASIDE = "weights", "draft", "scratch", "lock", "ledger", "set aside"
 
@@ -45,7 +45,7 @@ class Plan:
     """What would be kept, and what would be freed."""
 
     store: Path
-    runs: Sequence[Kept]
+    runs: Sequence[RunRecord]
     unfinished: Sequence[Ledger]
     """Runs that are not finished, whose artifacts are kept."""
     artifacts: int
@@ -67,10 +67,10 @@ def plan(
     weights: drop the weights of generations between the first and the last of the kept runs. set_aside: also free what was damaged
     and set aside. unfinished: also free what only unfinished runs need. UserError if it is not certain what is needed.
     """
-    refuse_no_store(store)
+    check_store_exists(store)
     if not folders and (weights or unfinished):
         raise UserError("gc: what may go depends on which runs are kept: name the folders that `run` wrote")
-    runs, open_ledgers = kept_runs(folders), ledgers(store)
+    runs, open_ledgers = run_records(folders), ledgers(store)
     noted = frozenset().union(*(ledger.noted() for ledger in open_ledgers))
     promised = frozenset() if unfinished else noted
     there = {key: path for path in places(store) if (key := key_of_place(path))}
@@ -110,7 +110,7 @@ def free(planned: Plan) -> Iterator[tuple[Item, bool]]:
 # ---- what may go ------------------------------------------------------------------------------------------------------
 
 
-def _refuse_another_store(runs: Sequence[Kept], there: Mapping[str, Path], store: Path) -> None:
+def _refuse_another_store(runs: Sequence[RunRecord], there: Mapping[str, Path], store: Path) -> None:
     for run in runs:
         if not run.artifacts & there.keys():
             raise UserError(f"{run.folder}: not one of the artifacts it needs is in --store {store}; is it the store of this run?")
@@ -123,7 +123,7 @@ def _artifact(key: str, path: Path) -> Item:
     return Item(str(manifest["recipe"].get("stage", "?")), path, key, size(path), manifest["provenance"]["seconds"])
 
 
-def _weights(runs: Sequence[Kept], there: Mapping[str, Path], *, but: Collection[str]) -> Iterator[Item]:
+def _weights(runs: Sequence[RunRecord], there: Mapping[str, Path], *, but: Collection[str]) -> Iterator[Item]:
     """Weights of models that are nobody's first or last and that no unfinished run has looked for."""
     between = frozenset().union(*(run.between for run in runs)).difference(but, *(run.ends for run in runs))
     for key in sorted(between & there.keys()):

@@ -16,7 +16,7 @@ from .artifact import entries
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
-def refuse_no_store(store: Path) -> None:
+def check_store_exists(store: Path) -> None:
     try:
         os.scandir(store / "artifacts").close()
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -14,7 +14,7 @@ RECORD = "provenance.json"
 
 
 @dataclass(frozen=True)
-class Kept:
+class RunRecord:
     """A finished run that is kept."""
 
     folder: Path
@@ -26,7 +26,7 @@ class Kept:
     """Keys of the models of all other generations."""
 
 
-def kept_runs(folders: Sequence[Path]) -> list[Kept]:
+def run_records(folders: Sequence[Path]) -> list[RunRecord]:
     """The runs in folders that `run` wrote, or in the folders directly below them. UserError if it is not certain what one needs."""
     return [_read(folder) for given in folders for folder in _runs_in(given)]
 
@@ -42,11 +42,11 @@ def _runs_in(given: Path) -> list[Path]:
     return below
 
 
-def _read(folder: Path) -> Kept:
+def _read(folder: Path) -> RunRecord:
     again = "run it again, which takes seconds if all it needs is still there, or leave it out"
     try:
-        made = json.loads((folder / RECORD).read_bytes())
-        artifacts, models = made["artifacts"], made["models"]
+        generated = json.loads((folder / RECORD).read_bytes())
+        artifacts, models = generated["artifacts"], generated["models"]
         last = max((model["generation"] for model in models), default=0)
         ends = frozenset(model["key"] for model in models if model["generation"] in (0, last))
         between = frozenset(model["key"] for model in models) - ends
@@ -58,4 +58,4 @@ def _read(folder: Path) -> Kept:
         raise UserError(f"{folder}: its {RECORD} does not say which artifacts it needs (no {error}); {again}") from error
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{folder}: its {RECORD} cannot be read: {error}; {again}") from error
-    return Kept(folder, frozenset(artifacts), ends, between)
+    return RunRecord(folder, frozenset(artifacts), ends, between)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .artifact import inspect, read_manifest
-from .layout import drafts, held, key_of_place, places, refuse_no_store, size
+from .layout import check_store_exists, drafts, held, key_of_place, places, size
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Checked:
 
 def to_check(store: Path) -> Sequence[Path]:
     """Where the artifacts of a store stand. UserError if it is no store."""
-    refuse_no_store(store)
+    check_store_exists(store)
     return list(places(store))
 
 

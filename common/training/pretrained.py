@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig
 
-from ..core.errors import UserError, nearest
+from ..core.errors import UserError, did_you_mean
 from ..core.paths import path_of
 
 
@@ -85,8 +85,8 @@ def check_architecture(settings: Mapping[str, Any]) -> None:
     if not isinstance(kind, str):
         raise ValueError("architecture: `model_type` says which architecture, such as llama or gpt2")
     if kind not in CONFIG_MAPPING:
-        raise ValueError(f"architecture.model_type: transformers knows no '{kind}'{nearest(kind, CONFIG_MAPPING.keys())}")
+        raise ValueError(f"architecture.model_type: transformers knows no '{kind}'{did_you_mean(kind, CONFIG_MAPPING.keys())}")
     known = set(AutoConfig.for_model(kind).to_dict())
     for name in settings:
         if name not in known:
-            raise ValueError(f"architecture.{name}: a {kind} has no such setting{nearest(name, known)}")
+            raise ValueError(f"architecture.{name}: a {kind} has no such setting{did_you_mean(name, known)}")

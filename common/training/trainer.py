@@ -63,7 +63,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainResult:
     """What an optimisation did: `seen` [n] int64, how often each row went through the optimizer."""
 
     steps: int
@@ -115,7 +115,7 @@ def train(
     training: Training,
     seed: int,
     scratch: Path,
-) -> Trained:
+) -> TrainResult:
     """Minimise `loss(rows of a batch, int64 [batch])` over the weights of `module`, in place.
 
     Rows are dealt in seeded permutations, one after the other, so no row is seen more than once more often than another. A last
@@ -149,7 +149,7 @@ def train(
                 saved = time.monotonic()
     module.eval()
     tail = losses[-max(1, steps // 10) :]
-    return Trained(steps, seen(steps * training.batch, rows=rows, seed=seed), sum(tail) / len(tail))
+    return TrainResult(steps, seen(steps * training.batch, rows=rows, seed=seed), sum(tail) / len(tail))
 
 
 def seen(total: int, *, rows: int, seed: int) -> np.ndarray:

@@ -18,7 +18,7 @@ POLICIES = {
     "window": {"use": "window", "generations": 3}, "fixed": {"use": "mix", "real_fraction": 0.3},
     "fresh": {"use": "mix", "real_fraction": 0.1, "real": "fresh"},
     "schedule": {"use": "mix", "real_fraction": "1/t^0.5", "real": "fresh"}, "replace-growing": None,
-    "scraped": {"use": "replace", "contamination": 0.9},
+    "scraped": {"use": "replace", "synthetic_fraction": 0.9},
 }  # fmt: skip
 
 
@@ -45,7 +45,7 @@ def unbiased(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sharpened(tmp_path_factory):
     """lambda = 0.8: samples narrower than the fit."""
-    generator = {"use": "gaussian", "sampling": {"scale": 0.8}}
+    generator = {"use": "gaussian", "sampling": {"variance_scale": 0.8}}
     return chains(
         tmp_path_factory.mktemp("store"),
         generator=generator,
@@ -134,7 +134,7 @@ def test_law_5_0_holds_for_any_policy_that_selects_nothing(seed, tmp_path):
 
 def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
     generators = {"one": "gaussian", "two": "gaussian"}
-    policies = {name: {"use": use, "sources": name} for name, use in (("other", "replace"), ("union", "accumulate"))}
+    policies = {name: {"use": use, "learn_from": name} for name, use in (("other", "replace"), ("union", "accumulate"))}
     rows = chains(tmp_path, generator=None, generators=generators, policies=policies, generations=8)
     for generator in generators:
         for policy in policies:

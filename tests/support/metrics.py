@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from autophagy.common.components.metrics import Evidence
-from autophagy.common.config.registry import Part
+from autophagy.common.components.metrics import MetricInputs
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
 
 from support.tiny import small_pool
 
 
-def evidence(**parts):
-    return Evidence("test", {name: (lambda value=value: value) for name, value in parts.items()})
+def inputs(**parts):
+    return MetricInputs("test", {name: (lambda value=value: value) for name, value in parts.items()})
 
 
 def features_of(pool):
@@ -35,7 +35,7 @@ class Judge:
 
 
 def measured(name, **parts):
-    return dict(Part.parse("metric", name).build()(evidence(**parts)))
+    return dict(ComponentSpec.parse("metric", name).build()(inputs(**parts)))
 
 
 def degraded_text(share):

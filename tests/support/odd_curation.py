@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from autophagy.common.components.curation import Kept
+from autophagy.common.components.curation import CurationResult
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,12 @@ class Spy:
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
 
-    def share(self, *, contamination):
+    def share(self, *, synthetic_fraction):
         return 1.0
 
-    def __call__(self, candidates, evidence, *, rng):
+    def __call__(self, candidates, inputs, *, rng):
         assert candidates.table.column_names == ["x"], candidates.table.column_names
-        return Kept(np.arange(len(candidates)))
+        return CurationResult(np.arange(len(candidates)))
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class First:
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
 
-    def share(self, *, contamination):
+    def share(self, *, synthetic_fraction):
         return self.keep
 
-    def __call__(self, candidates, evidence, *, rng):
-        return Kept(np.arange(round(self.keep * len(candidates))))
+    def __call__(self, candidates, inputs, *, rng):
+        return CurationResult(np.arange(round(self.keep * len(candidates))))

@@ -16,9 +16,9 @@ class Odd:
     seed: int
     version: ClassVar[int] = 1
 
-    def __call__(self, sources, *, size, rng):
-        odd = np.random.default_rng([self.seed, sources.generation])
-        pools = [sources.real, *sources.history]
+    def __call__(self, available, *, size, rng):
+        odd = np.random.default_rng([self.seed, available.generation])
+        pools = [available.real, *available.history]
         chosen = odd.choice(len(pools), size=odd.integers(1, len(pools) + 1), replace=False)
         return Pool.concat([pools[number].choose(int(odd.integers(2, size + 1)), odd) for number in chosen])
 
@@ -29,11 +29,11 @@ class Middling:
 
     version: ClassVar[int] = 1
 
-    def __call__(self, sources, *, size, rng):
-        made = sources.history[-1]
-        x = made.array("x")
+    def __call__(self, available, *, size, rng):
+        generated = available.history[-1]
+        x = generated.array("x")
         middle = np.sort(x, axis=0)[size // 4 : -(size // 4)]  # world by world
-        return made.slice(0, len(middle)).with_data(Pool.of(x=middle))
+        return generated.slice(0, len(middle)).with_data(Pool.of(x=middle))
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class Leaky:
 
     version: ClassVar[int] = 1
 
-    def __call__(self, sources, *, size, rng):
-        return Pool.concat([sources.real.slice(0, 2), sources.history[-1].choose(size - 2, rng)])
+    def __call__(self, available, *, size, rng):
+        return Pool.concat([available.real.slice(0, 2), available.history[-1].choose(size - 2, rng)])
 
-    def asked(self, *, size, generation):
+    def expected_counts(self, *, size, generation):
         return {generation - 1: size}
 
 
@@ -55,5 +55,5 @@ class Unnoted:
 
     version: ClassVar[int] = 1
 
-    def __call__(self, sources, *, size, rng):
+    def __call__(self, available, *, size, rng):
         return Pool.of(x=np.zeros((size, 2)))

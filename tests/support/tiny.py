@@ -42,7 +42,7 @@ TINY = {
 TEXT = {
     "name": "tiny-text", "generations": 3, "size": 24, "eval_size": 12, "data": {"use": "bible", "words": 12}, "generator": TINY_LM,
     "base": {"training": {"steps": 5}}, "policies": ["replace", "accumulate", "real"],
-    "features": {"use": "lsa", "features": 4}, "metrics": ["held-out", "samples-under-base", "distinct", "vocabulary"],
+    "features": {"use": "lsa", "features": 4}, "metrics": ["perplexity", "base-perplexity", "distinct", "vocabulary"],
 }  # fmt: skip
 VISION = {
     "name": "tiny-vision", "generations": 3, "size": 40, "eval_size": 20, "data": "digits", "generator": TINY_VAE,

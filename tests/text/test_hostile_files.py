@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from autophagy import UserError
-from autophagy.common.config.registry import Part
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.text import files
 from autophagy.text.data import HubText, TextFile, passages
 from autophagy.vision.data import CIFAR10, MNIST, ImageFolder
@@ -270,4 +270,4 @@ def test_a_broken_mnist_and_a_pickled_cifar(tmp_path):
     assert deeds == []
 
 
-assert HubText and Part and ROOT and json and resource
+assert HubText and ComponentSpec and ROOT and json and resource

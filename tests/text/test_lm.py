@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from autophagy import UserError
-from autophagy.common.config.registry import Part
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
 from autophagy.text import lm
 from autophagy.text.data import Bible, HubText, TextFile, passages
@@ -21,7 +21,7 @@ from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, T
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
-    model = Part.parse("generator", {**TINY_LM, "training": {"steps": 60, "batch": 8, "learning_rate": 1e-2}}).build()
+    model = ComponentSpec.parse("generator", {**TINY_LM, "training": {"steps": 60, "batch": 8, "learning_rate": 1e-2}}).build()
     model.fit(small_pool("text", 40), seed=0, scratch=tmp_path_factory.mktemp("scratch"))
     return model
 
@@ -106,8 +106,8 @@ def test_an_over_confident_model_has_a_finite_likelihood(fitted):
 
 def test_prompts_are_continued_and_left_out(fitted):
     prompts = small_pool("text", 9)
-    made = fitted.sample(9, seed=1, given=prompts)
-    assert made.digest != fitted.sample(9, seed=1).digest
+    generated = fitted.sample(9, seed=1, given=prompts)
+    assert generated.digest != fitted.sample(9, seed=1).digest
     end = fitted._tokenizer.eos_token_id
     rows = fitted._continue([[end, 5, 6, 7]] * 4, np.full((4, fitted.context), 0.5))
     assert max(map(len, rows)) <= fitted.context - fitted.prompt_tokens
@@ -128,7 +128,7 @@ def pretrained(tmp_path_factory):
 
 
 def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, tmp_path):
-    part = Part.parse(
+    part = ComponentSpec.parse(
         "generator",
         {
             "use": "causal-lm",
@@ -148,7 +148,7 @@ def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, 
 
 def test_a_checkpoint_is_used_up_to_its_very_last_position(pretrained, tmp_path):
     settings = {"use": "causal-lm", "pretrained": str(pretrained), "context": 32, "prompt_tokens": 3, "training": {"steps": 1}}
-    model, pool = Part.parse("generator", settings).build(), Pool.of(text=[" ".join(small_pool("text").list("text"))] * 3)
+    model, pool = ComponentSpec.parse("generator", settings).build(), Pool.of(text=[" ".join(small_pool("text").list("text"))] * 3)
     model.fit(pool, seed=0, scratch=tmp_path)
     assert (model.tokens(pool) > 32).all()
     assert np.isfinite(model.score(pool)).all()
@@ -157,7 +157,9 @@ def test_a_checkpoint_is_used_up_to_its_very_last_position(pretrained, tmp_path)
 
 def test_checkpoints_are_refused_with_reasons(pretrained, tmp_path):
     def fit(**settings):
-        part = Part.parse("generator", {"use": "causal-lm", "context": 12, "prompt_tokens": 3, "training": {"steps": 1}, **settings})
+        part = ComponentSpec.parse(
+            "generator", {"use": "causal-lm", "context": 12, "prompt_tokens": 3, "training": {"steps": 1}, **settings}
+        )
         part.build().fit(small_pool("text"), seed=0, scratch=tmp_path)
 
     with pytest.raises(UserError, match="'nobody/nothing' is not a folder here, and the hub does not give it"):
@@ -238,7 +240,7 @@ def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
 def test_passages_without_ends_keep_their_length_however_often_they_are_learned(tmp_path, ends):
     """Rows of 8 tokens, continued from prompts of 8: where every row has an end, the next generation's are shorter."""
     settings = {**TINY_LM, "context": 16, "prompt_tokens": 8, "ends": ends, "training": {"steps": 80, "learning_rate": 1e-2}}
-    model, prompts = Part.parse("generator", settings).build(), small_pool("text", 40)
+    model, prompts = ComponentSpec.parse("generator", settings).build(), small_pool("text", 40)
     pool, lengths = prompts, []
     for generation in range(3):
         model.fit(pool, seed=generation, scratch=tmp_path)
@@ -250,7 +252,7 @@ def test_passages_without_ends_keep_their_length_however_often_they_are_learned(
 
 
 def test_a_passage_is_learned_without_an_end(fitted, tmp_path):
-    passages_only = Part.parse("generator", {**TINY_LM, "ends": False}).build()
+    passages_only = ComponentSpec.parse("generator", {**TINY_LM, "ends": False}).build()
     counted = passages_only.fit(small_pool("text", 40), seed=0, scratch=tmp_path)
     end = passages_only._tokenizer.eos_token_id
     short, long = passages_only._encode(["the", "the lord said " * 20])

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import pytest
 import torch
-from autophagy.common.config.registry import Part
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.text.data import Bible
@@ -29,7 +29,7 @@ def bible():
 
 
 def fitted(written, pool, tmp_path):
-    model = Part.parse("generator", written).build()
+    model = ComponentSpec.parse("generator", written).build()
     model.fit(pool, seed=0, scratch=tmp_path)
     return model
 
@@ -66,13 +66,13 @@ def zipf_text(rng, n_words, *, types=3000, row=20):
 
 def test_repetition_by_hand():
     """Of `a b a b` one bigram in three has been there before, of `x x x x` two in three and one trigram in two."""
-    found = measured("repetition", made=Pool.of(text=["a b a b", "X x, x x", "hi", ""]))
+    found = measured("repetition", generated=Pool.of(text=["a b a b", "X x, x x", "hi", ""]))
     assert found == pytest.approx({"repetition_2": 1 / 2, "repetition_3": 1 / 4, "repetition_4": 0})
 
 
 def test_self_bleu_by_hand():
     """Either row: precisions 3/4, 2/3, 1/2 and, smoothed, 1/2."""
-    found = measured("self-bleu", made=Pool.of(text=["a b c d", "", "A b, c e!"]))
+    found = measured("self-bleu", generated=Pool.of(text=["a b c d", "", "A b, c e!"]))
     assert found["self_bleu"] == pytest.approx((3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** (1 / 4))
 
 
@@ -96,20 +96,20 @@ def test_self_bleu_agrees_with_bleu_written_out():
 
     split = [row.split() for row in rows]
     expected = np.mean([bleu(row, [*split[:at], *split[at + 1 :]]) for at, row in enumerate(split)])
-    assert measured("self-bleu", made=Pool.of(text=rows))["self_bleu"] == pytest.approx(expected, rel=1e-9)
+    assert measured("self-bleu", generated=Pool.of(text=rows))["self_bleu"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_equal_rows_have_a_self_bleu_of_1():
     for text in ("the", "the dog", "in the beginning was the word", "", "..."):
-        assert measured("self-bleu", made=Pool.of(text=[text] * 12))["self_bleu"] == pytest.approx(1)
-    assert measured("self-bleu", made=Pool.of(text=["one", "two", "three"]))["self_bleu"] <= 0.5
+        assert measured("self-bleu", generated=Pool.of(text=[text] * 12))["self_bleu"] == pytest.approx(1)
+    assert measured("self-bleu", generated=Pool.of(text=["one", "two", "three"]))["self_bleu"] <= 0.5
 
 
 def test_self_bleu_looks_at_the_first_rows_only():
     pool = small_pool("text", 40)
-    capped = Part.parse("metric", {"use": "self-bleu", "at_most": 15}).build()
-    assert capped(Given(made=pool)) == measured("self-bleu", made=pool.slice(0, 15))
-    assert capped(Given(made=pool)) != measured("self-bleu", made=pool)
+    capped = ComponentSpec.parse("metric", {"use": "self-bleu", "max_rows": 15}).build()
+    assert capped(Given(generated=pool)) == measured("self-bleu", generated=pool.slice(0, 15))
+    assert capped(Given(generated=pool)) != measured("self-bleu", generated=pool)
 
 
 def test_the_zipf_exponent_solves_its_likelihood():
@@ -118,57 +118,59 @@ def test_the_zipf_exponent_solves_its_likelihood():
     ranks = np.arange(1, 201)
     for exponent in (0.4, 1.0, 1.7):
         assert zipf_exponent(1e6 * ranks**-exponent) == pytest.approx(exponent, abs=1e-5)
-    assert measured("zipf", made=Pool.of(text=["the cat", "The dog: the the the the"]))["zipf_exponent"] == pytest.approx(
+    assert measured("zipf", generated=Pool.of(text=["the cat", "The dog: the the the the"]))["zipf_exponent"] == pytest.approx(
         zipf_exponent(np.array([6.0, 1.0, 1.0]))
     )
 
 
 def test_n_gram_frequency_is_word_frequency_for_n_1():
-    made, real = degraded_text(0.5), small_pool("text", 60)
-    single = Part.parse("metric", {"use": "ngram-frequency", "n": 1}).build()(Given(made=made, real=real))
-    whole = measured("word-frequency", made=made, real=real)
+    generated, real = degraded_text(0.5), small_pool("text", 60)
+    single = ComponentSpec.parse("metric", {"use": "ngram-frequency", "n": 1}).build()(Given(generated=generated, real=real))
+    whole = measured("word-frequency", generated=generated, real=real)
     assert single == {name.replace("frequency_", "ngram_"): value for name, value in whole.items()}
 
 
 def test_n_gram_frequency_by_hand():
     """`a b` is two of the three real bigrams and `b a` the third; of four made ones, one is `a b` and none `b a`."""
-    found = measured("ngram-frequency", real=Pool.of(text=["a b a b"]), made=Pool.of(text=["a b c", "c a", "d c"]))
+    found = measured("ngram-frequency", real=Pool.of(text=["a b a b"]), generated=Pool.of(text=["a b c", "c a", "d c"]))
     assert list(found.values()) == pytest.approx([1 / 4 / (2 / 3), 1, 0, 0])
     assert [name.partition("/")[0] for name in found] == ["ngram_ratio", "ngram_recall"] * 2
     with pytest.raises(UserError, match="'ngram-frequency' with n = 5 finds no real row of so many words"):
-        Part.parse("metric", {"use": "ngram-frequency", "n": 5}).build()(Given(made=Pool.of(text=["a"]), real=Pool.of(text=["a b a b"])))
+        ComponentSpec.parse("metric", {"use": "ngram-frequency", "n": 5}).build()(
+            Given(generated=Pool.of(text=["a"]), real=Pool.of(text=["a b a b"]))
+        )
 
 
 def test_overlap_by_hand():
     """Four words, then two runs of at most three, then none; no run goes from one real row into the next."""
     pool = Pool.of(text=["In the beginning God created the heaven", "and the earth was without form"])
-    made = Pool.of(text=["the beginning, GOD created it", "created the heaven and the earth", "nothing", ""])
-    found = Part.parse("metric", {"use": "overlap", "words": 4}).build()(Given(made=made, pool=pool))
+    generated = Pool.of(text=["the beginning, GOD created it", "created the heaven and the earth", "nothing", ""])
+    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 4}).build()(Given(generated=generated, pool=pool))
     assert found == pytest.approx({"verbatim_rows": 1 / 4, "longest_verbatim": (4 + 3 + 0 + 0) / 4})
     with pytest.raises(UserError, match="longest: runs of at most 5 words never reach words = 8"):
-        Part.parse("metric", {"use": "overlap", "longest": 5})
+        ComponentSpec.parse("metric", {"use": "overlap", "longest": 5})
 
 
 def test_overlap_finds_the_runs_that_difflib_finds():
-    made, pool = (Pool.of(text=[" ".join(RNG.choice(list("abc"), 14)) for _ in range(n)]) for n in (20, 30))
+    generated, pool = (Pool.of(text=[" ".join(RNG.choice(list("abc"), 14)) for _ in range(n)]) for n in (20, 30))
     longest = [
         max(SequenceMatcher(None, row.split(), real.split(), autojunk=False).find_longest_match().size for real in pool.list("text"))
-        for row in made.list("text")
+        for row in generated.list("text")
     ]
-    found = Part.parse("metric", {"use": "overlap", "words": 6}).build()(Given(made=made, pool=pool))
+    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 6}).build()(Given(generated=generated, pool=pool))
     assert found == pytest.approx({"verbatim_rows": np.mean([run >= 6 for run in longest]), "longest_verbatim": np.mean(longest)})
-    capped = Part.parse("metric", {"use": "overlap", "words": 2, "longest": 3}).build()(Given(made=made, pool=pool))
+    capped = ComponentSpec.parse("metric", {"use": "overlap", "words": 2, "longest": 3}).build()(Given(generated=generated, pool=pool))
     assert capped["longest_verbatim"] == pytest.approx(np.minimum(longest, 3).mean())
 
 
 def test_the_histogram_of_samples_by_hand():
-    made = Pool.of(text=list("abcde"))
-    found = measured("samples-under-base", made=made, base=Rates(0.49, 0.5, 3.99, 12.3, 40))
+    generated = Pool.of(text=list("abcde"))
+    found = measured("base-perplexity", generated=generated, base=Rates(0.49, 0.5, 3.99, 12.3, 40))
     shares = {name.removeprefix("samples_nll_share/"): value for name, value in found.items() if "/" in name}
     assert list(shares) == BINS == sorted(BINS) and len(BINS) == 25
     assert {name: value for name, value in shares.items() if value} == pytest.approx({"00.0": 0.2, "00.5": 0.2, "03.5": 0.2, "12.0": 0.4})
     assert found["samples_nll"] == pytest.approx(np.mean([0.49, 0.5, 3.99, 12.3, 40]))
-    assert measured("samples-under-base", made=made, base=Rates(*[-1e-9] * 5))["samples_nll_share/00.0"] == 1
+    assert measured("base-perplexity", generated=generated, base=Rates(*[-1e-9] * 5))["samples_nll_share/00.0"] == 1
 
 
 # ---- continuations ------------------------------------------------------------------------------------------------
@@ -238,7 +240,7 @@ def test_the_held_out_loss_of_an_over_confident_model_is_finite_and_exact(bible,
     nats = torch.cat(list(nats_of_tokens()))
     assert nats.max().item() == pytest.approx(110, abs=0.1)
     assert np.exp(np.float32(-110)) == 0
-    found = measured("held-out", model=model, heldout=rows)
+    found = measured("perplexity", model=model, heldout=rows)
     assert np.isfinite(list(found.values())).all()
     assert found["heldout_nll"] == pytest.approx(nats.mean().item(), rel=1e-6)
 
@@ -249,12 +251,12 @@ def test_the_held_out_loss_of_an_over_confident_model_is_finite_and_exact(bible,
 def test_worse_text_scores_worse():
     real = small_pool("text", 60)
     bleu, recall, share, student = [], [], [], []
-    for made in map(degraded_text, (0.0, 0.5, 0.9)):
-        bleu.append(measured("self-bleu", made=made)["self_bleu"])
-        found = measured("ngram-frequency", made=made, real=real)
+    for generated in map(degraded_text, (0.0, 0.5, 0.9)):
+        bleu.append(measured("self-bleu", generated=generated)["self_bleu"])
+        found = measured("ngram-frequency", generated=generated, real=real)
         recall.append(sum(value for name, value in found.items() if "recall" in name))
-        student.append(measured("student", made=made, heldout=real)["student_bits_per_byte"])
-        share.append(measured("overlap", made=made, pool=Pool.of(text=[real.list("text")[0]]))["verbatim_rows"])
+        student.append(measured("tstr", generated=generated, heldout=real)["student_bits_per_byte"])
+        share.append(measured("overlap", generated=generated, pool=Pool.of(text=[real.list("text")[0]]))["verbatim_rows"])
     assert bleu[0] < bleu[1] < bleu[2]
     assert recall[0] > recall[1] > recall[2]
     assert student[0] < student[1] < student[2]
@@ -265,7 +267,7 @@ def test_loops_repeat():
     rows = small_pool("text", 30).list("text")
     loops = [Pool.of(text=[" ".join((words(row) * 5)[:length] * (10 // length)) for row in rows]) for length in (10, 5, 2)]
     for n in (2, 3, 4):
-        found = [measured("repetition", made=made)[f"repetition_{n}"] for made in loops]
+        found = [measured("repetition", generated=generated)[f"repetition_{n}"] for generated in loops]
         assert found[0] < found[1] < found[2]
 
 
@@ -276,30 +278,37 @@ def test_a_student_learns_most_from_real_rows_and_less_from_each_generation(bibl
         model = NGram(vocabulary=600)
         model.fit(pool, seed=generation, scratch=tmp_path)
         pool = model.sample(300, seed=generation)
-    found = [measured("student", made=made, heldout=bible["heldout"])["student_bits_per_byte"] for made in pools]
+    found = [measured("tstr", generated=generated, heldout=bible["heldout"])["student_bits_per_byte"] for generated in pools]
     assert found[0] < found[1] < found[2]
 
 
 def test_the_student_is_the_n_gram_model_with_no_row_cut(bible, tmp_path):
-    made = Pool.of(text=[" ".join(bible["train"].slice(start, start + 6).list("text")) for start in range(0, 120, 6)])
+    generated = Pool.of(text=[" ".join(bible["train"].slice(start, start + 6).list("text")) for start in range(0, 120, 6)])
     model = NGram(order=2, vocabulary=400, context=10_000)
-    assert model.fit(made, seed=5, scratch=tmp_path).each.max() > 100
-    expected = measured("held-out", model=model, heldout=bible["heldout"])["bits_per_byte"]
-    student = Part.parse("metric", {"use": "student", "order": 2, "vocabulary": 400}).build()
-    assert student(Given(made=made, heldout=bible["heldout"]))["student_bits_per_byte"] == pytest.approx(expected)
+    assert model.fit(generated, seed=5, scratch=tmp_path).each.max() > 100
+    expected = measured("perplexity", model=model, heldout=bible["heldout"])["bits_per_byte"]
+    student = ComponentSpec.parse("metric", {"use": "tstr", "order": 2, "vocabulary": 400}).build()
+    assert student(Given(generated=generated, heldout=bible["heldout"]))["student_bits_per_byte"] == pytest.approx(expected)
 
 
 # ---- collapse -----------------------------------------------------------------------------------------------------
 
-NEW = ("self-bleu", "repetition", "zipf", "ngram-frequency", "overlap", "student", "samples-under-base", "continuation")
+NEW = ("self-bleu", "repetition", "zipf", "ngram-frequency", "overlap", "tstr", "base-perplexity", "continuation")
 
 
 @pytest.mark.parametrize("text", ["the", "", "\n", "a " * 200, "in the beginning was the word"])
 def test_every_number_is_finite_on_a_collapsed_pool(text, tmp_path):
-    made, real = Pool.of(text=[text] * 20), small_pool("text")
-    model = fitted(TINY["ngram"], made, tmp_path)
+    generated, real = Pool.of(text=[text] * 20), small_pool("text")
+    model = fitted(TINY["ngram"], generated, tmp_path)
     for name in NEW:
-        parts = {"made": made, "heldout": real, "real": real, "pool": real, "model": model, "base": fitted(TINY["ngram"], real, tmp_path)}
+        parts = {
+            "generated": generated,
+            "heldout": real,
+            "real": real,
+            "pool": real,
+            "model": model,
+            "base": fitted(TINY["ngram"], real, tmp_path),
+        }
         found = measured(name, **parts)
         assert found and np.isfinite([float(value) for value in found.values()]).all(), name
 
@@ -308,8 +317,8 @@ def test_text_metrics_are_deterministic_and_leave_global_random_state_alone():
     def state():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
-    made, real = degraded_text(0.3), small_pool("text", 60)
-    parts = {"made": made, "heldout": real, "real": real, "pool": real, "model": Judge(2.0), "base": Judge(2.0)}
+    generated, real = degraded_text(0.3), small_pool("text", 60)
+    parts = {"generated": generated, "heldout": real, "real": real, "pool": real, "model": Judge(2.0), "base": Judge(2.0)}
     before = state()
     first = [measured(name, **parts) for name in NEW]
     assert state() == before
@@ -323,11 +332,14 @@ def test_distinct_zipf_and_self_bleu_depend_on_the_number_of_rows_and_repetition
     """The same law of words, a twentieth of it, a quarter and all: compare the first three at equal numbers of rows only."""
     text = zipf_text(np.random.default_rng(3), 40_000)
     some = [text.slice(0, len(text) // part) for part in (20, 4, 1)]
-    distinct = [measured("distinct", made=made)["distinct_1"] for made in some]
+    distinct = [measured("distinct", generated=generated)["distinct_1"] for generated in some]
     assert distinct[0] > 1.5 * distinct[1] > 2 * distinct[2]
-    exponents = [measured("zipf", made=made)["zipf_exponent"] for made in some]
+    exponents = [measured("zipf", generated=generated)["zipf_exponent"] for generated in some]
     assert abs(exponents[0] - 1) > 2 * abs(exponents[2] - 1), "1 only where every word type is common enough"
-    bleu = [Part.parse("metric", {"use": "self-bleu", "at_most": rows}).build()(Given(made=text))["self_bleu"] for rows in (10, 30, 90)]
+    bleu = [
+        ComponentSpec.parse("metric", {"use": "self-bleu", "max_rows": rows}).build()(Given(generated=text))["self_bleu"]
+        for rows in (10, 30, 90)
+    ]
     assert bleu[0] < bleu[1] < bleu[2]
-    repetition = [measured("repetition", made=made)["repetition_2"] for made in some]
+    repetition = [measured("repetition", generated=generated)["repetition_2"] for generated in some]
     assert repetition == pytest.approx([repetition[2]] * 3, abs=0.005)

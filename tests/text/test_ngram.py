@@ -87,8 +87,8 @@ def test_a_collapsed_pool_leaves_every_number_finite(tmp_path):
     model = NGram(vocabulary=300)
     model.fit(Pool.of(text=["aaaa aaaa"] * 50), seed=0, scratch=tmp_path)
     assert np.isfinite(model.score(Pool.of(text=["zebra", "aaaa", ""]))).all()
-    made = model.sample(5, seed=1)
-    assert all(made.list("text"))
+    generated = model.sample(5, seed=1)
+    assert all(generated.list("text"))
 
 
 def test_editing_draws_the_all_too_likely_anew_and_leaves_the_rest(fitted):

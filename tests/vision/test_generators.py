@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from autophagy import UserError
-from autophagy.common.config.registry import Part
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
 from autophagy.vision.data import MNIST, Digits, ImageFolder
 from autophagy.vision.features import Classifier, Inception, Pixels
@@ -61,11 +61,13 @@ def test_image_folders_with_and_without_classes(tmp_path):
 def test_the_vae_learns_and_lambda_below_1_narrows_what_it_makes(tmp_path):
     pool = Digits().load(eval_size=100)["train"].only(["image"])
     settings = {**TINY_VAE, "latent": 8, "hidden": 64, "training": {"steps": 300, "batch": 64, "learning_rate": 2e-3}}
-    model, narrow = (Part.parse("generator", {**settings, "sampling": {"scale": scale}}).build() for scale in (1.0, 0.3))
+    model, narrow = (
+        ComponentSpec.parse("generator", {**settings, "sampling": {"variance_scale": scale**2}}).build() for scale in (1.0, 0.3)
+    )
     model.fit(pool, seed=0, scratch=tmp_path)
     model.save(tmp_path)
     narrow.load(tmp_path)
-    spread = [float(made.sample(200, seed=1).array("image").var(axis=0).mean()) for made in (model, narrow)]
+    spread = [float(generated.sample(200, seed=1).array("image").var(axis=0).mean()) for generated in (model, narrow)]
     assert spread[1] < 0.5 * spread[0]
     noise = Pool.of(image=np.random.default_rng(0).integers(0, 256, (50, 8, 8, 1), dtype=np.uint8))
     assert model.score(pool).mean() < model.score(noise).mean(), "digits are likelier than noise"
@@ -74,27 +76,27 @@ def test_the_vae_learns_and_lambda_below_1_narrows_what_it_makes(tmp_path):
 def test_the_mixture_has_the_moments_of_what_it_learned(tmp_path):
     """On digits printed in middle greys, where nothing has to be clipped at black or white."""
     images = (96 + Digits().load(eval_size=100)["train"].array("image") // 4).astype(np.uint8)
-    model = Part.parse("generator", {"use": "gmm", "components": 5, "dimensions": 64}).build()
+    model = ComponentSpec.parse("generator", {"use": "gmm", "components": 5, "dimensions": 64}).build()
     model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
-    made, real = (x.astype(float).reshape(len(x), -1) for x in (model.sample(5000, seed=1).array("image"), images))
-    assert made.mean(0) == pytest.approx(real.mean(0), abs=1.5)
-    assert made.var(0).mean() == pytest.approx(real.var(0).mean(), rel=0.05)
+    generated, real = (x.astype(float).reshape(len(x), -1) for x in (model.sample(5000, seed=1).array("image"), images))
+    assert generated.mean(0) == pytest.approx(real.mean(0), abs=1.5)
+    assert generated.var(0).mean() == pytest.approx(real.var(0).mean(), rel=0.05)
 
 
 @pytest.mark.parametrize("images", [np.zeros((20, 4, 4, 1), np.uint8), np.full((20, 4, 4, 3), 200, np.uint8)])
 def test_the_mixture_learns_from_images_that_are_all_equal(images, tmp_path):
-    model = Part.parse("generator", "gmm").build()
+    model = ComponentSpec.parse("generator", "gmm").build()
     model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
-    made = model.sample(10, seed=1).array("image")
-    assert made.shape[1:] == images.shape[1:]
-    assert np.abs(made.astype(int) - images[:10]).max() < 20
+    generated = model.sample(10, seed=1).array("image")
+    assert generated.shape[1:] == images.shape[1:]
+    assert np.abs(generated.astype(int) - images[:10]).max() < 20
 
 
 def test_the_bound_is_that_of_a_gaussian_decoder(tmp_path):
     """With the decoder's mean and sigma known and the posterior equal to the prior, the bound is a plain Gaussian NLL."""
     import torch
 
-    model = Part.parse("generator", TINY_VAE).build()
+    model = ComponentSpec.parse("generator", TINY_VAE).build()
     pool = small_pool("vision")
     model.fit(pool, seed=0, scratch=tmp_path)
     with torch.no_grad():

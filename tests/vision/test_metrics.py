@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from autophagy import experiment, run
-from autophagy.common.components.metrics import Evidence
-from autophagy.common.config.registry import Part
+from autophagy.common.components.metrics import MetricInputs
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.vision.data import Digits
@@ -19,7 +19,7 @@ from scipy.stats import entropy
 from support.tiny import VISION
 
 RNG = np.random.default_rng(0)
-NAMES = ("ms-ssim", "inception-score", "student-classifier", "sharpness")
+NAMES = ("ms-ssim", "inception-score", "tstr-classifier", "sharpness")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def digits():
 def told(probabilities):
     """Evidence of images of which a classifier says this."""
     return {
-        "made": Pool.of(image=np.zeros((len(probabilities), 8, 8, 1), np.uint8)),
+        "generated": Pool.of(image=np.zeros((len(probabilities), 8, 8, 1), np.uint8)),
         "features": lambda _: {"probabilities": probabilities},
     }
 
@@ -42,8 +42,8 @@ def bright(pool):
 
 
 def measured(name, **parts):
-    part = Part.parse("metric", name)
-    return dict(part.build()(Evidence(part.use, {part: (lambda value=value: value) for part, value in parts.items()})))
+    part = ComponentSpec.parse("metric", name)
+    return dict(part.build()(MetricInputs(part.use, {part: (lambda value=value: value) for part, value in parts.items()})))
 
 
 def changed(pool, change):
@@ -75,8 +75,8 @@ def test_scales_fit_the_image(side, n, window):
     assert (len(weights), found) == (n, window)
     assert sum(weights) == pytest.approx(1)
     pool = Pool.of(image=RNG.integers(0, 256, (2, side, side + 3, 3), dtype=np.uint8))
-    assert 0 <= measured("ms-ssim", made=pool)["ms_ssim"] < 1
-    assert measured("ms-ssim", made=pool.take([0, 0, 0]))["ms_ssim"] == pytest.approx(1, abs=1e-5)
+    assert 0 <= measured("ms-ssim", generated=pool)["ms_ssim"] < 1
+    assert measured("ms-ssim", generated=pool.take([0, 0, 0]))["ms_ssim"] == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(("side", "colours"), [(8, 1), (28, 1), (32, 3)])
@@ -105,27 +105,27 @@ def test_multiscale_similarity_agrees_with_a_plain_computation(side, colours):
             x, y = (image.reshape(len(image) // 2, 2, len(image) // 2, 2, colours).mean((1, 3)) for image in (x, y))
         expected *= similar.mean() ** weight
     assert 0.3 < expected < 0.99
-    assert measured("ms-ssim", made=Pool.of(image=images))["ms_ssim"] == pytest.approx(expected, abs=1e-5)
+    assert measured("ms-ssim", generated=Pool.of(image=images))["ms_ssim"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_few_pairs_are_all_taken_and_many_are_drawn(digits):
     five = digits["heldout"].slice(0, 5)
-    every = [measured("ms-ssim", made=five.take([a, b]))["ms_ssim"] for a in range(5) for b in range(a)]
-    assert measured("ms-ssim", made=five)["ms_ssim"] == pytest.approx(np.mean(every), abs=1e-6)
-    three = measured({"use": "ms-ssim", "pairs": 3}, made=five)["ms_ssim"]
+    every = [measured("ms-ssim", generated=five.take([a, b]))["ms_ssim"] for a in range(5) for b in range(a)]
+    assert measured("ms-ssim", generated=five)["ms_ssim"] == pytest.approx(np.mean(every), abs=1e-6)
+    three = measured({"use": "ms-ssim", "pairs": 3}, generated=five)["ms_ssim"]
     assert min(abs(np.mean(some) - three) for some in combinations(every, 3)) < 1e-6
     with pytest.raises(UserError, match="'ms-ssim' compares images in pairs, got 1"):
-        measured("ms-ssim", made=five.slice(0, 1))
+        measured("ms-ssim", generated=five.slice(0, 1))
 
 
 def test_images_that_grow_alike_are_more_similar(digits):
     pools = [copied(digits["heldout"], share) for share in (0, 0.5, 0.9)]
-    values = [measured("ms-ssim", made=made)["ms_ssim"] for made in (*pools, digits["heldout"].take([3] * 9))]
+    values = [measured("ms-ssim", generated=generated)["ms_ssim"] for generated in (*pools, digits["heldout"].take([3] * 9))]
     assert values[0] < values[1] < values[2] < values[3] == pytest.approx(1, abs=1e-5)
     assert (
-        measured("ms-ssim", made=noisy(digits["heldout"]))["ms_ssim"]
+        measured("ms-ssim", generated=noisy(digits["heldout"]))["ms_ssim"]
         < values[0]
-        < measured("ms-ssim", made=blurred(digits["heldout"]))["ms_ssim"]
+        < measured("ms-ssim", generated=blurred(digits["heldout"]))["ms_ssim"]
     )
 
 
@@ -143,19 +143,19 @@ def test_the_classifier_score_counts_classes():
 
 
 def test_the_classifier_score_of_real_digits_is_best(digits, tmp_path):
-    model = Part.parse("features", {"use": "classifier", "training": {"steps": 200}}).build()
+    model = ComponentSpec.parse("features", {"use": "classifier", "training": {"steps": 200}}).build()
     model.fit(digits["train"], seed=0, scratch=tmp_path)
     rows = [digits["control"], copied(digits["control"], 0.5), copied(digits["control"], 0.9)]
-    real, half, most = (measured("inception-score", made=made, features=model)["classifier_score"] for made in rows)
+    real, half, most = (measured("inception-score", generated=generated, features=model)["classifier_score"] for generated in rows)
     assert 10 > real > half > most >= 1
-    assert measured("inception-score", made=blurred(digits["control"], 3), features=model)["classifier_score"] < real
+    assert measured("inception-score", generated=blurred(digits["control"], 3), features=model)["classifier_score"] < real
 
 
-@pytest.mark.parametrize("name", ["inception-score", "student-classifier"])
+@pytest.mark.parametrize("name", ["inception-score", "tstr-classifier"])
 def test_a_feature_model_without_classes_is_refused(name, digits):
     rows = digits["heldout"].only(["image"])
     with pytest.raises(UserError, match=f"metrics: '{name}' needs a feature model that knows classes"):
-        measured(name, made=rows, heldout=digits["heldout"], real=rows, features=lambda _: {"features": np.zeros((200, 2))})
+        measured(name, generated=rows, heldout=digits["heldout"], real=rows, features=lambda _: {"features": np.zeros((200, 2))})
 
 
 # ---- the student --------------------------------------------------------------------------------------------------
@@ -171,21 +171,21 @@ def test_a_student_learns_the_labels_it_is_given_and_no_others():
     truth = np.repeat([0, 1], 20)
     heldout, swapped = two_kinds({"label": truth}), two_kinds({"label": 1 - truth})
     bare, control = two_kinds({}), two_kinds({"label": 1 - truth})
-    assert measured("student-classifier", made=swapped, heldout=heldout, real=swapped, features=bright)["student_accuracy"] == 0
-    assert measured("student-classifier", made=bare, heldout=heldout, real=bare, features=bright)["student_accuracy"] == 1
-    floor = measured("student-classifier", made=control, heldout=heldout, real=bare, features=bright)
+    assert measured("tstr-classifier", generated=swapped, heldout=heldout, real=swapped, features=bright)["student_accuracy"] == 0
+    assert measured("tstr-classifier", generated=bare, heldout=heldout, real=bare, features=bright)["student_accuracy"] == 1
+    floor = measured("tstr-classifier", generated=control, heldout=heldout, real=bare, features=bright)
     assert floor["student_accuracy"] == 1, "the floor is labelled by the same hand as made rows are"
 
 
 def test_a_student_of_one_class_always_says_it():
     heldout = two_kinds({"label": np.repeat([0, 1, 1, 1], 10)})
-    made = two_kinds({"label": np.ones(40, np.int64)})
-    assert measured("student-classifier", made=made, heldout=heldout, real=made, features=bright)["student_accuracy"] == 0.75
+    generated = two_kinds({"label": np.ones(40, np.int64)})
+    assert measured("tstr-classifier", generated=generated, heldout=heldout, real=generated, features=bright)["student_accuracy"] == 0.75
 
 
 def test_a_student_of_worse_images_knows_less_of_real_ones(digits):
-    def accuracy(made):
-        return measured("student-classifier", made=made, heldout=digits["heldout"], real=digits["train"], features=bright)[
+    def accuracy(generated):
+        return measured("tstr-classifier", generated=generated, heldout=digits["heldout"], real=digits["train"], features=bright)[
             "student_accuracy"
         ]
 
@@ -197,15 +197,15 @@ def test_a_student_of_worse_images_knows_less_of_real_ones(digits):
 
 
 def test_a_student_that_has_not_converged_says_nothing_of_it(digits):
-    parts = {"made": digits["control"], "heldout": digits["heldout"], "real": digits["train"], "features": bright}
-    short, long = (measured({"use": "student-classifier", "iterations": steps}, **parts)["student_accuracy"] for steps in (1, 100))
+    parts = {"generated": digits["control"], "heldout": digits["heldout"], "real": digits["train"], "features": bright}
+    short, long = (measured({"use": "tstr-classifier", "iterations": steps}, **parts)["student_accuracy"] for steps in (1, 100))
     assert short < long
 
 
 def test_a_student_needs_true_labels(digits):
     bare = digits["heldout"].only(["image"])
     with pytest.raises(UserError, match="'student-classifier' is tested on labelled images, this data has no labels; leave it out"):
-        measured("student-classifier", made=bare, heldout=bare, real=bare, features=bright)
+        measured("tstr-classifier", generated=bare, heldout=bare, real=bare, features=bright)
 
 
 # ---- sharpness ----------------------------------------------------------------------------------------------------
@@ -214,18 +214,18 @@ def test_a_student_needs_true_labels(digits):
 def test_sharpness_of_a_dot_and_of_a_slope():
     dot = np.zeros((1, 5, 5, 3), np.uint8)
     dot[0, 2, 2] = 255  # its Laplacian is -4 there, 1 at its four neighbours, 0 at the other twenty
-    assert measured("sharpness", made=Pool.of(image=dot))["sharpness"] == pytest.approx((16 + 4) / 25)
+    assert measured("sharpness", generated=Pool.of(image=dot))["sharpness"] == pytest.approx((16 + 4) / 25)
     both = np.concatenate([dot, np.zeros_like(dot)])
-    assert measured("sharpness", made=Pool.of(image=both))["sharpness"] == pytest.approx((16 + 4) / 25 / 2)
+    assert measured("sharpness", generated=Pool.of(image=both))["sharpness"] == pytest.approx((16 + 4) / 25 / 2)
 
 
 def test_blur_takes_sharpness_and_noise_gives_too_much(digits):
     real, blur, more, noise = (
-        measured("sharpness", made=made)["sharpness"]
-        for made in (digits["heldout"], blurred(digits["heldout"], 0.7), blurred(digits["heldout"], 2), noisy(digits["heldout"]))
+        measured("sharpness", generated=generated)["sharpness"]
+        for generated in (digits["heldout"], blurred(digits["heldout"], 0.7), blurred(digits["heldout"], 2), noisy(digits["heldout"]))
     )
     assert more < blur < real < noise
-    assert measured("sharpness", made=digits["control"])["sharpness"] == pytest.approx(real, rel=0.1)
+    assert measured("sharpness", generated=digits["control"])["sharpness"] == pytest.approx(real, rel=0.1)
 
 
 # ---- all of them --------------------------------------------------------------------------------------------------
@@ -242,14 +242,14 @@ def test_collapsed_pools_give_finite_numbers(name, colours, side):
     nearly[0, 0, 0] ^= 1
     for images in (np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8), equal, nearly):
         for labels in (np.zeros(20, np.int64), np.arange(20) % 2):
-            made = Pool.of(image=images, label=labels)
-            found = measured(name, made=made, heldout=heldout, real=made, features=bright)
+            generated = Pool.of(image=images, label=labels)
+            found = measured(name, generated=generated, heldout=heldout, real=generated, features=bright)
             assert np.isfinite(list(found.values())).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_rows_give_the_same_numbers_and_leave_random_state_alone(name, digits):
-    parts = {"made": digits["control"], "heldout": digits["heldout"], "real": digits["train"], "features": bright}
+    parts = {"generated": digits["control"], "heldout": digits["heldout"], "real": digits["train"], "features": bright}
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
     first = measured(name, **parts)
     assert torch.equal(torch.get_rng_state(), torch_state) and np.random.get_state()[1].tolist() == numpy_state

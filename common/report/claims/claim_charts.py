@@ -12,7 +12,7 @@ import pandas
 
 from ..page import typeset
 from ..runs.charts import FLOOR, PALETTE, SHAPES, finished
-from .schema import Claim, Curve, Picture
+from .schema import Claim, Curve, Figure
 
 DASHES = ([6, 4], [2, 3], [9, 3, 2, 3], [12, 4])
 HEIGHT = 300
@@ -31,7 +31,7 @@ SHOWN = "indexof(hidden, datum.thing) < 0"
 
 
 @dataclass(frozen=True)
-class Thing:
+class Series:
     """What curves of a picture are about: its law and its measurements share a colour."""
 
     name: str
@@ -81,7 +81,7 @@ def picture(claim: Claim) -> dict[str, Any] | None:
     }
 
 
-def _key(things: Sequence[Thing], *, dropped: int) -> Iterator[str]:
+def _key(things: Sequence[Series], *, dropped: int) -> Iterator[str]:
     """What lines and points mean in a picture of such things."""
     if any(thing.line and not thing.dash for thing in things):
         yield "lines: laws"
@@ -95,7 +95,7 @@ def _key(things: Sequence[Thing], *, dropped: int) -> Iterator[str]:
         yield f"left out, with no place on these axes: {dropped}"
 
 
-def _rows(drawn: Picture) -> Iterator[dict[str, Any]]:
+def _rows(drawn: Figure) -> Iterator[dict[str, Any]]:
     """A row for each point that can be drawn; an interval that passes 0 on a logarithmic axis ends at the least number there is."""
     lawful = {
         (thing, x): y for curve, thing in zip(drawn.curves, _names(drawn.curves), strict=True) if curve.law
@@ -140,7 +140,7 @@ def _names(curves: Sequence[Curve]) -> list[str]:
             for curve, name, head in zip(curves, names, short_names, strict=True)]  # fmt: skip
 
 
-def _things(curves: Sequence[Curve]) -> list[Thing]:
+def _things(curves: Sequence[Curve]) -> list[Series]:
     """In the order in which they come; what is no law of anything (a limit, chance) is grey."""
     names = _names(curves)
     laws = {name for curve, name in zip(curves, names, strict=True) if curve.law}
@@ -149,7 +149,7 @@ def _things(curves: Sequence[Curve]) -> list[Thing]:
     coloured = [name for name in dict.fromkeys(names) if name not in neutral]
     dashed = [name for name in dict.fromkeys(names) if name not in measured]
     return [
-        Thing(
+        Series(
             name,
             FLOOR if name in neutral else PALETTE[coloured.index(name) % len(PALETTE)],
             SHAPES[coloured.index(name) % len(SHAPES)] if name in measured else "",

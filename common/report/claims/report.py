@@ -11,7 +11,7 @@ from ...core.errors import UserError
 from ..page import publish, render
 from . import check_charts as checks
 from . import claim_charts as curves
-from .schema import VERDICTS, Check, Claim, Judgement
+from .schema import VERDICTS, Check, Claim, ClaimsFile
 
 BADGES = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not run": "○"}
 """Verdicts are told apart without their colours."""
@@ -35,7 +35,7 @@ def write_claims_report(source: str | Path, output: str | Path) -> None:
 
     Raises UserError if the file is missing or says something else, or the page cannot be written.
     """
-    found = Judgement.read(source)
+    found = ClaimsFile.read(source)
     everything = [check for claim in found.claims for check in claim.checks]
     page = render(
         "claims/page.html",
@@ -66,7 +66,7 @@ def _about(claim: Claim) -> dict[str, Any]:
     return {"claim": claim, "picture": curves.picture(claim), "checks": [one for one in on_axes if one]}
 
 
-def _tally(found: Judgement) -> list[tuple[str, int, list[str]]]:
+def _tally(found: ClaimsFile) -> list[tuple[str, int, list[str]]]:
     """Each verdict, how many claims have it, and which."""
     counts = Counter(claim.verdict for claim in found.claims)
     return [(verdict, counts[verdict], [claim.id for claim in found.claims if claim.verdict == verdict]) for verdict in VERDICTS]
@@ -75,7 +75,7 @@ def _tally(found: Judgement) -> list[tuple[str, int, list[str]]]:
 # ---- CSV: all digits; what is infinite or no number is an empty cell ---------------------------------------------------------
 
 
-def _verdicts(found: Judgement) -> list[list[Any]]:
+def _verdicts(found: ClaimsFile) -> list[list[Any]]:
     names = ("id", "says", "source", "verdict")
     lines = [
         [*(getattr(claim, name) for name in names), claim.holding, len(claim.checks), *_cells(claim.headline)] for claim in found.claims
@@ -87,6 +87,6 @@ def _cells(check: Check | None) -> list[Any]:
     return [check.about, *(getattr(check, name) for name in NUMBERS[:-1])] if check else []
 
 
-def _checks(found: Judgement) -> list[list[Any]]:
+def _checks(found: ClaimsFile) -> list[list[Any]]:
     lines = [[claim.id, *_cells(check), check.verdict] for claim in found.claims for check in claim.checks]
     return [["claim", "check", *NUMBERS], *lines]

@@ -105,7 +105,7 @@ class Curve(Read):
         return self
 
 
-class Picture(Read):
+class Figure(Read):
     """Curves over one pair of axes."""
 
     x: str
@@ -132,7 +132,7 @@ class Claim(Read):
     not_run: str = ""
     headline: Check | None = None
     checks: Sequence[Check] = ()
-    picture: Picture | None = None
+    picture: Figure | None = None
     note: str = ""
 
     @model_validator(mode="after")
@@ -156,7 +156,7 @@ class Contradiction(Read):
     decided_by: str
 
 
-class Judgement(Read):
+class ClaimsFile(Read):
     """The file."""
 
     format: int
@@ -179,7 +179,7 @@ class Judgement(Read):
         return claims
 
     @classmethod
-    def read(cls, source: str | Path) -> Judgement:
+    def read(cls, source: str | Path) -> ClaimsFile:
         """From a file. UserError if it cannot be read or says something else than `reproduce` does."""
         try:
             return cls.model_validate_json(Path(source).read_bytes())

@@ -267,14 +267,14 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
     names = {"real": "real"} | {f"generation {number}": _birth(number // together * together, together, last) for number in range(last)}
     data = found.assign(birth=found.metric.str.partition("/")[2].map(names))
     data = data.groupby(["policy", "generation", "birth"], sort=False).value.sum().reset_index()
-    births = list(dict.fromkeys(names.values()))
+    count_by_generation = list(dict.fromkeys(names.values()))
     chart = (
         altair.Chart(data)
         .mark_bar()
         .encode(
             x=altair.X("generation:O", title="generation", axis=altair.Axis(labelAngle=0 if last < 10 else -90, labelOverlap=True)),
             y=altair.Y("value:Q", title="training rows", axis=altair.Axis(format="~s")),
-            color=altair.Color("birth:N", sort=births, scale=altair.Scale(domain=births, range=_births(len(births))), legend=None),
+            color=altair.Color("birth:N", sort=count_by_generation, scale=altair.Scale(domain=count_by_generation, range=_births(len(count_by_generation))), legend=None),
             order=altair.Order("rank:Q"),
             tooltip=[
                 "policy:N",
@@ -283,7 +283,7 @@ def mixture(rows: pandas.DataFrame) -> dict[str, Any]:
                 altair.Tooltip("value:Q", title="rows", format="d"),
             ],
         )
-        .transform_calculate(rank=f"indexof({births!r}, datum.birth)")
+        .transform_calculate(rank=f"indexof({count_by_generation!r}, datum.birth)")
         .properties(width=PANEL / 2 + 5, height=120)
         .facet(altair.Facet("policy:N", title=None, sort=list(data.policy.unique())), columns=4)
         .transform_filter(SHOWN)

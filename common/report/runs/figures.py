@@ -8,7 +8,7 @@ from typing import Any
 
 import vl_convert
 
-from ...core.errors import UserError, nearest
+from ...core.errors import UserError, did_you_mean
 from . import charts
 from .report import AXES, Run, charts_beside, charts_of_axis, policies_of
 
@@ -41,7 +41,7 @@ def write_figures(folders: Sequence[str | Path], output: str | Path, *, formats:
     format is unknown or the folder cannot be written.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
-        raise UserError(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}{nearest(unknown[0], FORMATS)}")
+        raise UserError(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}{did_you_mean(unknown[0], FORMATS)}")
     runs = [Run.read(Path(folder)) for folder in folders]
     written = []
     try:

@@ -57,7 +57,7 @@ class Run:
             config = yaml.safe_load(config_text)
             rows = pandas.read_parquet(folder / "rows.parquet")
             samples = Pool.load(folder / "samples")
-            made = json.loads((folder / "provenance.json").read_text())
+            generated = json.loads((folder / "provenance.json").read_text())
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UserError(f"{folder}: cannot be read: {error}") from error
         generators = list(rows.generator.unique())
@@ -65,7 +65,7 @@ class Run:
             rows["policy"] = rows.policy + " · " + rows.generator
             named = [" · ".join(pair) if pair[0] else "" for pair in zip(samples.list("_policy"), samples.list("_generator"), strict=True)]
             samples = samples.note(policy=named)
-        return cls(str(config["name"]), folder, config, config_text, rows, samples, made["models"], made["seconds"], generators)
+        return cls(str(config["name"]), folder, config, config_text, rows, samples, generated["models"], generated["seconds"], generators)
 
     @property
     def modality(self) -> str:

@@ -17,7 +17,7 @@ from autophagy import UserError, experiment, load_config, run
 from autophagy.common.cli import main as cli
 from autophagy.common.cli.console import told
 from autophagy.common.config.registry import registered
-from autophagy.common.loop.stages import Lab
+from autophagy.common.loop.stages import Stages
 from autophagy.common.store import Store
 from support.tiny import ANALYTIC, ROOT, TEXT, TINY, VISION
 from typer.testing import CliRunner
@@ -83,7 +83,10 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
             "policies.m: needs 45 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
         ),
         ({"generator": {"use": "gaussian", "dof": 1}}, "generator.dof: unknown setting; did you mean 'ddof'?"),
-        ({"generator": {"use": "gaussian", "sampling": {"scal": 1}}}, "generator.sampling.scal: unknown setting; did you mean 'scale'?"),
+        (
+            {"generator": {"use": "gaussian", "sampling": {"variance_scal": 1}}},
+            "generator.sampling.variance_scal: unknown setting; did you mean 'variance_scale'?",
+        ),
         ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: categorical, causal-lm, diffusion, gaussian, gmm"),
         ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
         ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
@@ -92,7 +95,10 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"metrics": ["distinct"]}, "metrics: distinct looks at 'text', 'gaussian' makes x"),
         ({"metrics": ["moments"] * 2}, "metrics: moments and moments both give 'variance'"),
         ({"seeds": [10**20]}, "seeds.0: Input should be less than"),
-        ({"generator": {"use": "gaussian", "sampling": {"scale": float("inf")}}}, "generator: gaussian.sampling.scale is inf"),
+        (
+            {"generator": {"use": "gaussian", "sampling": {"variance_scale": float("inf")}}},
+            "generator: gaussian.sampling.variance_scale is inf",
+        ),
         ({"generator": "os:path"}, "generator: 'os:path' is not a dataclass"),
         (
             {"generator": {"use": "causal-lm", "training": {"steps": 1}, "architecture": {"model_type": "llama", "hiden_size": 8}}},
@@ -112,9 +118,12 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"labels": "conditional"}, "labels: conditional cannot be: generator 'gaussian' does not learn labels"),
         ({"imbalance": 10}, "imbalance: this data has no labels, so it cannot be made long-tailed"),
         ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: Input should be greater than or equal to 1"),
-        ({"policies": {"a": {"use": "replace", "sources": "union"}}}, "policies.a.sources: 'union' needs `generators:` with more than one"),
-        ({"policies": {"a": {"use": "replace", "sources": "all"}}}, "policies.a.sources: Input should be 'self', 'other' or 'union'"),
-        ({"policies": {"a": {"use": "replace", "contamination": 0}}}, "policies.a.contamination: Input should be greater than 0"),
+        (
+            {"policies": {"a": {"use": "replace", "learn_from": "union"}}},
+            "policies.a.learn_from: 'union' needs `generators:` with more than one",
+        ),
+        ({"policies": {"a": {"use": "replace", "learn_from": "all"}}}, "policies.a.learn_from: Input should be 'self', 'other' or 'union'"),
+        ({"policies": {"a": {"use": "replace", "synthetic_fraction": 0}}}, "policies.a.synthetic_fraction: Input should be greater than 0"),
         ({"policies": {"a": {"use": "real", "curation": "dedup"}}}, "policies.a.curation: policy 'real' trains on nothing that was made"),
         (
             {"policies": {"a": {"use": "replace", "curation": "dedupe"}}},
@@ -134,10 +143,13 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
             "policies.a.curation: token-edit looks at 'text', 'gaussian' makes x",
         ),
         (
-            {"policies": {"a": {"use": "replace", "contamination": 0.5}}},
+            {"policies": {"a": {"use": "replace", "synthetic_fraction": 0.5}}},
             "policies.a: needs 15 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
         ),
-        ({"policies": {"a": {"use": "replace", "contamination": 0.01}}}, "policies.a.contamination: 0.01 of size: 10 is less than one row"),
+        (
+            {"policies": {"a": {"use": "replace", "synthetic_fraction": 0.01}}},
+            "policies.a.synthetic_fraction: 0.01 of size: 10 is less than one row",
+        ),
         (
             {"policies": {"a": {"use": "replace", "curation": {"use": "prune", "keep": 0.04}}}},
             "policies.a.curation: prune would keep 0.04 of what it is shown",
@@ -213,7 +225,7 @@ def test_dry_run_prints_the_whole_experiment_and_runs_nothing(write_config, fold
     result = autophagy("run", write_config(ANALYTIC), "--dry-run", *folders)
     assert result.exit_code == 0
     plan = yaml.safe_load(result.output)
-    assert plan["generator"] == {"use": "gaussian", "ddof": 0, "known_variance": None, "sampling": {"scale": 1.0}}
+    assert plan["generator"] == {"use": "gaussian", "ddof": 0, "known_variance": None, "sampling": {"variance_scale": 1.0}}
     assert "3 chains of 4 generations" in result.output
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "store").exists()
@@ -238,12 +250,12 @@ def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_
 
 @pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_shipped_config_is_valid_and_its_data_suffices(config, tmp_path):
-    lab = Lab(load_config(config), Store(tmp_path))
-    if lab.experiment.data.use == "hub":  # of no test's reach; whether it suffices, those who ship it test on data of its size
+    stages = Stages(load_config(config), Store(tmp_path))
+    if stages.experiment.data.use == "hub":  # of no test's reach; whether it suffices, those who ship it test on data of its size
         with pytest.raises(UserError, match="on the Hub"):
-            _ = lab.real.splits
+            _ = stages.real.splits
     else:
-        assert lab.real.splits["train"]
+        assert stages.real.splits["train"]
 
 
 def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
@@ -304,7 +316,7 @@ def test_every_regime_has_a_small_config_in_every_modality_it_applies_to():
     for config in ROOT.glob("configs/*/*.yaml"):
         wanted = load_config(config)
         for arm in wanted.arms.values():
-            shown[wanted.modality] |= {arm.policy.use, arm.sources, "contaminated" if arm.contamination < 1 else "clean"}
+            shown[wanted.modality] |= {arm.policy.use, arm.learn_from, "contaminated" if arm.synthetic_fraction < 1 else "clean"}
             shown[wanted.modality] |= {arm.curation.use} if arm.curation else set()
         shown[wanted.modality] |= {wanted.labels, "long-tailed" if wanted.imbalance else "as it is"}
     everywhere = {*registered("policy"), "verify", "prune", "dedup", "contaminated"}
@@ -319,7 +331,7 @@ def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
     arms = load_config(
         curated, ["policies.scraped.use=accumulate", "policies.replace.curation=dedup", "policies.verify.curation.keep=0.2"]
     ).arms
-    assert arms["scraped"].policy.use == "accumulate" and arms["scraped"].contamination == 0.5
+    assert arms["scraped"].policy.use == "accumulate" and arms["scraped"].synthetic_fraction == 0.5
     assert arms["replace"].curation.use == "dedup" and arms["replace"].policy.use == "replace"
     assert arms["verify"].curation.settings["keep"] == 0.2
     population = ROOT / "configs" / "text" / "population.yaml"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from autophagy.common.components.features import frechet_distance, precision_recall
-from autophagy.common.config.registry import Part, registered
+from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.text.data import Bible
@@ -29,7 +29,7 @@ SMALL = {
     "classifier": {"features": 16, "training": {"steps": 20}},
     "pixels": {},
     "lsa": {"features": 16},
-    "reader": {"training": {"steps": 30, "batch": 16, "learning_rate": 3e-3}},
+    "lm-embedding": {"training": {"steps": 30, "batch": 16, "learning_rate": 3e-3}},
 }
 
 
@@ -71,7 +71,7 @@ def image_encoder(tmp_path_factory):
 @pytest.fixture(params=[*SMALL, *PRETRAINED])
 def part(request):
     settings = SMALL[request.param] if request.param in SMALL else {"pretrained": str(request.getfixturevalue(PRETRAINED[request.param]))}
-    return Part.parse("features", {"use": request.param, **settings})
+    return ComponentSpec.parse("features", {"use": request.param, **settings})
 
 
 def rows_for(part, n=120):
@@ -106,11 +106,11 @@ def test_a_feature_model_is_the_same_after_load_and_save(part, tmp_path):
     assert np.isfinite(model(collapsed)["features"]).all()
 
 
-@pytest.mark.parametrize("name", ["lsa", "reader"])
+@pytest.mark.parametrize("name", ["lsa", "lm-embedding"])
 def test_text_features_see_an_n_gram_model_collapse(name, tmp_path):
     """Real against real, generation 0 and generation 3 of a chain: the distance rises, precision falls."""
     splits = Bible(words=32).load(eval_size=200)
-    model = Part.parse("features", {"use": name, **SMALL[name]}).build()
+    model = ComponentSpec.parse("features", {"use": name, **SMALL[name]}).build()
     model.fit(splits["train"], seed=0, scratch=tmp_path)
     pools, pool = [splits["control"]], splits["train"].slice(0, 400)
     for generation in range(4):
@@ -129,7 +129,7 @@ def test_text_features_see_an_n_gram_model_collapse(name, tmp_path):
 def test_an_image_encoder_sees_the_whole_image_as_its_checkpoint_wants_it(colours, image_encoder, tmp_path):
     """Its features are the normalised CLS token for images that were resized and normalised here."""
     images = np.random.default_rng(0).integers(0, 256, (70, 10, 10, colours), dtype=np.uint8)
-    model = Part.parse("features", {"use": "image-encoder", "pretrained": str(image_encoder)}).build()
+    model = ComponentSpec.parse("features", {"use": "image-encoder", "pretrained": str(image_encoder)}).build()
     model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
     planes = torch.from_numpy(images).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
     resized = functional.resize(planes, [28, 28], interpolation=functional.InterpolationMode.BICUBIC, antialias=True)
@@ -141,7 +141,9 @@ def test_an_image_encoder_sees_the_whole_image_as_its_checkpoint_wants_it(colour
 
 def test_checkpoints_that_cannot_sum_up_images_are_refused(encoder, tmp_path):
     def fit(folder):
-        Part.parse("features", {"use": "image-encoder", "pretrained": str(folder)}).build().fit(Pool.of(), seed=0, scratch=tmp_path)
+        ComponentSpec.parse("features", {"use": "image-encoder", "pretrained": str(folder)}).build().fit(
+            Pool.of(), seed=0, scratch=tmp_path
+        )
 
     with pytest.raises(UserError, match="'nobody/nothing' is not a folder here, and the hub does not give it"):
         fit("nobody/nothing")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from autophagy.analytic.gaussian import Gaussian
-from autophagy.common.components.generator import Fitted
+from autophagy.common.components.generator import FitResult
 from autophagy.common.components.generator_checks import check
-from autophagy.common.config.registry import Part, find, registered
+from autophagy.common.config.registry import ComponentSpec, find, registered
 from autophagy.common.core.pool import Pool
 from support.tiny import TINY, small_pool
 
 
 @pytest.mark.parametrize("name", sorted(registered("generator")))
 def test_every_generator_keeps_its_promises(name):
-    part = Part.parse("generator", TINY[name])
+    part = ComponentSpec.parse("generator", TINY[name])
     check(part.build, small_pool(find("generator", name).modality, generator=name))
 
 
@@ -57,7 +57,7 @@ class IgnoresSeed(Gaussian):
 class CountsNothing(Gaussian):
     def fit(self, pool, *, seed, scratch, fresh=False):
         super().fit(pool, seed=seed, scratch=scratch)
-        return Fitted.once("samples", 3)
+        return FitResult.once("samples", 3)
 
 
 class ForgetsOnSave(Gaussian):

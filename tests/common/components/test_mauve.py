@@ -37,18 +37,18 @@ def test_histograms_without_a_common_bin_have_the_area_of_the_closed_form():
 
 
 def test_where_rows_fall_into_clear_clusters_it_is_the_area_of_their_counts():
-    centres, made, real = np.eye(4) * 100, [10, 20, 30, 40], [40, 30, 20, 10]
-    a, b = (np.repeat(centres, counts, axis=0) + RNG.standard_normal((100, 4)) for counts in (made, real))
-    assert mauve(a, b, clusters=4) == pytest.approx(divergence_area(np.array(made) / 100, np.array(real) / 100))
+    centres, generated, real = np.eye(4) * 100, [10, 20, 30, 40], [40, 30, 20, 10]
+    a, b = (np.repeat(centres, counts, axis=0) + RNG.standard_normal((100, 4)) for counts in (generated, real))
+    assert mauve(a, b, clusters=4) == pytest.approx(divergence_area(np.array(generated) / 100, np.array(real) / 100))
     assert mauve(RNG.permutation(a), RNG.permutation(b), clusters=4) == pytest.approx(mauve(a, b, clusters=4))
 
 
 def test_it_falls_when_rows_move_away_contract_spread_or_lose_a_part():
-    real, made = RNG.standard_normal((2, 300, 6))
-    two = made + 8 * (np.arange(300) % 2 == 0)[:, None]
-    assert mauve(made, real) > mauve(made + 0.7, real) > mauve(made + 2, real) > 0
-    assert mauve(made, real) > mauve(made * 0.6, real) > mauve(made * 0.2, real)
-    assert mauve(made, real) > mauve(made * 2, real) > mauve(made * 4, real)
+    real, generated = RNG.standard_normal((2, 300, 6))
+    two = generated + 8 * (np.arange(300) % 2 == 0)[:, None]
+    assert mauve(generated, real) > mauve(generated + 0.7, real) > mauve(generated + 2, real) > 0
+    assert mauve(generated, real) > mauve(generated * 0.6, real) > mauve(generated * 0.2, real)
+    assert mauve(generated, real) > mauve(generated * 2, real) > mauve(generated * 4, real)
     assert mauve(two, real + 8 * (np.arange(300) % 2 == 1)[:, None]) > mauve(two[::2].repeat(2, axis=0), two)
 
 
@@ -63,7 +63,7 @@ def test_real_against_real_is_below_1_and_depends_on_rows_and_clusters():
 
 def test_the_metric_falls_with_the_share_of_equal_rows_and_stays_finite():
     real = degraded_images(0)
-    values = [measured("mauve", made=degraded_images(share), heldout=real, features=features_of)["mauve"] for share in (0, 0.5, 0.9)]
+    values = [measured("mauve", generated=degraded_images(share), heldout=real, features=features_of)["mauve"] for share in (0, 0.5, 0.9)]
     assert values[0] == pytest.approx(1)
     assert values[0] > values[1] > values[2] > 0
     assert mauve(np.ones((30, 4)), np.ones((30, 4))) == pytest.approx(1), "all rows of both sets equal"

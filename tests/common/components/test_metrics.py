@@ -14,12 +14,12 @@ from autophagy.common.components.features import (
     precision_recall,
     vendi_score,
 )
-from autophagy.common.components.metrics import measure_of
-from autophagy.common.config.registry import Part, registered
+from autophagy.common.components.metrics import info_of
+from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.pool import Pool
 from autophagy.text.metrics import words
 from sklearn.neighbors import NearestNeighbors
-from support.metrics import Judge, degraded_images, degraded_text, evidence, features_of, measured
+from support.metrics import Judge, degraded_images, degraded_text, features_of, inputs, measured
 from support.tiny import ROOT, small_pool
 from torchmetrics.image.kid import maximum_mean_discrepancy, poly_kernel
 
@@ -38,13 +38,13 @@ def test_frechet_distance_agrees_with_the_formula_and_scipys_matrix_root():
 
 
 def test_precision_and_recall_agree_with_a_plain_nearest_neighbour_search():
-    made, real = RNG.standard_normal((60, 4)) * 0.7, RNG.standard_normal((80, 4))
+    generated, real = RNG.standard_normal((60, 4)) * 0.7, RNG.standard_normal((80, 4))
 
     def inside(points, manifold, k=3):
         radius = NearestNeighbors(n_neighbors=k + 1).fit(manifold).kneighbors(manifold)[0][:, k]
         return np.mean([(np.linalg.norm(manifold - point, axis=1) <= radius).any() for point in points])
 
-    assert precision_recall(made, real) == pytest.approx((inside(made, real), inside(real, made)))
+    assert precision_recall(generated, real) == pytest.approx((inside(generated, real), inside(real, generated)))
     assert precision_recall(real, real) == (1.0, 1.0)
 
 
@@ -67,10 +67,12 @@ def test_kernel_distance_of_equal_distributions_is_0_at_any_size_and_frechet_is_
 
 
 def test_density_and_coverage_agree_with_counting():
-    made, real, k = RNG.standard_normal((40, 3)) * 0.5, RNG.standard_normal((60, 3)), 5
+    generated, real, k = RNG.standard_normal((40, 3)) * 0.5, RNG.standard_normal((60, 3)), 5
     radius = NearestNeighbors(n_neighbors=k + 1).fit(real).kneighbors(real)[0][:, k]
-    inside = np.array([[np.linalg.norm(point - centre) <= reach for centre, reach in zip(real, radius, strict=True)] for point in made])
-    assert density_coverage(made, real) == pytest.approx((inside.sum() / (k * 40), inside.any(0).mean()))
+    inside = np.array(
+        [[np.linalg.norm(point - centre) <= reach for centre, reach in zip(real, radius, strict=True)] for point in generated]
+    )
+    assert density_coverage(generated, real) == pytest.approx((inside.sum() / (k * 40), inside.any(0).mean()))
     assert density_coverage(real, real)[1] == 1.0
 
 
@@ -94,20 +96,20 @@ def test_memorised_rows_are_nearer_to_what_was_trained_on():
     other = Pool.of(image=RNG.integers(0, 256, (60, 4, 4, 1), dtype=np.uint8))
     noisy = Pool.of(image=np.clip(real.array("image").astype(int) + 3, 0, 255).astype(np.uint8))
     rows = {"heldout": heldout, "real": real, "pool": real, "features": features_of}
-    fresh, near, copied = (measured("memorisation", made=made, **rows) for made in (other, noisy, real))
+    fresh, near, copied = (measured("memorisation", generated=generated, **rows) for generated in (other, noisy, real))
     assert fresh["nearest_ratio"] == pytest.approx(1, abs=0.1) and fresh["copies"] == 0
     assert near["nearest_ratio"] < 0.3 and near["copies"] == 0
     assert copied["copies"] == 1
 
 
 def test_text_numbers_worked_out_by_hand():
-    made = Pool.of(text=["the cat the cat", "A dog, it's"])
-    found = measured("distinct", made=made)
+    generated = Pool.of(text=["the cat the cat", "A dog, it's"])
+    found = measured("distinct", generated=generated)
     assert words("A dog, it's über_x 1") == ["a", "dog", "it's", "über", "x", "1"]
     assert found["distinct_1"] == pytest.approx(5 / 7)
     assert found["distinct_2"] == pytest.approx(4 / 5)
     assert found["distinct_3"] == pytest.approx(3 / 3)
-    found = measured("vocabulary", made=made, real=Pool.of(text=["the the the dog", "cow pig cat cat"]))
+    found = measured("vocabulary", generated=generated, real=Pool.of(text=["the the the dog", "cow pig cat cat"]))
     assert found["vocabulary_kept"] == pytest.approx(3 / 5)
     assert found["rare_recall"] == pytest.approx(2 / 4)
     shares = np.array([2, 2, 1, 1, 1]) / 7
@@ -116,7 +118,7 @@ def test_text_numbers_worked_out_by_hand():
 
 def test_bits_per_byte_and_perplexity():
     heldout = Pool.of(text=["één twee", "drie"])
-    found = measured("held-out", model=Judge(2.0), heldout=heldout)
+    found = measured("perplexity", model=Judge(2.0), heldout=heldout)
     assert found["heldout_nll"] == pytest.approx(2.0)
     assert found["heldout_perplexity"] == pytest.approx(np.exp(2.0))
     assert found["bits_per_byte"] == pytest.approx(3 * 2.0 / np.log(2) / (10 + 4))
@@ -126,8 +128,8 @@ def test_pixel_variance_and_classes():
     images = np.zeros((4, 2, 2, 1), np.uint8)
     images[:2] = 255
     pool = Pool.of(image=images)
-    assert measured("pixel-variance", made=pool)["pixel_variance"] == pytest.approx(0.25)
-    found = measured("classes", made=pool, features=features_of)
+    assert measured("pixel-variance", generated=pool)["pixel_variance"] == pytest.approx(0.25)
+    found = measured("classes", generated=pool, features=features_of)
     assert found["class_entropy"] == pytest.approx(np.log(2))
     assert found["class_share/0"] == found["class_share/1"] == 0.5
 
@@ -138,21 +140,23 @@ def test_pixel_variance_and_classes():
 @pytest.mark.parametrize(
     "name",
     [
-        *("distinct", "vocabulary", "frechet", "classes", "pixel-variance", "held-out"),
+        *("distinct", "vocabulary", "frechet", "classes", "pixel-variance", "perplexity"),
         *("kernel-distance", "density-coverage", "vendi", "held-out-score"),
     ],
 )
 def test_worse_data_scores_worse(name):
-    instance = Part.parse("metric", name).build()
+    instance = ComponentSpec.parse("metric", name).build()
     levels = []
     for share in (0.0, 0.5, 0.9):
         text = instance.reads and not {"features"} & set(instance.reads) and name != "pixel-variance"
-        made = degraded_text(share) if text else degraded_images(share)
+        generated = degraded_text(share) if text else degraded_images(share)
         heldout = small_pool("text", 60) if text else degraded_images(0)
-        levels.append(measured(name, made=made, heldout=heldout, real=small_pool("text", 60), features=features_of, model=Judge(1 + share)))
+        levels.append(
+            measured(name, generated=generated, heldout=heldout, real=small_pool("text", 60), features=features_of, model=Judge(1 + share))
+        )
     judged = 0
     for metric in levels[0]:
-        meaning = measure_of(instance, metric)
+        meaning = info_of(instance, metric)
         if meaning.higher_is_better is None:
             continue
         good, bad, worse = (level[metric] if meaning.higher_is_better else -level[metric] for level in levels)
@@ -174,7 +178,7 @@ def test_every_metric_says_what_its_numbers_mean():
     for name, point in registered("metric").items():
         metric = point.load()
         assert metric.__doc__, name
-        for measure in metric.measures.values():
+        for measure in metric.outputs.values():
             assert measure.unit, name
             assert measure.source, name
             assert measure.axis in ("fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost")
@@ -185,30 +189,30 @@ def test_every_metric_says_what_its_numbers_mean():
 
 @pytest.mark.parametrize("text", ["the", "", "\n", "a " * 500])
 def test_text_metrics_stay_finite_on_a_collapsed_pool(text):
-    made, real = Pool.of(text=[text] * 20), small_pool("text")
-    assert np.isfinite(list(measured("distinct", made=made).values())).all()
-    assert np.isfinite(list(measured("vocabulary", made=made, real=real).values())).all()
+    generated, real = Pool.of(text=[text] * 20), small_pool("text")
+    assert np.isfinite(list(measured("distinct", generated=generated).values())).all()
+    assert np.isfinite(list(measured("vocabulary", generated=generated, real=real).values())).all()
 
 
 def test_image_metrics_stay_finite_on_black_images():
-    made = Pool.of(image=np.zeros((20, 4, 4, 1), np.uint8))
+    generated = Pool.of(image=np.zeros((20, 4, 4, 1), np.uint8))
     names = ("frechet", "precision-recall", "classes", "pixel-variance", "kernel-distance", "density-coverage", "vendi", "memorisation")
     for name in names:
         real = degraded_images(0)
-        found = measured(name, made=made, heldout=real, real=real, pool=real, features=features_of)
+        found = measured(name, generated=generated, heldout=real, real=real, pool=real, features=features_of)
         assert np.isfinite(list(found.values())).all(), name
 
 
 def test_a_metric_sees_only_what_it_says_it_reads():
     with pytest.raises(AttributeError, match="may not look at 'train'"):
-        _ = evidence(made=1).train
+        _ = inputs(generated=1).train
 
 
 def test_the_docs_list_every_number_with_its_axis_and_unit():
     page = (ROOT / "docs" / "metrics.md").read_text()
     for name, point in registered("metric").items():
         assert f"\n| `{name}` |" in page, f"{name} is not in docs/metrics.md"
-        for number, measure in point.load().measures.items():
+        for number, measure in point.load().outputs.items():
             if not number.endswith("_se"):
                 found = [line for line in page.splitlines() if f"| `{number}" in line and f"`{name}`" in line]
                 assert any(f"| {measure.axis} |" in line and f"| {measure.unit} |" in line for line in found), f"{number} of {name}"

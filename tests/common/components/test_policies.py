@@ -7,26 +7,26 @@ from autophagy.common.components.policies import (
     Accumulate,
     AccumulateSubsample,
     Augment,
+    AvailableData,
     Mix,
     Real,
     RealFresh,
     RealGrowing,
     Replace,
     ReplaceGrowing,
-    Sources,
     Window,
-    made_rows,
     reserve_rows,
+    rows_to_generate,
 )
-from autophagy.common.config.registry import Part, SettingError
-from autophagy.common.core.pool import REAL, Pool, births
+from autophagy.common.config.registry import ComponentSpec, SettingError
+from autophagy.common.core.pool import REAL, Pool, count_by_generation
 from hypothesis import given
 from hypothesis import strategies as st
 
 
-def sources(generation: int, size: int = 10, reserve: int = 40) -> Sources:
+def available(generation: int, size: int = 10, reserve: int = 40) -> AvailableData:
     """Row x of generation g is 100 (g + 1) + x; real rows are 0 ... size, reserve rows are negative."""
-    return Sources(
+    return AvailableData(
         real=Pool.of(x=np.arange(size)).note(generation=REAL),
         reserve=Pool.of(x=-1 - np.arange(reserve)).note(generation=REAL),
         history=[Pool.of(x=100 * (g + 1) + np.arange(size)).note(generation=g) for g in range(generation)],
@@ -35,24 +35,24 @@ def sources(generation: int, size: int = 10, reserve: int = 40) -> Sources:
 
 
 def pick(policy, generation, size=10):
-    return policy(sources(generation, size), size=size, rng=np.random.default_rng(0))
+    return policy(available(generation, size), size=size, rng=np.random.default_rng(0))
 
 
 def test_replace_trains_on_the_last_generation_alone():
-    assert births(pick(Replace(), 3)) == {2: 10}
+    assert count_by_generation(pick(Replace(), 3)) == {2: 10}
 
 
 def test_accumulate_keeps_everything():
-    assert births(pick(Accumulate(), 3)) == {REAL: 10, 0: 10, 1: 10, 2: 10}
+    assert count_by_generation(pick(Accumulate(), 3)) == {REAL: 10, 0: 10, 1: 10, 2: 10}
 
 
 def test_real_is_the_same_every_generation():
-    assert pick(Real(), 1).digest == pick(Real(), 4).digest == sources(1).real.digest
+    assert pick(Real(), 1).digest == pick(Real(), 4).digest == available(1).real.digest
 
 
 @given(st.floats(0, 1), st.integers(2, 60), st.integers(1, 4))
 def test_mix_has_the_share_it_was_asked_for_to_the_row(fraction, size, generation):
-    born = births(Mix(fraction)(sources(generation, size), size=size, rng=np.random.default_rng(0)))
+    born = count_by_generation(Mix(fraction)(available(generation, size), size=size, rng=np.random.default_rng(0)))
     assert sum(born.values()) == size
     assert abs(born.get(REAL, 0) - fraction * size) <= 0.5
     assert set(born) <= {REAL, generation - 1}
@@ -70,13 +70,13 @@ def test_fixed_real_rows_stay_and_fresh_ones_never_come_back():
 
 
 def test_a_window_forgets_what_is_older():
-    assert births(pick(Window(2), 3)) == {1: 10, 2: 10}
-    assert births(pick(Window(2), 1)) == {REAL: 10, 0: 10}
-    assert births(pick(Window(9), 3)) == births(pick(Accumulate(), 3))
+    assert count_by_generation(pick(Window(2), 3)) == {1: 10, 2: 10}
+    assert count_by_generation(pick(Window(2), 1)) == {REAL: 10, 0: 10}
+    assert count_by_generation(pick(Window(9), 3)) == count_by_generation(pick(Accumulate(), 3))
 
 
 def test_a_subsample_is_of_everything_and_of_fixed_size():
-    born = births(pick(AccumulateSubsample(), 3, size=200))
+    born = count_by_generation(pick(AccumulateSubsample(), 3, size=200))
     assert sum(born.values()) == 200
     assert set(born) == {REAL, 0, 1, 2}
     assert max(born.values()) < 90, "each of the four pools gives about a quarter"
@@ -85,14 +85,17 @@ def test_a_subsample_is_of_everything_and_of_fixed_size():
 def test_the_controls_use_unseen_real_rows_and_as_many_as_what_they_control_for():
     fresh = [pick(RealFresh(), generation).list("x") for generation in (1, 2, 3)]
     assert len({x for rows in fresh for x in rows}) == 30
-    assert births(pick(RealGrowing(), 3)) == {REAL: 40}
+    assert count_by_generation(pick(RealGrowing(), 3)) == {REAL: 40}
     assert len(pick(RealGrowing(), 3)) == len(pick(Accumulate(), 3))
     assert reserve_rows(RealGrowing(), size=10, generations=3) == reserve_rows(RealFresh(), size=10, generations=3) == 30
-    given_sources = sources(2)
-    grown = [*given_sources.history[:-1], Pool.of(x=np.arange(made_rows(ReplaceGrowing(), size=10, generation=1))).note(generation=1)]
-    growing = Sources(given_sources.real, given_sources.reserve, grown, 2)
+    given_sources = available(2)
+    growing_pool_size = [
+        *given_sources.history[:-1],
+        Pool.of(x=np.arange(rows_to_generate(ReplaceGrowing(), size=10, generation=1))).note(generation=1),
+    ]
+    growing = AvailableData(given_sources.real, given_sources.reserve, growing_pool_size, 2)
     assert len(ReplaceGrowing()(growing, size=10, rng=np.random.default_rng(0))) == len(pick(Accumulate(), 2))
-    assert made_rows(Replace(), size=10, generation=1) == 10
+    assert rows_to_generate(Replace(), size=10, generation=1) == 10
 
 
 @pytest.mark.parametrize(
@@ -118,9 +121,9 @@ EVERY = [
 
 @pytest.mark.parametrize("policy", EVERY, ids=lambda policy: type(policy).__name__)
 def test_policies_are_pure(policy):
-    given_sources = sources(2)
+    given_sources = available(2)
     if isinstance(policy, ReplaceGrowing):
-        given_sources = Sources(
+        given_sources = AvailableData(
             given_sources.real, given_sources.reserve, [*given_sources.history, Pool.concat(given_sources.history * 2)], 2
         )
     before = [pool.digest for pool in (given_sources.real, given_sources.reserve, *given_sources.history)]
@@ -132,7 +135,7 @@ def test_policies_are_pure(policy):
 
 TAKEN = [
     *EVERY, ReplaceGrowing(growth=2.0), ReplaceGrowing(2), RealGrowing(growth=1.5), RealGrowing(2), Window(1), Mix("1/t"),
-    Mix([0.5, 0.2], real="fresh"), Augment(), Augment(real="fresh", real_weight=2, made_weight=3),
+    Mix([0.5, 0.2], real="fresh"), Augment(), Augment(real="fresh", real_weight=2, synthetic_weight=3),
 ]  # fmt: skip
 
 
@@ -141,12 +144,12 @@ def test_a_policy_takes_what_it_says_from_pools_that_hold_no_row_more_than_it_sa
     size, generations = 10, 4
     real = Pool.of(x=np.arange(size)).note(generation=REAL)
     reserve = Pool.of(x=-1 - np.arange(reserve_rows(policy, size=size, generations=generations))).note(generation=REAL)
-    made = [Pool.of(x=np.arange(made_rows(policy, size=size, generation=g))).note(generation=g) for g in range(generations)]
+    generated = [Pool.of(x=np.arange(rows_to_generate(policy, size=size, generation=g))).note(generation=g) for g in range(generations)]
     unseen = set()
     for generation in range(1, generations + 1):
-        pool = policy(Sources(real, reserve, made[:generation], generation), size=size, rng=np.random.default_rng(generation))
-        asked = {birth: rows for birth, rows in policy.asked(size=size, generation=generation).items() if rows}
-        assert ({ANY: len(pool)} if ANY in asked else births(pool)) == asked
+        pool = policy(AvailableData(real, reserve, generated[:generation], generation), size=size, rng=np.random.default_rng(generation))
+        expected_counts = {birth: rows for birth, rows in policy.expected_counts(size=size, generation=generation).items() if rows}
+        assert ({ANY: len(pool)} if ANY in expected_counts else count_by_generation(pool)) == expected_counts
         unseen |= {x for x in pool.list("x") if x < 0}
     assert unseen == set(reserve.list("x")), "all of the reserve is used, and no other unseen row"
 
@@ -159,14 +162,14 @@ def test_growing_pools_follow_the_power_and_the_most_that_they_are_given():
         assert rows(policy(growth=0.5)) == [14, 17, 20]
         assert rows(policy(growth=0.0)) == rows(policy(1)) == [10, 10, 10]
         assert rows(policy(2, growth=2.0)) == [40, 40, 40]
-    assert made_rows(ReplaceGrowing(growth=2.0), size=10, generation=0) == 40, "what generation 1 trains on"
+    assert rows_to_generate(ReplaceGrowing(growth=2.0), size=10, generation=0) == 40, "what generation 1 trains on"
 
 
 @pytest.mark.parametrize("policy", [Accumulate(), Window(2), ReplaceGrowing(2), ReplaceGrowing(growth=2.0)], ids=repr)
 def test_the_controls_of_pools_that_grow_grow_as_they_do(policy):
-    for control in (Part.parse("policy", written).build() for written in policy.controls):
+    for control in (ComponentSpec.parse("policy", written).build() for written in policy.controls):
         for generation in (1, 2, 3):
-            sizes = [sum(one.asked(size=10, generation=generation).values()) for one in (policy, control)]
+            sizes = [sum(one.expected_counts(size=10, generation=generation).values()) for one in (policy, control)]
             assert sizes[0] == sizes[1], control
 
 
@@ -174,11 +177,11 @@ def test_the_controls_of_pools_that_grow_grow_as_they_do(policy):
 @pytest.mark.parametrize(("setting", "value"), [("growth", -0.1), ("growth", 10.1), ("generations", 0)])
 def test_pools_that_would_shrink_or_burst_are_refused(use, setting, value):
     with pytest.raises(SettingError, match=f"{setting}: Input should be (greater|less) than or equal to"):
-        Part.parse("policy", {"use": use, setting: value})
+        ComponentSpec.parse("policy", {"use": use, setting: value})
 
 
 def test_weights_say_how_often_every_row_is_there():
-    augmented = pick(Augment(real_weight=2, made_weight=3), 2).list("x")
+    augmented = pick(Augment(real_weight=2, synthetic_weight=3), 2).list("x")
     assert {x: augmented.count(x) for x in augmented} == {**dict.fromkeys(range(10), 2), **dict.fromkeys(range(200, 210), 3)}
     fresh = [[x for x in pick(Augment(real="fresh"), generation).list("x") if x < 0] for generation in (1, 2)]
     assert fresh == [list(range(-1, -11, -1)), list(range(-11, -21, -1))]

@@ -108,8 +108,8 @@ def orderly(words, folder, *, dry_run, what):
     assert len(said) < 25_000 and (said.replace("\n", "").isprintable() or code == 0), f"{what}: {said[:2000]!r}"
     assert deeds == [], f"{what} did {deeds}"
     assert list((folder / "here").iterdir()) == [], what
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kept) * 1024  # it never falls
-    assert grown < 2 * GIGABYTE, f"{what}: memory grew by {grown / GIGABYTE:.1f} GB"
+    growing_pool_size = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - kept) * 1024  # it never falls
+    assert growing_pool_size < 2 * GIGABYTE, f"{what}: memory grew by {growing_pool_size / GIGABYTE:.1f} GB"
     return code
 
 
@@ -134,17 +134,17 @@ SETUP = {"name": "t", "seeds": [0, 1], "generations": 2, "size": 12, "eval_size"
 NUMBERS = {"use": "gaussian", "rows": 60, "worlds": 3}
 RUNNABLE = {
     "gaussian": {
-        **SETUP, "data": NUMBERS, "generator": {"use": "gaussian", "ddof": 0, "sampling": {"scale": 1.0}}, "metrics": ["moments"],
+        **SETUP, "data": NUMBERS, "generator": {"use": "gaussian", "ddof": 0, "sampling": {"variance_scale": 1.0}}, "metrics": ["moments"],
         "policies": {
             "replace": None, "mix": {"use": "mix", "real_fraction": 0.25, "real": "fixed"},
-            "fresh": {"use": "mix", "real_fraction": "1/t^0.5", "real": "fresh"}, "dirty": {"use": "replace", "contamination": 0.5},
+            "fresh": {"use": "mix", "real_fraction": "1/t^0.5", "real": "fresh"}, "dirty": {"use": "replace", "synthetic_fraction": 0.5},
         },
     },
     "vectors": {
         **SETUP, "data": {**NUMBERS, "rows": 90, "dimensions": 3, "seed": 1}, "generator": {"use": "gaussian"}, "metrics": ["moments"],
         "policies": {
             "accumulate": None, "window": {"use": "window", "generations": 2},
-            "augment": {"use": "augment", "real": "fresh", "real_weight": 1, "made_weight": 2},
+            "augment": {"use": "augment", "real": "fresh", "real_weight": 1, "synthetic_weight": 2},
         },
         "controls": "auto",
     },
@@ -176,8 +176,8 @@ RUNNABLE = {
     "members": {
         **SETUP, "data": NUMBERS, "generators": {"a": {"use": "gaussian"}, "b": {"use": "kde", "bandwidth": 0.1}}, "metrics": ["moments"],
         "policies": {
-            "self": {"use": "replace", "sources": "self"}, "other": {"use": "replace", "sources": "other"},
-            "union": {"use": "accumulate", "sources": "union"},
+            "self": {"use": "replace", "learn_from": "self"}, "other": {"use": "replace", "learn_from": "other"},
+            "union": {"use": "accumulate", "learn_from": "union"},
         },
         "init": "scratch",
     },
@@ -249,8 +249,8 @@ def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
             "1,000,000,000,000 numbers each would take 320,000,000 MB; an experiment's data may take 250 MB on this machine",
         ),
         ("data.rows=1_000_000_000_000_000", "data: 1,000,000,000,000,020 rows of 3 numbers each would take"),
-        ("generator.sampling.scale=.inf", "generator: gaussian.sampling.scale is inf; a recipe holds finite numbers"),
-        ("generator.sampling.scale=.nan", "generator.sampling.scale: Input should be greater than 0, not nan"),
+        ("generator.sampling.variance_scale=.inf", "generator: gaussian.sampling.variance_scale is inf; a recipe holds finite numbers"),
+        ("generator.sampling.variance_scale=.nan", "generator.sampling.variance_scale: Input should be greater than 0, not nan"),
         ("seeds=[0.5]", "seeds.0: Input should be a valid integer"),
         ("use=x", "use: unknown key"),
         ("generator=json:JSONDecoder", "generator: 'json:JSONDecoder' is not a dataclass"),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.core.pool import REAL, Pool, births
+from autophagy.common.core.pool import REAL, Pool, count_by_generation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +45,7 @@ def test_shapes_come_back_and_notes_are_kept_apart():
     assert pool.slice(0, 0).array("image").shape == (0, 4, 5, 2)
     assert pool.columns == ("image", "label")
     assert pool.only(["image"]).columns == ("image",)
-    assert births(pool) == {0: 1, 1: 2}
+    assert count_by_generation(pool) == {0: 1, 1: 2}
 
 
 def test_pools_that_do_not_fit_are_refused():

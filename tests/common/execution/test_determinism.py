@@ -30,28 +30,28 @@ BY_FEATURES = [
 def curated(*curations):
     """An arm for each curation."""
     named = {one if isinstance(one, str) else one["use"]: one for one in curations}
-    return {name: {"use": "replace", "contamination": 0.5, "curation": one} for name, one in named.items()}
+    return {name: {"use": "replace", "synthetic_fraction": 0.5, "curation": one} for name, one in named.items()}
 
 
 EXPERIMENTS = {
     "language model": {
         **TEXT, **SHORT, "policies": ["replace"],
         "metrics": [
-            *BY_FEATURES, "held-out", "samples-under-base", "vocabulary", "word-frequency", "ngram-frequency", "zipf", "continuation",
-            "student", "distinct", "repetition", "self-bleu", "overlap",
+            *BY_FEATURES, "perplexity", "base-perplexity", "vocabulary", "word-frequency", "ngram-frequency", "zipf", "continuation",
+            "tstr", "distinct", "repetition", "self-bleu", "overlap",
         ],
     },
     "n-grams": {
         **TEXT, **SHORT, "data": {"use": "logic", "rows": 400}, "base": None, "metrics": ["grammar", "watermark", "frechet"],
         "generator": {**TINY["ngram"], "sampling": {"watermark": {"delta": 4.0}}},
-        "features": {"use": "reader", "context": 16, "training": {"steps": 3, "batch": 4}},
+        "features": {"use": "lm-embedding", "context": 16, "training": {"steps": 3, "batch": 4}},
         "policies": curated("verify", "dedup", "minhash-dedup", "token-edit", "detect"),
     },
     "autoencoder": {
         **VISION, **SHORT, "policies": ["replace"],
         "metrics": [
             *BY_FEATURES, "classes", "class-frequency", "pixel-variance", {"use": "ms-ssim", "pairs": 4}, "inception-score",
-            "student-classifier", "sharpness",
+            "tstr-classifier", "sharpness",
         ],
     },
     "diffusion": {**VISION, **SHORT, "generator": TINY_DIFFUSION, "features": "pixels", "metrics": ["frechet"], "policies": ["replace"]},
@@ -63,7 +63,7 @@ EXPERIMENTS = {
         "policies": {
             **dict.fromkeys(sorted(set(registered("policy")) - {"mix", "window"})), "mix": {"use": "mix", "real_fraction": 0.5},
             "window": {"use": "window", "generations": 2},
-            "prune": {"use": "replace", "contamination": 0.5, "curation": "prune"},
+            "prune": {"use": "replace", "synthetic_fraction": 0.5, "curation": "prune"},
         },
     },
     "kernels": {**ANALYTIC, "generator": "kde"},
@@ -73,7 +73,7 @@ EXPERIMENTS = {
     },
     "regression": {
         **ANALYTIC, "data": {"use": "regression", "rows": 20, "worlds": 3, "dimensions": 2}, "generator": "regression",
-        "prompts": "frozen", "metrics": ["excess-risk"],
+        "prompts": "fixed", "metrics": ["excess-risk"],
     },
     "classifier": {
         **ANALYTIC, "data": {"use": "halfspace", "rows": 200, "dimensions": 3}, "generator": TINY["linear-classifier"],

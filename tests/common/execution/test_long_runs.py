@@ -18,7 +18,7 @@ GENERATIONS = int(os.environ.get("AUTOPHAGY_GENERATIONS", "60"))
 LONG = {"seeds": [0], "generations": GENERATIONS, "policies": ["replace"], "base": None}
 CHAINS = {
     "analytic": {**ANALYTIC, **LONG, "size": 50, "data": {**ANALYTIC["data"], "rows": 60, "worlds": 800}},
-    "n-gram": {**TEXT, **LONG, "size": 400, "generator": TINY["ngram"], "features": None, "metrics": ["held-out", "distinct"]},
+    "n-gram": {**TEXT, **LONG, "size": 400, "generator": TINY["ngram"], "features": None, "metrics": ["perplexity", "distinct"]},
     "vae": {**VISION, **LONG, "generator": {**TINY["vae"], "hidden": 512}, "metrics": ["frechet", "pixel-variance"]},
 }
 """Pools or models of 300,000 bytes and more, so that one that is kept would show."""

@@ -13,7 +13,7 @@ import sys
 import pytest
 from autophagy import UserError, experiment, run
 from autophagy.common.cli import main as cli
-from autophagy.common.core.resources import lacking
+from autophagy.common.core.resources import machine_fault
 from autophagy.common.execution import cost_estimate as plan_module
 from autophagy.common.execution.cost_estimate import plan
 from autophagy.common.store.verify import check, to_check
@@ -144,13 +144,13 @@ def test_what_a_library_says_of_a_lack_is_understood():
     class Odd(Exception):
         pass
 
-    assert lacking(Odd("I/O error: No space left on device (os error 28)")).startswith("No space left on device: Odd")
-    assert lacking(OSError(24, "Too many open files", "/some/where")) == "/some/where: Too many open files"
-    assert lacking(MemoryError()) == "out of memory: no more was to be had"
+    assert machine_fault(Odd("I/O error: No space left on device (os error 28)")).startswith("No space left on device: Odd")
+    assert machine_fault(OSError(24, "Too many open files", "/some/where")) == "/some/where: Too many open files"
+    assert machine_fault(MemoryError()) == "out of memory: no more was to be had"
     wrapped = Odd("could not save")
     wrapped.__cause__ = PermissionError(13, "Permission denied", "/some/where")
-    assert lacking(wrapped) == "/some/where: Permission denied"
-    assert lacking(ValueError("a mistake")) is None and lacking(FileNotFoundError(2, "No such file or directory", "x")) is None
+    assert machine_fault(wrapped) == "/some/where: Permission denied"
+    assert machine_fault(ValueError("a mistake")) is None and machine_fault(FileNotFoundError(2, "No such file or directory", "x")) is None
 
 
 # ---- what a run would take ----------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_another_sampling_keeps_the_fit_of_generation_0(tmp_path):
     run(experiment(ANALYTIC), store=tmp_path, workers=1)
     fits = lambda: sum('"stage": "fit"' in path.read_text() for path in manifests(tmp_path))  # noqa: E731
     before = fits()
-    biased = merged(ANALYTIC, {"generator": {"use": "gaussian", "sampling": {"scale": 0.5}}, "policies": ["replace"]})
+    biased = merged(ANALYTIC, {"generator": {"use": "gaussian", "sampling": {"variance_scale": 0.5}}, "policies": ["replace"]})
     run(experiment({**ANALYTIC, **biased, "policies": ["replace"]}), store=tmp_path, workers=1)
     assert fits() - before == 3, "generation 0 is shared, generations 1 to 3 are new"
 
@@ -94,13 +94,13 @@ def test_another_sampling_keeps_the_fit_of_generation_0(tmp_path):
 def test_every_start_runs_and_gives_another_model(tmp_path):
     found = {}
     for init in ("base", "previous", "scratch"):
-        wanted = experiment({**TEXT, "init": init, "policies": ["replace"], "metrics": ["held-out"], "generations": 2})
+        wanted = experiment({**TEXT, "init": init, "policies": ["replace"], "metrics": ["perplexity"], "generations": 2})
         rows = run(wanted, store=tmp_path, workers=1)
         found[init] = rows[(rows.generation == 2) & (rows.metric == "heldout_nll")].value.item()
     assert len(set(found.values())) == 3, found
 
 
-@pytest.mark.parametrize("prompts", ["real", "frozen"])
+@pytest.mark.parametrize("prompts", ["real", "fixed"])
 def test_prompts_run_through_the_loop(prompts, tmp_path):
     rows = run(experiment({**TEXT, "prompts": prompts, "policies": ["replace"], "metrics": ["distinct"]}), store=tmp_path, workers=1)
     assert set(rows.generation) == {0, 1, 2, 3}

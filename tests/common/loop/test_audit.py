@@ -5,24 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from autophagy import UserError, experiment, run
-from autophagy.common.components.generator import Fitted
+from autophagy.common.components.generator import FitResult
 from autophagy.common.components.policies import Mix, Replace
 from autophagy.common.core.pool import REAL, Pool
-from autophagy.common.loop.audit import refuse_drift
+from autophagy.common.loop.audit import check_mixture
 from support.tiny import ANALYTIC
 
 WIDE = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "worlds": 2}}
 
 
-def pool(real: int, made: int) -> Pool:
-    collected = np.repeat([REAL, 1], [real, made])
-    return Pool.of(x=np.arange(real + made)).note(generation=collected, collected=collected, depth=0.0, source="x")
+def pool(real: int, generated: int) -> Pool:
+    collected = np.repeat([REAL, 1], [real, generated])
+    return Pool.of(x=np.arange(real + generated)).note(generation=collected, collected=collected, depth=0.0, source="x")
 
 
 def test_one_row_more_is_let_pass_and_two_are_not():
     for real, fine in [(30, True), (31, True), (32, False), (28, False)]:
         train = pool(real, 100 - real)
-        check = lambda train=train: refuse_drift(train, Fitted.once("rows", 100), Mix(0.3), size=100, generation=2)  # noqa: E731
+        check = lambda train=train: check_mixture(train, FitResult.once("rows", 100), Mix(0.3), size=100, generation=2)  # noqa: E731
         if fine:
             check()
         else:
@@ -34,12 +34,12 @@ def test_rows_that_the_optimizer_never_saw_are_noticed():
     """A loader that drops the last batch, a fit that stops at half the pool: the mixture consumed is not the mixture asked for."""
     seen = np.repeat([2, 1], [50, 50])
     with pytest.raises(UserError, match=r"audit: 100 rows x epochs of real data were trained on, the mixture asks for 75"):
-        refuse_drift(pool(50, 50), Fitted("rows", seen, np.ones(100), 3), Mix(0.5), size=100, generation=2)
+        check_mixture(pool(50, 50), FitResult("rows", seen, np.ones(100), 3), Mix(0.5), size=100, generation=2)
 
 
 def test_another_pool_than_asked_for_is_noticed():
     with pytest.raises(UserError, match="100 rows of generation 1's pool were trained on, the policy says it takes 0"):
-        refuse_drift(pool(0, 100), Fitted.once("rows", 100), Replace(), size=100, generation=3)
+        check_mixture(pool(0, 100), FitResult.once("rows", 100), Replace(), size=100, generation=3)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_policy_that_does_not_do_what_it_says_stops_the_run(policy, said, tmp_
 
 
 def test_contaminated_pools_are_counted_by_birth_and_by_source(tmp_path):
-    wanted = experiment({**WIDE, "policies": {"half": {"use": "replace", "contamination": 0.5}}})
+    wanted = experiment({**WIDE, "policies": {"half": {"use": "replace", "synthetic_fraction": 0.5}}})
     rows = run(wanted, store=tmp_path)
     last = rows[rows.generation == 3].set_index("metric").value
     assert last["trained_rows/real"] == last["trained_rows/generation 2"] == 5

@@ -10,11 +10,11 @@ import pytest
 import torch
 from autophagy import UserError, experiment, run
 from autophagy.analytic.metrics import Moments
-from autophagy.common.components.curation import Kept
-from autophagy.common.config.registry import Part, registered
+from autophagy.common.components.curation import CurationResult
+from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.pool import Pool
-from autophagy.common.loop.output_checks import accept_features, accept_kept, accept_values, accept_weights
-from autophagy.common.loop.stages import Lab
+from autophagy.common.loop.output_checks import validate_curation, validate_features, validate_metric_values, validate_weights
+from autophagy.common.loop.stages import Stages
 from autophagy.common.store import Store
 from safetensors.torch import save_file
 from support.tiny import ANALYTIC, TEXT, TINY, TINY_DIFFUSION, TINY_LM, TINY_VAE, VISION
@@ -80,20 +80,20 @@ def test_what_curations_feature_models_and_metrics_give_is_looked_at():
     pool = Pool.of(x=np.zeros(5))
     for rows in ([0, 0], [1, 0], [-1], [5], [[0]], [0.5], [True, False]):
         with pytest.raises(UserError, match=r"curation 'c': `rows` are numbers below 5 in ascending order, none twice"):
-            accept_kept("c", Kept(np.array(rows)), candidates=pool)
+            validate_curation("c", CurationResult(np.array(rows)), candidates=pool)
     with pytest.raises(UserError, match=r"curation 'c': score is nan"):
-        accept_kept("c", Kept(np.array([1]), {"score": float("nan")}), candidates=pool)
+        validate_curation("c", CurationResult(np.array([1]), {"score": float("nan")}), candidates=pool)
     for edited in (Pool.of(x=np.zeros(2)), Pool.of(x=["a"]), Pool.of(y=np.zeros(1)), Pool.of(x=np.full(1, np.nan))):
         with pytest.raises(UserError, match=r"curation 'c' (keeps 1 rows of x double and wrote|wrote numbers that are not finite)"):
-            accept_kept("c", Kept(np.array([1]), edited=edited), candidates=pool)
-    accept_kept("c", Kept(np.array([], dtype=np.int64)), candidates=pool)
+            validate_curation("c", CurationResult(np.array([1]), edited=edited), candidates=pool)
+    validate_curation("c", CurationResult(np.array([], dtype=np.int64)), candidates=pool)
     for found in ({}, {"features": np.zeros(5)}, {"features": np.zeros((4, 2))}, {"features": np.full((5, 2), np.inf)}):
         with pytest.raises(UserError, match=r"features 'f': "):
-            accept_features("f", found, rows=5)
-    distinct = Part.parse("metric", "distinct").build()
+            validate_features("f", found, rows=5)
+    distinct = ComponentSpec.parse("metric", "distinct").build()
     for name, value in (("distinct_1", np.nan), ("distinct_1", np.inf), ("distinct_9", 0.5)):
         with pytest.raises(UserError, match=rf"metric 'm'.*{name}"):
-            accept_values("m", distinct, {name: value})
+            validate_metric_values("m", distinct, {name: value})
 
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
@@ -101,11 +101,11 @@ def test_what_curations_feature_models_and_metrics_give_is_looked_at():
 def test_weights_of_every_kind_are_looked_at(kind, value, tmp_path):
     weights = {"a": torch.zeros(3, dtype=kind), "b": torch.ones(2, 2, dtype=kind), "c": torch.arange(3)}
     save_file(weights, tmp_path / "w.safetensors")
-    accept_weights("g", tmp_path)
+    validate_weights("g", tmp_path)
     weights["b"][1, 0] = value
     save_file(weights, tmp_path / "w.safetensors")
     with pytest.raises(UserError, match=r"generator 'g': its weights are not finite after the fit \(b in w.safetensors\)"):
-        accept_weights("g", tmp_path)
+        validate_weights("g", tmp_path)
 
 
 # ---- training that diverges ---------------------------------------------------------------------------------------------------
@@ -169,13 +169,13 @@ COLLAPSED = {
     "one row of an n-gram model": (TEXT, {"generator": {**TINY["ngram"], "sampling": {"top_k": 1}}, "base": None}, 21),
     "one row, watermarked": (TEXT, {"generator": {**TINY["ngram"], "sampling": {"top_k": 1, "watermark": {}}}, "base": None}, 22),
     "one row of a language model": (TEXT, {"generator": {**TINY_LM, "sampling": {"top_k": 1}}}, 21),
-    "one image of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": {"scale": 0}}}, 15),
-    "one image a class of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": {"scale": 0}}, "labels": "conditional"}, 15),
-    "one image of a mixture": (VISION, {"generator": {"use": "gmm", "components": 1, "dimensions": 4, "sampling": {"scale": 0}}}, 14),
+    "one image of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": {"variance_scale": 0}}}, 15),
+    "one image a class of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": {"variance_scale": 0}}, "labels": "conditional"}, 15),
+    "one image of a mixture": (VISION, {"generator": {"use": "gmm", "components": 1, "dimensions": 4, "sampling": {"variance_scale": 0}}}, 14),
     "one image, watermarked": (
-        VISION, {"generator": {**TINY["gmm"], "components": 1, "sampling": {"scale": 0, "watermark": {}}}, "labels": "conditional"}, 15,
+        VISION, {"generator": {**TINY["gmm"], "components": 1, "sampling": {"variance_scale": 0, "watermark": {}}}, "labels": "conditional"}, 15,
     ),
-    "one image of a diffusion model": (VISION, {"generator": {**TINY_DIFFUSION, "sampling": {"steps": 3, "scale": 0}}}, 14),
+    "one image of a diffusion model": (VISION, {"generator": {**TINY_DIFFUSION, "sampling": {"steps": 3, "variance_scale": 0}}}, 14),
     "all rows equal": (ANALYTIC, {"generator": {"use": "support.odd_generators:Odd", "fault": "nearly equal rows"}}, 2),
     "one symbol": (ANALYTIC, {"generator": "categorical", "data": {"use": "categorical", "rows": 40, "exponent": 900}}, 1),
 }  # fmt: skip
@@ -237,10 +237,10 @@ def test_real_data_without_any_difference_are_measured_or_refused(tmp_path):
 def test_a_pool_of_one_class_under_labels_is_learned_and_measured(use, tmp_path):
     """A real pool of three digits that happen to be the same one, while the data has others too."""
     written = {**VISION, **SHORT, "size": 3, "eval_size": 3, "generator": TINY[use], "labels": "conditional", "policies": ["replace"]}
-    written |= {"imbalance": {"ratio": 100}, "metrics": ["classes", "pixel-variance", "student-classifier", "memorisation"]}
+    written |= {"imbalance": {"ratio": 100}, "metrics": ["classes", "pixel-variance", "tstr-classifier", "memorisation"]}
     for seed in range(300):
         wanted = experiment({**written, "seeds": [seed]})
-        if len(set(Lab(wanted, Store(tmp_path)).real.deal(seed)[0].list("label"))) == 1:
+        if len(set(Stages(wanted, Store(tmp_path)).real.split_pool(seed)[0].list("label"))) == 1:
             break
     rows = run(wanted, store=tmp_path)
     assert seed < 299 and np.isfinite(rows.value).all()

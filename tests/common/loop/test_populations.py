@@ -8,13 +8,13 @@ from support.tiny import TEXT, TINY, TINY_LM, VISION
 
 TWO = {key: value for key, value in {**VISION, "seeds": [0], "generator": None}.items() if value is not None}
 TWO = {**TWO, "generators": {"vae": TINY["vae"], "gmm": TINY["gmm"]}, "metrics": ["pixel-variance"]}
-ARMS = {source: {"use": "replace", "sources": source} for source in ("self", "other", "union")}
+ARMS = {source: {"use": "replace", "learn_from": source} for source in ("self", "other", "union")}
 
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     found = run(
-        experiment({**TWO, "policies": {**ARMS, "kept": {"use": "accumulate", "sources": "union"}}}), store=tmp_path_factory.mktemp("s")
+        experiment({**TWO, "policies": {**ARMS, "kept": {"use": "accumulate", "learn_from": "union"}}}), store=tmp_path_factory.mktemp("s")
     )
     return found.set_index(["policy", "generator", "generation", "metric"]).value.sort_index()
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from autophagy import experiment, run
 from autophagy.common.components.features import precision_recall
-from autophagy.common.loop.stages import Lab
+from autophagy.common.loop.stages import Stages
 from autophagy.common.store import Store
 from support.tiny import VISION
 
@@ -14,28 +14,28 @@ from support.tiny import VISION
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     store = tmp_path_factory.mktemp("store")
-    metrics = ["frechet", {"use": "precision-recall", "at_most": 12}, "pixel-variance", "held-out-score"]
+    metrics = ["frechet", {"use": "precision-recall", "max_rows": 12}, "pixel-variance", "held-out-score"]
     wanted = experiment({**VISION, "generations": 1, "seeds": [0], "policies": ["real"], "metrics": metrics, "floors": 4})
-    return wanted, run(wanted, store=store), Lab(wanted, Store(store))
+    return wanted, run(wanted, store=store), Stages(wanted, Store(store))
 
 
 def test_draws_halve_the_same_real_rows_and_the_first_is_control_against_held_out(ran):
-    _, _, lab = ran
-    real = sorted(lab.real.splits["control"].row_digests() + lab.real.splits["heldout"].row_digests())
-    assert len(lab.real.floors) == 4
+    _, _, stages = ran
+    real = sorted(stages.real.splits["control"].row_digests() + stages.real.splits["heldout"].row_digests())
+    assert len(stages.real.floors) == 4
     assert (
-        lab.real.floors[0]["made"].digest == lab.real.splits["control"].digest
-        and lab.real.floors[0]["heldout"].digest == lab.real.splits["heldout"].digest
+        stages.real.floors[0]["generated"].digest == stages.real.splits["control"].digest
+        and stages.real.floors[0]["heldout"].digest == stages.real.splits["heldout"].digest
     )
-    assert len({draw["made"].digest for draw in lab.real.floors}) == 4
-    for draw in lab.real.floors:
-        assert sorted(draw["made"].row_digests() + draw["heldout"].row_digests()) == real
-        assert len(draw["made"]) == len(draw["heldout"])
+    assert len({draw["generated"].digest for draw in stages.real.floors}) == 4
+    for draw in stages.real.floors:
+        assert sorted(draw["generated"].row_digests() + draw["heldout"].row_digests()) == real
+        assert len(draw["generated"]) == len(draw["heldout"])
 
 
 def test_a_floor_is_the_mean_of_the_draws_beside_their_scatter(ran):
-    _, rows, lab = ran
-    shares = [lab.real.floors[draw]["made"].array("image").astype(float).var(axis=0).mean() / 255**2 for draw in range(4)]
+    _, rows, stages = ran
+    shares = [stages.real.floors[draw]["generated"].array("image").astype(float).var(axis=0).mean() / 255**2 for draw in range(4)]
     [floor], [scatter] = (rows[rows.metric == "pixel_variance"][name].unique() for name in ("floor", "floor_sd"))
     assert floor == pytest.approx(np.mean(shares)) and scatter == pytest.approx(np.std(shares, ddof=1)) and scatter > 0
 
@@ -48,8 +48,8 @@ def test_a_number_about_a_model_has_the_floor_of_generation_0s_model(ran):
 
 
 def test_a_cap_on_quadratic_cost_takes_the_first_rows_and_the_numbers_say_so(ran):
-    wanted, rows, lab = ran
+    wanted, rows, stages = ran
     assert rows[rows.metric == "recall"].n.unique() == [12] and rows[rows.metric == "frechet_distance"].n.unique() == [wanted.eval_size]
-    pairs = [[lab.features(draw[name])["features"][:12] for name in ("made", "heldout")] for draw in lab.real.floors]
+    pairs = [[stages.features(draw[name])["features"][:12] for name in ("generated", "heldout")] for draw in stages.real.floors]
     expected = np.mean([precision_recall(*pair)[1] for pair in pairs])
     assert rows[rows.metric == "recall"].floor.unique() == pytest.approx([expected])

@@ -24,8 +24,8 @@ from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.common.loop import chain
 from autophagy.common.replication import reproduce
-from autophagy.common.replication.claim import Claim, Finding, Picture, chosen, claims, contradictions
-from autophagy.common.replication.reproduce import Judged, experiments_of, judge, markdown
+from autophagy.common.replication.claim import Claim, Figure, JudgeOutput, chosen, claims, contradictions
+from autophagy.common.replication.reproduce import ClaimResult, experiments_of, judge, markdown
 from autophagy.common.replication.statistical_checks import LAW, Check, Estimate, above, at, below, equals, mostly_up, same
 from typer.testing import CliRunner
 
@@ -99,7 +99,7 @@ def test_differences_and_ratios_carry_their_errors():
 
 
 def test_a_finding_holds_if_every_check_does():
-    of = lambda *verdicts: Finding([Check("", 0, 0, 0, "=", 0, 0, 1, 2, one) for one in verdicts], Picture("", "", [])).verdict  # noqa: E731
+    of = lambda *verdicts: JudgeOutput([Check("", 0, 0, 0, "=", 0, 0, 1, 2, one) for one in verdicts], Figure("", "", [])).verdict  # noqa: E731
     assert of("holds", "holds") == "holds"
     assert of("holds", "inconclusive") == "inconclusive"
     assert of("inconclusive", "fails", "holds") == "fails"
@@ -275,7 +275,7 @@ def test_no_analytic_claim_is_left_out_above():
 def test_claims_that_share_an_experiment_share_its_run(found, tmp_path):
     """C1 and C4 read the same chains; a finished run is read back, and says the same."""
     judged, _ = found
-    assert at(found[1]["gaussian"], "variance", "replace", 19).value == judged["C1"].finding.checks[0].measured
+    assert at(found[1]["gaussian"], "variance", "replace", 19).value == judged["C1"].finding.checks[0].metric_rows
     assert "gaussian" in claims()["C4"].experiments
 
 
@@ -297,8 +297,8 @@ sample = Gaussian.sample
 
 def narrow(self, n, *, seed, given=None):
     """Samples with 2 % less variance than the model has."""
-    made = sample(self, n, seed=seed)
-    return Pool.of(x=self.mean[:, 0] + np.sqrt(0.98) * (made.array("x") - self.mean[:, 0])) if self.mean.shape[1] == 1 else made
+    generated = sample(self, n, seed=seed)
+    return Pool.of(x=self.mean[:, 0] + np.sqrt(0.98) * (generated.array("x") - self.mean[:, 0])) if self.mean.shape[1] == 1 else generated
 
 
 BREAKAGES = {
@@ -315,7 +315,7 @@ def test_a_broken_engine_flips_the_verdict(breakage, monkeypatch, tmp_path):
     if breakage == "off by one":  # which the audit would not let pass; here the laws have to notice by themselves
         with pytest.raises(UserError, match="audit: "):
             run_claims(["C1"], tmp_path / "audited")
-        monkeypatch.setattr(chain, "refuse_drift", lambda *_, **__: None)
+        monkeypatch.setattr(chain, "check_mixture", lambda *_, **__: None)
     judged = run_claims(["C1"], tmp_path)[0]
     assert judged.verdict == "fails"
     worst = max(judged.finding.checks, key=lambda check: abs(check.z))
@@ -391,9 +391,9 @@ def images(*, precision=-0.02, sharp_precision=0.02, recall=-0.03, sharp_recall=
     }
 
 
-def sizes(real, made):
+def sizes(real, generated):
     numbers = []
-    for kind, gain in (("real", real), ("made", made)):
+    for kind, gain in (("real", real), ("made", generated)):
         numbers += [
             (f"{kind}-{times}", "heldout_nll", lambda g, times=times, gain=gain: 5 - gain * np.log2(times)) for times in (1, 2, 4, 8, 16)
         ]
@@ -499,8 +499,8 @@ def test_a_killed_reproduction_goes_on_and_ends_with_the_same_verdicts(tmp_path)
 
 def test_the_table_has_a_line_for_every_claim():
     claim = claims()["C10"]
-    holding = Judged(claim, Finding([equals("E s^2 | x", Estimate(1.0, 0.5, 9), 1.0)], Picture("", "", [])))
-    lines = markdown([holding, Judged(claim, None, "no hub")]).splitlines()
+    holding = ClaimResult(claim, JudgeOutput([equals("E s^2 | x", Estimate(1.0, 0.5, 9), 1.0)], Figure("", "", [])))
+    lines = markdown([holding, ClaimResult(claim, None, "no hub")]).splitlines()
     assert len(lines) == 4
     assert "**holds**" in lines[2] and "E s\\^2 \\| x: 1 [0.02, 1.98]" in lines[2]
     assert "**not run**" in lines[3] and "no hub" in lines[3]

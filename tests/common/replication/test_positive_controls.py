@@ -17,7 +17,7 @@ import pytest
 import torch
 from autophagy.claims import controls
 from autophagy.common.cli import main as cli
-from autophagy.common.loop.stages import Lab
+from autophagy.common.loop.stages import Stages
 from autophagy.common.replication.claim import claims
 from autophagy.common.replication.reproduce import experiments_of, judge, measured, reproduce
 from autophagy.common.replication.statistical_checks import Estimate, within
@@ -175,7 +175,7 @@ def test_the_hubs_data_suffice_for_the_sizes(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     for claim in controls.CLAIMS:
         for experiment in experiments_of(claim).values():
-            splits = Lab(experiment, Store(tmp_path)).real.splits
+            splits = Stages(experiment, Store(tmp_path)).real.splits
             assert experiment.size <= len(splits["train"]) < 1.05 * experiment.size  # next to all of it is used
 
 

@@ -12,13 +12,13 @@ from autophagy.common.cli.main import app
 from autophagy.common.core.errors import UserError
 from autophagy.common.replication import claim as judges
 from autophagy.common.replication import reproduce
-from autophagy.common.replication.claim import Curve, Finding, Picture
+from autophagy.common.replication.claim import Curve, Figure, JudgeOutput
 from autophagy.common.replication.statistical_checks import LAW, Estimate, above, below, equals, same
 from autophagy.common.report.claims import check_charts as checks
 from autophagy.common.report.claims import claim_charts as curves
 from autophagy.common.report.claims import schema as judged
 from autophagy.common.report.claims.report import write_claims_report
-from autophagy.common.report.claims.schema import Judgement
+from autophagy.common.report.claims.schema import ClaimsFile
 from typer.testing import CliRunner
 
 HOSTILE = "<script>document.title='owned'</script></script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}"
@@ -34,27 +34,29 @@ def claim(name, **more):
 def picture(*extra, log_y=False):
     law = Curve("law: replace", GENERATIONS, [1.0, 0.5, 0.25, 0.125], law=True)
     found = Curve("measured: replace", GENERATIONS, [1.1, 0.4, 0.3, 0.1], [1.0, 0.3, 0.2, -0.1], [1.2, 0.5, 0.4, 0.3])
-    return Picture("generation", "variance", [law, found, *extra], log_y=log_y)
+    return Figure("generation", "variance", [law, found, *extra], log_y=log_y)
 
 
 def found_here():
     """A claim of every verdict; C2 has what JSON knows no number for, C3 can neither refuse its rival nor clear its bound."""
     one = Estimate(0.5, 0.01, 2000)
-    holds = Finding([equals("E s^2, generation 3", one, 0.51, rival=0.9), equals("E s^2, generation 1", one, 0.5), above("gain", one, 0.1)],
+    holds = JudgeOutput([equals("E s^2, generation 3", one, 0.51, rival=0.9), equals("E s^2, generation 1", one, 0.5), above("gain", one, 0.1)],
                     picture(Curve("its limit", [0, 3], [0.1, 0.1], law=True)), "A note.")  # fmt: skip
     few, nothing = Estimate(0.5, 0.01, 4, 3), Estimate(float("nan"), float("nan"), 9)
-    fails = Finding([same("survival", Estimate(0.9, 0.0, 9), 1.0), equals("few chains, generation 3", few, 0.55),
+    fails = JudgeOutput([same("survival", Estimate(0.9, 0.0, 9), 1.0), equals("few chains, generation 3", few, 0.55),
                      equals("lost", nothing, 1.0), below("loss", one, 0.1)], picture(log_y=True))  # fmt: skip
-    open_ = Finding([equals("E s^2", one, 0.51, rival=0.52), above("gap", one, 0.505)], picture())
-    hostile = Finding([equals(HOSTILE, one, 0.5)], Picture(HOSTILE, HOSTILE, [Curve(f"measured: {HOSTILE}", [1, 2], [1.0, 2.0])]), HOSTILE)
+    open_ = JudgeOutput([equals("E s^2", one, 0.51, rival=0.52), above("gap", one, 0.505)], picture())
+    hostile = JudgeOutput(
+        [equals(HOSTILE, one, 0.5)], Figure(HOSTILE, HOSTILE, [Curve(f"measured: {HOSTILE}", [1, 2], [1.0, 2.0])]), HOSTILE
+    )
     wanted = {"says": HOSTILE, "source": HOSTILE, "observable": HOSTILE, "expects": HOSTILE, "tolerance": HOSTILE, "needs": HOSTILE,
               "experiments": {HOSTILE: [HOSTILE, HOSTILE]}}  # fmt: skip
     return [
-        reproduce.Judged(claim("C1"), holds),
-        reproduce.Judged(claim("C2"), fails),
-        reproduce.Judged(claim("C3"), open_),
-        reproduce.Judged(claim("C4", needs="weights"), None, "weights: cannot be had"),
-        reproduce.Judged(claim(f'C5 "{HOSTILE}', **wanted), hostile),
+        reproduce.ClaimResult(claim("C1"), holds),
+        reproduce.ClaimResult(claim("C2"), fails),
+        reproduce.ClaimResult(claim("C3"), open_),
+        reproduce.ClaimResult(claim("C4", needs="weights"), None, "weights: cannot be had"),
+        reproduce.ClaimResult(claim(f'C5 "{HOSTILE}', **wanted), hostile),
     ]
 
 
@@ -219,7 +221,7 @@ def test_verdicts_and_checks_are_handed_out_as_csv_with_all_digits(browser, fold
     written = [check for one in json.loads((folder / "claims.json").read_text())["claims"] for check in one.get("checks", ())]
     assert len(frames["checks"]) == len(written) == 10
     assert frames["checks"].low.tolist()[0] == written[0]["low"], "no digit is lost"
-    assert pandas.isna(frames["checks"].z[3]) and frames["checks"].measured[3] == 0.9
+    assert pandas.isna(frames["checks"].z[3]) and frames["checks"].metric_rows[3] == 0.9
 
 
 @needs_browser
@@ -244,7 +246,7 @@ def test_a_phone_shows_it_without_scrolling_sideways_even_unfolded(browser):
 
 
 def read(folder):
-    return {claim.id: claim for claim in Judgement.read(folder / "claims.json").claims}
+    return {claim.id: claim for claim in ClaimsFile.read(folder / "claims.json").claims}
 
 
 def data_of(chart):
@@ -276,8 +278,8 @@ def test_a_law_and_its_measurements_share_a_colour_and_a_limit_is_grey(folder):
     ],
 )
 def test_curves_are_about_what_their_labels_name(labels, names):
-    made = [judged.Curve(label=label, x=[1], y=[1], law=not label.startswith(("measured", "accumulate"))) for label in labels]
-    assert curves._names(made) == names
+    generated = [judged.Curve(label=label, x=[1], y=[1], law=not label.startswith(("measured", "accumulate"))) for label in labels]
+    assert curves._names(generated) == names
 
 
 def test_what_a_logarithmic_axis_cannot_hold_is_left_out_and_said(folder):
@@ -312,7 +314,7 @@ def test_laws_of_one_number_share_a_row_and_infinite_distances_are_pinned(folder
 
 
 @pytest.mark.parametrize(
-    ("made", "clear"),
+    ("generated", "clear"),
     [
         (above("", Estimate(0.5, 0.1, 9), 0.1), True),
         (below("", Estimate(-0.5, 0.1, 9), 0.0), True),
@@ -320,10 +322,10 @@ def test_laws_of_one_number_share_a_row_and_infinite_distances_are_pinned(folder
         (below("", Estimate(3000.0, 1.0, 9), 1.0), False),
     ],
 )
-def test_orderings_lie_right_of_their_bound_exactly_if_they_hold(made, clear, folder):
-    own = judged.Check.model_validate(vars(made))
+def test_orderings_lie_right_of_their_bound_exactly_if_they_hold(generated, clear, folder):
+    own = judged.Check.model_validate(vars(generated))
     [row] = data_of(checks.against_bounds(read(folder)["C1"].model_copy(update={"checks": [own]})))
-    assert (row["low"] > 0) == clear == (made.verdict == "holds")
+    assert (row["low"] > 0) == clear == (generated.verdict == "holds")
     assert row["low"] <= row["place"] <= row["high"] and max(abs(row["low"]), abs(row["high"])) == pytest.approx(1)
 
 
@@ -370,7 +372,7 @@ def test_what_contradicts_itself_is_named(change, said, folder, tmp_path):
     change(content)
     (tmp_path / "claims.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match=re.escape(said)):
-        Judgement.read(tmp_path / "claims.json")
+        ClaimsFile.read(tmp_path / "claims.json")
 
 
 def test_report_makes_it_again_without_running_and_refuses_two_reports_in_one(folder, tmp_path):

@@ -14,7 +14,7 @@ from autophagy.common.analysis import summary
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.common.execution.run import write
-from autophagy.common.execution.scheduler import Outcome
+from autophagy.common.execution.scheduler import ChainResult
 from autophagy.common.report.runs import charts
 from autophagy.common.report.runs import headlines as answers
 from autophagy.common.report.runs.figures import write_figures
@@ -65,7 +65,7 @@ def run_folder(tmp_path_factory):
                 models.append({"policy": policy, "seed": seed, "generation": generation, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
             samples.append(Pool.of(text=HOSTILE).note(generation=generation, policy=policy))
     folder = tmp_path_factory.mktemp("out") / "tiny-text"
-    write(wanted, Outcome(rows, samples, models), folder)
+    write(wanted, ChainResult(rows, samples, models), folder)
     write_report([folder, folder], folder / "report.html")
     return folder
 
@@ -350,13 +350,13 @@ def test_a_run_of_hundreds_of_generations_gets_a_report_that_leaves_no_row_out(t
     rows, samples, models = [], [], []
     for policy, generation in product(wanted.policies, range(131)):
         at = {"policy": policy, "generation": generation}
-        births = ["real", *(f"generation {number}" for number in range(generation))]
+        count_by_generation = ["real", *(f"generation {number}" for number in range(generation))]
         rows.append({**about, **at, **variance, "value": 0.9**generation})
-        for birth in births if policy == "accumulate" else births[-1:]:
+        for birth in count_by_generation if policy == "accumulate" else count_by_generation[-1:]:
             rows.append({**about, **at, **counted, "metric": f"trained_rows/{birth}"})
         samples.append(Pool.of(x=np.zeros((1, 3))).note(**at))
         models.append({**at, "seed": 0, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
-    write(wanted, Outcome(rows, samples, models), tmp_path / wanted.name)
+    write(wanted, ChainResult(rows, samples, models), tmp_path / wanted.name)
     write_report([tmp_path / wanted.name], tmp_path / "report.html")
     assert 100_000 < (tmp_path / "report.html").stat().st_size < 6_000_000
     (bars,) = charts.mixture(pandas.DataFrame(rows))["spec"]["datasets"].values()

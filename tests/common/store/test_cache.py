@@ -14,7 +14,7 @@ import pytest
 from autophagy import Store, UserError, experiment, run
 from autophagy.common.core.canonical_json import canonical_json
 from autophagy.common.core.provenance import provenance
-from autophagy.common.store import Gone
+from autophagy.common.store import ArtifactMissing
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import cache as store_module
 from autophagy.common.store.artifact import drop, key_of, read_manifest, seal_of
@@ -32,9 +32,9 @@ def refuses(folder, scratch):
 
 def test_an_artifact_is_built_once(tmp_path):
     store = Store(tmp_path)
-    made = store.make({"x": 1}, writes("one"))
-    assert store.make({"x": 1}, refuses).digest == made.digest
-    assert Store(tmp_path).make({"x": 1}, refuses).digest == made.digest
+    generated = store.make({"x": 1}, writes("one"))
+    assert store.make({"x": 1}, refuses).digest == generated.digest
+    assert Store(tmp_path).make({"x": 1}, refuses).digest == generated.digest
     assert store.find({"x": 2}) is None
 
 
@@ -151,15 +151,15 @@ def damage(kind, folder):
 @pytest.mark.parametrize("process", ["another", "the same"])
 def test_damage_is_noticed_named_set_aside_and_mended(tmp_path, kind, said, process):
     store = Store(tmp_path / "store")
-    made = store.make({"x": 1}, writes("one"))
-    damage(kind, made.folder)
+    generated = store.make({"x": 1}, writes("one"))
+    damage(kind, generated.folder)
     (tmp_path / "beside").write_text("of somebody else")
     outside = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if "store" not in path.parts}
     if process == "another":
         store = Store(tmp_path / "store")
-    with pytest.warns(UserWarning, match=rf"artifact {made.key[:16]} is damaged \(.*{said}.*moved to .*set-aside"):
+    with pytest.warns(UserWarning, match=rf"artifact {generated.key[:16]} is damaged \(.*{said}.*moved to .*set-aside"):
         again = store.make({"x": 1}, writes("one"))
-    assert again.digest == made.digest
+    assert again.digest == generated.digest
     assert store.make({"x": 1}, refuses) is again
     assert len(list((tmp_path / "store" / "set-aside").iterdir())) == 1
     assert outside == {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*") if "store" not in path.parts}
@@ -167,25 +167,25 @@ def test_damage_is_noticed_named_set_aside_and_mended(tmp_path, kind, said, proc
 
 def test_a_byte_that_is_flipped_behind_the_back_of_a_running_process_is_noticed(tmp_path):
     store = Store(tmp_path)
-    made = store.make({"x": 1}, writes("one"))
-    before = (made.folder / "a.txt").stat()
-    (made.folder / "a.txt").write_text("onf")
-    os.utime(made.folder / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    generated = store.make({"x": 1}, writes("one"))
+    before = (generated.folder / "a.txt").stat()
+    (generated.folder / "a.txt").write_text("onf")
+    os.utime(generated.folder / "a.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
     assert store.find({"x": 1}) is None
 
 
 def test_a_file_that_was_only_touched_is_read_again_and_kept(tmp_path):
     store = Store(tmp_path)
-    made = store.make({"x": 1}, writes("one"))
-    (made.folder / "a.txt").touch()
-    assert not made.unchanged
+    generated = store.make({"x": 1}, writes("one"))
+    (generated.folder / "a.txt").touch()
+    assert not generated.unchanged
     assert store.make({"x": 1}, refuses).unchanged
 
 
 def test_what_is_set_aside_is_kept_as_it_was(tmp_path):
-    made = Store(tmp_path).make({"x": 1}, writes("one"))
+    generated = Store(tmp_path).make({"x": 1}, writes("one"))
     for damaged in ("first", "second"):
-        (made.folder / "a.txt").write_text(damaged)
+        (generated.folder / "a.txt").write_text(damaged)
         with pytest.warns(UserWarning, match="is damaged"):
             Store(tmp_path).make({"x": 1}, writes("one"))
     assert {(path / "a.txt").read_text() for path in (tmp_path / "set-aside").iterdir()} == {"first", "second"}
@@ -193,15 +193,17 @@ def test_what_is_set_aside_is_kept_as_it_was(tmp_path):
 
 @pytest.mark.parametrize("hindrance", ["a file", "a link to nothing"])
 def test_what_cannot_be_set_aside_stops_with_a_message_and_stays(tmp_path, hindrance):
-    made = Store(tmp_path).make({"x": 1}, writes("one"))
-    damage("flipped byte", made.folder)
+    generated = Store(tmp_path).make({"x": 1}, writes("one"))
+    damage("flipped byte", generated.folder)
     if hindrance == "a file":
         (tmp_path / "set-aside").write_text("")
     else:
         (tmp_path / "set-aside").symlink_to(tmp_path / "nowhere" / "else")
-    with pytest.raises(UserError, match=rf"artifact {made.key[:16]} is damaged \(a.txt .*cannot be moved to .*set-aside.*: File exists"):
+    with pytest.raises(
+        UserError, match=rf"artifact {generated.key[:16]} is damaged \(a.txt .*cannot be moved to .*set-aside.*: File exists"
+    ):
         Store(tmp_path).make({"x": 1}, writes("one"))
-    assert (made.folder / "a.txt").read_text() == "onf"
+    assert (generated.folder / "a.txt").read_text() == "onf"
     assert not list((tmp_path / "drafts").iterdir())
 
 
@@ -228,23 +230,23 @@ def test_a_link_planted_where_the_store_writes_is_refused_and_not_followed(tmp_p
 
 
 def test_no_bit_of_a_manifest_can_change_unnoticed(tmp_path):
-    made = Store(tmp_path).make({"x": 1, "y": ["ä", 0.1]}, writes("one"), provenance=provenance())
-    path = made.folder / "manifest.json"
+    generated = Store(tmp_path).make({"x": 1, "y": ["ä", 0.1]}, writes("one"), provenance=provenance())
+    path = generated.folder / "manifest.json"
     written = path.read_bytes()
     assert len(written) > 500
     for place, bit in product(range(len(written)), range(8)):
         path.write_bytes(written[:place] + bytes([written[place] ^ 1 << bit]) + written[place + 1 :])
-        assert read_manifest(made.folder, key=made.key)[0] is None, path.read_bytes()[place - 20 : place + 20]
+        assert read_manifest(generated.folder, key=generated.key)[0] is None, path.read_bytes()[place - 20 : place + 20]
     path.write_bytes(written)
-    assert read_manifest(made.folder, key=made.key) == (made.manifest, "")
+    assert read_manifest(generated.folder, key=generated.key) == (generated.manifest, "")
 
 
 @pytest.mark.parametrize("kind", ["a link", "the manifest is a link"])
 def test_whoever_reads_no_more_than_a_manifest_follows_no_link_either(tmp_path, kind):
-    made = Store(tmp_path).make({"x": 1}, writes("one"))
-    assert read_manifest(made.folder, key=made.key) == (made.manifest, "")
-    damage(kind, made.folder)
-    assert read_manifest(made.folder, key=made.key) == (None, "manifest.json is not a regular file")
+    generated = Store(tmp_path).make({"x": 1}, writes("one"))
+    assert read_manifest(generated.folder, key=generated.key) == (generated.manifest, "")
+    damage(kind, generated.folder)
+    assert read_manifest(generated.folder, key=generated.key) == (None, "manifest.json is not a regular file")
 
 
 def test_a_manifest_that_would_be_too_long_to_read_is_not_written(tmp_path, monkeypatch):
@@ -271,16 +273,19 @@ def freed_by_another(folder):
 
 def test_what_cannot_be_read_because_it_is_gone_says_so_and_what_cannot_be_read_anyway_says_that(tmp_path):
     store = Store(tmp_path)
-    made = store.make({"x": 1}, writes("one"))
-    with pytest.raises(ZeroDivisionError), store.reading(made):
+    generated = store.make({"x": 1}, writes("one"))
+    with pytest.raises(ZeroDivisionError), store.reading(generated):
         _ = 1 / 0
-    with pytest.raises(Gone, match="is gone"), store.reading(made):
-        (made.folder / "a.txt").write_text("read while it changed, without an error")
-    made = store.make({"x": 2}, writes("two"))
-    with pytest.raises(Gone, match=f"artifact {made.key[:16]} was in the store and is gone") as gone, store.reading(made):
-        freed_by_another(made.folder)
+    with pytest.raises(ArtifactMissing, match="is gone"), store.reading(generated):
+        (generated.folder / "a.txt").write_text("read while it changed, without an error")
+    generated = store.make({"x": 2}, writes("two"))
+    with (
+        pytest.raises(ArtifactMissing, match=f"artifact {generated.key[:16]} was in the store and is gone") as gone,
+        store.reading(generated),
+    ):
+        freed_by_another(generated.folder)
     assert isinstance(gone.value.__cause__, FileNotFoundError)
-    with pytest.raises(Gone), store.reading(made):
+    with pytest.raises(ArtifactMissing), store.reading(generated):
         raise AssertionError("nothing is read of what is not there")
 
 
@@ -292,7 +297,7 @@ def test_what_is_taken_away_as_soon_as_it_is_built_is_gone(tmp_path):
         if len(heard) == 3:  # looked for, looked for with the lock, built
             shutil.rmtree(tmp_path / "artifacts" / key[:2] / key)
 
-    with pytest.raises(Gone):
+    with pytest.raises(ArtifactMissing):
         Store(tmp_path, used=used).make({"x": 1}, writes("one"))
     assert heard == [key_of({"x": 1})] * 3
 
@@ -302,14 +307,14 @@ def test_what_another_has_made_and_dropped_in_the_meantime_is_taken_as_it_is(tmp
         (folder / "model").mkdir()
         (folder / "model" / "weights").write_text("old")
 
-    made, away, heard = Store(tmp_path).make({"x": 1}, with_weights), tmp_path / "away", []
-    drop(made.folder, made.manifest, "model", draft=tmp_path / "draft")
-    made.folder.rename(away)
+    generated, away, heard = Store(tmp_path).make({"x": 1}, with_weights), tmp_path / "away", []
+    drop(generated.folder, generated.manifest, "model", draft=tmp_path / "draft")
+    generated.folder.rename(away)
 
     def used(key):
         heard.append(key)
         if len(heard) == 2:
-            away.rename(made.folder)
+            away.rename(generated.folder)
 
     assert Store(tmp_path, used=used).make({"x": 1}, refuses).dropped
 
@@ -321,13 +326,13 @@ def test_only_the_part_that_is_dropped_may_be_missing(tmp_path, other):
         for name in ("a.txt", "model.txt", "model/weights"):
             (folder / name).write_text(name)
 
-    made = Store(tmp_path).make({"x": 1}, with_weights)
-    drop(made.folder, made.manifest, "model", draft=tmp_path / "draft")
+    generated = Store(tmp_path).make({"x": 1}, with_weights)
+    drop(generated.folder, generated.manifest, "model", draft=tmp_path / "draft")
     found = Store(tmp_path).find({"x": 1})
-    assert found.dropped and found.digest == made.digest and not (made.folder / "model").exists()
-    (made.folder / other).write_text("of other bytes")
+    assert found.dropped and found.digest == generated.digest and not (generated.folder / "model").exists()
+    (generated.folder / other).write_text("of other bytes")
     assert Store(tmp_path).find({"x": 1}) is None
-    (made.folder / other).unlink()
+    (generated.folder / other).unlink()
     assert Store(tmp_path).find({"x": 1}) is None
 
 
@@ -366,17 +371,17 @@ def test_every_byte_and_name_is_flushed_before_an_artifact_is_there_and_its_own_
         for name in ("a.txt", "model/deep/b.txt"):
             (folder / name).write_text(name)
 
-    made = Store(tmp_path).make({"x": 1}, build)
+    generated = Store(tmp_path).make({"x": 1}, build)
     before, (named, *after) = asked[:-3], asked[-3:]
     draft = named.partition(" -> ")[0]
-    assert named == f"{draft} -> {made.folder}"
-    assert after == [str(tmp_path / "artifacts" / made.key[:2]), str(tmp_path / "artifacts")]
+    assert named == f"{draft} -> {generated.folder}"
+    assert after == [str(tmp_path / "artifacts" / generated.key[:2]), str(tmp_path / "artifacts")]
     names = ("", "/manifest.json", "/a.txt", "/model", "/model/deep", "/model/deep/b.txt")
     assert set(before) == {f"{draft}{name}" for name in names}
 
 
 def test_a_gone_artifact_can_be_told_across_processes():
-    gone = pickle.loads(pickle.dumps(Gone("a" * 64)))
+    gone = pickle.loads(pickle.dumps(ArtifactMissing("a" * 64)))
     assert gone.key == "a" * 64 and "a" * 16 in str(gone)
 
 
@@ -394,10 +399,10 @@ def test_threads_and_stores_that_want_the_same_build_it_once(tmp_path):
 
 
 def test_reading_without_the_lock_never_moves_what_another_may_just_have_mended(tmp_path):
-    made = Store(tmp_path).make({"x": 1}, writes("one"))
-    damage("flipped byte", made.folder)
+    generated = Store(tmp_path).make({"x": 1}, writes("one"))
+    damage("flipped byte", generated.folder)
     assert Store(tmp_path).find({"x": 1}) is None
-    assert made.folder.exists(), "only a builder, who holds the lock, sets things aside"
+    assert generated.folder.exists(), "only a builder, who holds the lock, sets things aside"
 
 
 def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path):

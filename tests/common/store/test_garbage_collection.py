@@ -108,8 +108,8 @@ def test_what_kept_runs_need_stays_and_nothing_else_whatever_they_share(tmp_path
     policies = ["replace", "accumulate", "real", "mix", "dedup", "scraped"]
     written = {
         "mix": {"use": "mix", "real_fraction": 0.5},
-        "dedup": {"use": "replace", "curation": {"use": "prune", "how": "typicality", "keep": 0.5}},
-        "scraped": {"use": "accumulate", "contamination": 0.5},
+        "dedup": {"use": "replace", "curation": {"use": "prune", "strategy": "typicality", "keep": 0.5}},
+        "scraped": {"use": "accumulate", "synthetic_fraction": 0.5},
     }
     experiments = [
         wanted(
@@ -180,15 +180,15 @@ def test_where_it_is_not_certain_what_a_run_needs_nothing_is_freed(tmp_path, cas
     (tmp_path / "empty").mkdir()
     runs, store = tmp_path / "runs", tmp_path / "store"
     record = runs / "a" / "provenance.json"
-    made = json.loads(record.read_text())
+    generated = json.loads(record.read_text())
     match case:
         case "not finished" | "among others":
             record.unlink()
         case "earlier version":
-            del made["artifacts"]
-            record.write_text(json.dumps(made))
+            del generated["artifacts"]
+            record.write_text(json.dumps(generated))
         case "not keys":
-            record.write_text(json.dumps({**made, "artifacts": ["../../x"]}))
+            record.write_text(json.dumps({**generated, "artifacts": ["../../x"]}))
         case "not JSON" | "a list" | "deep":
             record.write_text({"not JSON": "{", "a list": "[]", "deep": "[" * 10**6}[case])
         case "another store":
@@ -365,8 +365,8 @@ CHAINS = {
 def test_old_weights_go_and_come_back_as_they_were_when_something_needs_them(tmp_path, which, recwarn):
     one, store = experiment(CHAINS[which]), tmp_path / "store"
     rows, whole = done(one, tmp_path), with_weights(store)
-    made = json.loads((tmp_path / "runs" / one.name / "provenance.json").read_text())
-    ends = {model["key"] for model in made["models"] if model["generation"] in (0, 4)}
+    generated = json.loads((tmp_path / "runs" / one.name / "provenance.json").read_text())
+    ends = {model["key"] for model in generated["models"] if model["generation"] in (0, 4)}
     assert gc(store, tmp_path / "runs" / one.name, "--weights", "--yes")[0] == 0
     assert with_weights(store) == ends < whole
     assert faults(store) == []
@@ -417,7 +417,7 @@ def test_weights_of_another_kept_run_and_of_one_that_is_not_finished_stay(tmp_pa
 def test_weights_that_come_out_otherwise_are_said_to_and_all_that_was_made_of_them_is_made_anew(tmp_path, monkeypatch):
     logged = {**ANALYTIC, "generator": "support.odd_generator:Logged", "policies": ["replace"]}
     one, more = experiment(logged), experiment({**logged, "metrics": ["moments", "held-out-score"]})
-    store, made = tmp_path / "store", done(one, tmp_path)
+    store, generated = tmp_path / "store", done(one, tmp_path)
     gc(store, tmp_path / "runs", "--weights", "--yes")
     monkeypatch.setenv("ODD_MACHINE", "0.25")
     with pytest.warns(UserWarning, match=r"artifact [0-9a-f]{16}, made again because its weights had been dropped, has other bytes"):
@@ -425,7 +425,7 @@ def test_weights_that_come_out_otherwise_are_said_to_and_all_that_was_made_of_th
     assert faults(store) == []
     assert len(list((store / "set-aside").iterdir())) == 1
     value = rows[rows.metric == "variance"].set_index("generation").value
-    before = made[made.metric == "variance"].set_index("generation").value
+    before = generated[generated.metric == "variance"].set_index("generation").value
     assert value[0] == before[0]
     shutil.rmtree(store / "set-aside")
     assert run(more, store=store).equals(rows)

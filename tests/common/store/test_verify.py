@@ -63,7 +63,7 @@ def test_a_whole_store_is_well_and_stays_as_it_was(store):
 
 
 def test_each_damage_is_named_with_its_key_and_its_stage_and_the_others_are_well(store):
-    fits, samples, measures = (folders(store, stage) for stage in ("fit", "sample", "measure"))
+    fits, samples, outputs = (folders(store, stage) for stage in ("fit", "sample", "measure"))
     with (fits[0] / "model" / "mean.npy").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x7f")
@@ -71,9 +71,9 @@ def test_each_damage_is_named_with_its_key_and_its_stage_and_the_others_are_well
     with (samples[0] / "pool.arrow").open("r+b") as file:
         file.truncate(100)
     (samples[1] / "manifest.json").write_text("{")
-    (measures[0] / "notes.txt").write_text("found it useful")
-    shutil.move(measures[1], store / "elsewhere")
-    measures[1].symlink_to(store / "elsewhere")
+    (outputs[0] / "notes.txt").write_text("found it useful")
+    shutil.move(outputs[1], store / "elsewhere")
+    outputs[1].symlink_to(store / "elsewhere")
     (store / "artifacts" / "READ\x1b[2JME").write_text("")
     (fits[0].parent / "not-a-key").mkdir()
     before = snapshot(store)
@@ -85,8 +85,8 @@ def test_each_damage_is_named_with_its_key_and_its_stage_and_the_others_are_well
         f"damaged: {samples[0].name} sample: pool.arrow does not have the bytes it was sealed with",
         f"damaged: {samples[1].name}: manifest.json cannot be read: JSONDecodeError: Expecting property name enclosed in double "
         "quotes: line 1 column 2 (char 1)",
-        f"damaged: {measures[0].name} measure: notes.txt does not belong to it",
-        f"damaged: {measures[1].name}: it is a file or a link, not a folder",
+        f"damaged: {outputs[0].name} measure: notes.txt does not belong to it",
+        f"damaged: {outputs[1].name}: it is a file or a link, not a folder",
         "damaged: artifacts/READ\\x1b[2JME: it is not an artifact and does not belong here",
         f"damaged: artifacts/{fits[0].name[:2]}/not-a-key: it is not an artifact and does not belong here",
     ])  # fmt: skip

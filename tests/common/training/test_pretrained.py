@@ -12,7 +12,7 @@ import sys
 import pytest
 import torch
 from autophagy import UserError, experiment, run
-from autophagy.common.config.registry import Part
+from autophagy.common.config.registry import ComponentSpec
 from autophagy.text.data import HubText
 from autophagy.text.tokenizer import END, train_bpe
 from autophagy.vision.data import MNIST
@@ -55,11 +55,11 @@ CAUSAL = {"context": 12, "prompt_tokens": 3, "training": {"steps": 1, "batch": 4
 def fit(use, folder, scratch):
     """Fit whatever reads checkpoints, with what a dry run asks for before."""
     settings = {"causal-lm": CAUSAL, "encoder": {"tokens": 32}, "image-encoder": {}}[use]
-    part = Part.parse("generator" if use == "causal-lm" else "features", {"use": use, "pretrained": str(folder), **settings})
-    made = part.build()
-    made.inputs()
-    made.fit(small_pool("vision" if use == "image-encoder" else "text"), seed=0, scratch=scratch)
-    return made
+    part = ComponentSpec.parse("generator" if use == "causal-lm" else "features", {"use": use, "pretrained": str(folder), **settings})
+    generated = part.build()
+    generated.inputs()
+    generated.fit(small_pool("vision" if use == "image-encoder" else "text"), seed=0, scratch=scratch)
+    return generated
 
 
 def refused(said, use, folder, tmp_path):
