@@ -254,7 +254,7 @@ def _plan(experiments: list[Experiment], store: Path, out: Path, workers: int | 
     workers = workers or default_workers(experiments)
     for experiment in experiments:
         for member in experiment.members.values():
-            inputs_of(member.part)  # a checkpoint that is not to be had shows now
+            inputs_of(member.generator)  # a checkpoint that is not to be had shows now
         would = plan(experiment, store)
         say(experiment.yaml())
         say(f"# arms: {', '.join(experiment.arms)}")

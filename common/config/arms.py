@@ -1,7 +1,7 @@
-"""Arms and members: what an experiment compares, and which generators live in its chains.
+"""Arms and members: what an experiment compares, and the generators in each of its chains.
 
-An *arm* is a policy and what happens to samples on their way to it; a *member* is a generator with its base model.
-Both are written as a part (`{use: name, ...}`) with a few keys of their own beside it.
+An *arm* is a policy with the way its history is collected. A *member* is a generator with its base model. Both are written as
+a component (`{use: name, ...}`) with a few extra keys.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from pydantic import Field, ValidationError
 
 from ..core.errors import short_repr
 from . import renames
-from .registry import ComponentSpec, SettingError, checker, explain, under
-from .renames import rename_keys
+from .registry import ComponentSpec, SettingError, error_lines, prefix_errors, type_adapter
 
 Start = Literal["base", "previous", "scratch"]
 ARM_KEYS = ("curation", "synthetic_fraction", "learn_from")
@@ -24,111 +23,112 @@ MEMBER_KEYS = ("base",)
 
 @dataclass(frozen=True)
 class Arm:
-    """A line in the figures: what the generations of a chain train on, and how that is collected."""
+    """One line in the figures: the policy that picks training pools, and how generated rows are collected for it."""
 
     policy: ComponentSpec
     curation: ComponentSpec | None = None
-    """What is kept of what was sampled; None keeps all."""
+    """Selects or edits generated rows before they become history. None keeps all rows."""
     synthetic_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Share of model-made rows among what is collected each generation; the others are real rows no generation has seen."""
+    """Fraction of generated rows among the rows collected in each generation. The rest are unseen real rows."""
     learn_from: Literal["self", "other", "union"] = "self"
-    """Whose output counts as a member's history: its own, that of the other members, or an equal part of everyone's."""
+    """Whose output is a member's history: its own, the other members', or an equal part of everyone's."""
 
     @classmethod
-    def parse(cls, written: Any) -> Arm:
+    def parse(cls, raw: Any) -> Arm:
         """From `name` or `{use: name, curation: ..., synthetic_fraction: ..., learn_from: ..., settings of the policy}`."""
-        if isinstance(written, Mapping):
-            written = rename_keys(written, renames.ARM_KEYS)
-        settings, own = _split(written, ARM_KEYS)
+        if isinstance(raw, Mapping):
+            raw = renames.rename_keys(raw, renames.ARM_KEYS)
+        settings, extra = _split(raw, ARM_KEYS)
         policy = ComponentSpec.parse("policy", settings)
-        curation = own.pop("curation", None)
-        if curation in (None, "none"):
-            parsed = None
-        else:
-            parsed = under("curation", lambda: ComponentSpec.parse("curation", curation))
+        curation = extra.pop("curation", None)
+        spec = None if curation in (None, "none") else prefix_errors("curation", lambda: ComponentSpec.parse("curation", curation))
         try:
-            checked = checker(cls).validate_python({**own, "policy": policy, "curation": parsed})
+            arm: Arm = type_adapter(cls).validate_python({**extra, "policy": policy, "curation": spec})
         except ValidationError as error:
-            raise SettingError("\n".join(explain(error))) from error
-        if checked.collects and not uses_synthetic(policy):
-            key = "curation" if checked.curation else "synthetic_fraction" if checked.synthetic_fraction < 1 else "learn_from"
-            raise SettingError(f"{key}: policy '{policy.use}' trains on nothing that was made, so this would do nothing")
-        return checked
+            raise SettingError("\n".join(error_lines(error))) from error
+        if arm.changes_history and not uses_synthetic(policy):
+            key = "curation" if arm.curation else "synthetic_fraction" if arm.synthetic_fraction < 1 else "learn_from"
+            raise SettingError(f"{key}: has no effect, since policy '{policy.use}' never trains on generated rows; remove it")
+        return arm
 
     @property
-    def collects(self) -> bool:
-        """Whether anything happens to samples before they become history."""
+    def changes_history(self) -> bool:
+        """True if collected rows differ from what the member itself generates."""
         return self.curation is not None or self.synthetic_fraction < 1 or self.learn_from != "self"
 
     @property
-    def written(self) -> dict[str, Any]:
-        """As it would be written in a config; the keys of its own only where they say something."""
-        found = self.policy.written
+    def config(self) -> dict[str, Any]:
+        """The arm as a config would write it. Extra keys with their default value are left out."""
+        config = self.policy.config
         if self.curation is not None:
-            found["curation"] = self.curation.written
+            config["curation"] = self.curation.config
         if self.synthetic_fraction < 1:
-            found["synthetic_fraction"] = self.synthetic_fraction
+            config["synthetic_fraction"] = self.synthetic_fraction
         if self.learn_from != "self":
-            found["learn_from"] = self.learn_from
-        return found
+            config["learn_from"] = self.learn_from
+        return config
 
 
 @dataclass(frozen=True)
 class Member:
-    """A generator of an experiment, and the one its base model is trained with."""
+    """A generator of an experiment, and the settings that its base model is trained with."""
 
     name: str
-    part: ComponentSpec
+    generator: ComponentSpec
     base_settings: Mapping[str, Any] | None = None
 
     @classmethod
-    def parse(cls, name: str, written: Any) -> Member:
+    def parse(cls, name: str, raw: Any) -> Member:
         """From `name` or `{use: name, base: {settings}, settings of the generator}`."""
-        settings, own = _split(written, MEMBER_KEYS)
-        if not isinstance(own.get("base"), Mapping | None):
-            raise SettingError(f"base: settings that differ from the generator's, or {{}}, not {short_repr(own['base'])}")
-        member = cls(name, ComponentSpec.parse("generator", settings), own.get("base"))
-        if member.base_settings is not None:
-            under("base", lambda: member.part.but(member.base_settings))
+        settings, extra = _split(raw, MEMBER_KEYS)
+        base = extra.get("base")
+        if not isinstance(base, Mapping | None):
+            raise SettingError(f"base: must be a mapping of settings that differ from the generator's (or {{}}), not {short_repr(base)}")
+        member = cls(name, ComponentSpec.parse("generator", settings), base)
+        if base is not None:
+            prefix_errors("base", lambda: member.generator.with_settings(base))
         return member
 
     @property
     def base(self) -> ComponentSpec | None:
-        """The generator with the settings its base model is trained with; None if there is none."""
-        return None if self.base_settings is None else self.part.but(self.base_settings)
+        """The generator with the settings of its base model. None if there is no base model to train."""
+        return None if self.base_settings is None else self.generator.with_settings(self.base_settings)
 
     @property
     def has_base(self) -> bool:
-        """Whether there is anything that `init: base` could start from."""
-        return self.base_settings is not None or bool(self.part.settings.get("pretrained"))
+        """True if there is a model that `init: base` can start from: a `base` section or pretrained weights."""
+        return self.base_settings is not None or bool(self.generator.settings.get("pretrained"))
 
     def start(self, init: Start | None) -> Start:
-        """What each generation starts from: `init`, or left out, `base` where there is one, else `scratch`."""
+        """What each generation starts from: `init` if given, else `base` if there is one, else `scratch`."""
         return init or ("base" if self.has_base else "scratch")
 
     @property
-    def written(self) -> dict[str, Any]:
-        return self.part.written if self.base_settings is None else {**self.part.written, "base": dict(self.base_settings)}
+    def config(self) -> dict[str, Any]:
+        """The member as a config would write it."""
+        base = {} if self.base_settings is None else {"base": dict(self.base_settings)}
+        return {**self.generator.config, **base}
 
 
 def uses_synthetic(policy: ComponentSpec) -> bool:
-    """Whether a policy ever trains on what was made; the real controls do not."""
+    """True if a policy ever trains on generated rows. The policies that use real rows only do not."""
     return getattr(policy.build(), "uses_synthetic", True)
 
 
 def with_controls(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """The arms, and for each the controls its policy names: real data alone, and made data of the same size."""
-    found = dict(arms)
+    """The arms, and for each the control policies that its policy declares (real data alone, matched pool sizes)."""
+    result = dict(arms)
     for name, arm in arms.items():
-        for written in getattr(arm.policy.build(), "controls", ()):
-            control = Arm(ComponentSpec.parse("policy", written))
-            if control not in found.values():
-                found[control.policy.use if control.policy.use not in found else f"{control.policy.use}-for-{name}"] = control
-    return found
+        for raw in getattr(arm.policy.build(), "controls", ()):
+            control = Arm(ComponentSpec.parse("policy", raw))
+            if control not in result.values():
+                result[control.policy.use if control.policy.use not in result else f"{control.policy.use}-for-{name}"] = control
+    return result
 
 
-def _split(written: Any, own: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
-    """What is written of a part, and the keys that are not the part's own."""
-    if not isinstance(written, Mapping):
-        return written, {}
-    return {key: value for key, value in written.items() if key not in own}, {key: written[key] for key in own if key in written}
+def _split(raw: Any, extra_keys: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
+    """The component's own part of a mapping, and the values of `extra_keys`."""
+    if not isinstance(raw, Mapping):
+        return raw, {}
+    own = {key: value for key, value in raw.items() if key not in extra_keys}
+    return own, {key: raw[key] for key in extra_keys if key in raw}

@@ -1,4 +1,4 @@
-"""Configs: a YAML file and `key=value` changes become one checked, complete `Experiment`."""
+"""Configs: a YAML file and `key=value` changes become one validated, complete `Experiment`."""
 
 from __future__ import annotations
 
@@ -15,121 +15,128 @@ from ..components.dataset import ClassImbalance
 from ..core.errors import UserError, did_you_mean, short_repr
 from . import renames
 from .arms import ARM_KEYS, MEMBER_KEYS, Arm, Member, Start, with_controls
-from .registry import ComponentSpec, explain, find, under
-from .renames import rename_keys
-from .validation import validate_arm, validate_inputs, validate_members, validate_output_names
-from .yaml_loader import parse, read
+from .registry import ComponentSpec, error_lines, find, prefix_errors
+from .validation import Setup, validate_arm, validate_inputs, validate_members, validate_output_names
+from .yaml_loader import load_yaml, parse_yaml
 
 
-def _part(kind: str) -> BeforeValidator:
-    return BeforeValidator(lambda written: written if isinstance(written, ComponentSpec) else ComponentSpec.parse(kind, written))
+def _component(kind: str) -> BeforeValidator:
+    return BeforeValidator(lambda raw: raw if isinstance(raw, ComponentSpec) else ComponentSpec.parse(kind, raw))
 
 
-def _arms(written: Any) -> Any:
+def _parse_arms(raw: Any) -> Any:
     """`[replace, real]` and `{replace: }` are short for `{replace: {use: replace}, ...}`."""
-    if isinstance(written, str):
-        written = [written]
-    return _each(_named(written), lambda name, arm: Arm.parse(arm))
+    if isinstance(raw, str):
+        raw = [raw]
+    return _parse_values(_names_to_mapping(raw), lambda name, arm: Arm.parse(arm))
 
 
-def _members(written: Any) -> Any:
+def _parse_members(raw: Any) -> Any:
     """`[causal-lm, ngram]` is short for `{causal-lm: {use: causal-lm}, ...}`."""
-    return _each(_named(written), Member.parse)
+    return _parse_values(_names_to_mapping(raw), Member.parse)
 
 
-def _named(written: Any) -> Any:
-    """A list of names as a mapping of names to nothing."""
-    if not isinstance(written, Sequence) or isinstance(written, str):
-        return written
-    if wrong := [entry for entry in written if not isinstance(entry, str)]:
-        raise ValueError(f"a list holds names, not {short_repr(wrong[0])}; settings are written under a name, as in `name: {{use: ...}}`")
-    return dict.fromkeys(written)
+def _names_to_mapping(raw: Any) -> Any:
+    """A list of names as a mapping from names to None; other values unchanged."""
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        return raw
+    if wrong := [entry for entry in raw if not isinstance(entry, str)]:
+        raise ValueError(f"a list may hold names only, not {short_repr(wrong[0])}; write settings under a name, as in `name: {{use: ...}}`")
+    return dict.fromkeys(raw)
 
 
-def _each(written: Any, parse: Callable[[str, Any], Any]) -> Any:
-    """The parsed values of a mapping, each of which may be left out if its name says it all; what is no mapping pydantic refuses."""
-    if not isinstance(written, Mapping):
-        return written
-    complete = {
-        name: value or str(name) if not isinstance(value, Mapping) or not value else {"use": str(name), **value}
-        for name, value in written.items()
-    }
-    return {name: under(str(name), lambda name=name, value=value: parse(str(name), value)) for name, value in complete.items()}
+def _parse_values(raw: Any, parse: Callable[[str, Any], Any]) -> Any:
+    """Parse each value of a mapping. An empty value means the component with the same name as its key.
+
+    Non-mappings are left for pydantic to reject.
+    """
+    if not isinstance(raw, Mapping):
+        return raw
+    parsed = {}
+    for name, value in raw.items():
+        if isinstance(value, Mapping) and value:
+            complete: Any = {"use": str(name), **value}
+        else:
+            complete = value or str(name)
+        parsed[name] = prefix_errors(str(name), lambda name=name, complete=complete: parse(str(name), complete))  # type: ignore[misc]
+    return parsed
 
 
-def _imbalance(written: Any) -> Any:
+def _parse_imbalance(raw: Any) -> Any:
     """`100` is short for `{ratio: 100}`."""
-    return {"ratio": written} if isinstance(written, int | float) else written
+    return {"ratio": raw} if isinstance(raw, int | float) else raw
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
-
-OWN = {"policies": ARM_KEYS, "generators": MEMBER_KEYS}
-"""Keys beside `use` that are not settings of the part itself."""
+EXTRA_KEYS = {"policies": (*ARM_KEYS, *renames.ARM_KEYS), "generators": MEMBER_KEYS}
+"""Keys of arms and members that are not settings of the component that they hold."""
 
 
 class Experiment(BaseModel):
-    """One data set and one generator (or several) x named policies x seeds. The *what*; devices, workers and folders are the *how*."""
+    """One data set, one generator (or several), named policies and seeds.
+
+    An experiment says *what* is computed. Devices, workers and folders say *how* and are options of `run`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     name: Name
     question: str = ""
-    """What the experiment asks, in a sentence; heads the report."""
+    """The question that the experiment answers, in one sentence. It heads the report."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0,)
-    """One chain per policy and seed. The chain is the unit of replication."""
+    """One chain is run for each policy and seed. The chain is the unit of replication."""
     generations: Annotated[int, Field(ge=1, le=100_000)]
     """Generations after generation 0, which trains on real data under every policy."""
     size: Annotated[int, Field(ge=2, le=10**9)]
-    """Rows of the real training pool, and rows every generation makes."""
+    """Rows of the real training pool, and rows that each generation produces."""
     eval_size: Annotated[int, Field(ge=2, le=10**9)]
-    """Rows of made, held-out and control data that metrics compare."""
-    data: Annotated[ComponentSpec, _part("data")]
-    imbalance: Annotated[ClassImbalance, BeforeValidator(_imbalance)] | None = None
+    """Rows of generated, held-out and control data that metrics compare."""
+    data: Annotated[ComponentSpec, _component("data")]
+    imbalance: Annotated[ClassImbalance, BeforeValidator(_parse_imbalance)] | None = None
     """Makes labelled data long-tailed: `100`, or `{ratio: 100, shape: zipf}`."""
     labels: Literal["none", "conditional"] = "none"
-    """Whether generators learn and make the column `label` too, each row given its class."""
-    generator: Annotated[ComponentSpec, _part("generator")] | None = None
+    """`conditional`: generators learn and produce the column `label` too."""
+    generator: Annotated[ComponentSpec, _component("generator")] | None = None
     base: Mapping[str, Any] | None = None
-    """If given, the generator with these settings is trained once on the data's `base` split; `{}` changes nothing."""
-    generators: Annotated[Mapping[Name, Member], BeforeValidator(_members), Field(min_length=2)] | None = None
-    """In place of `generator`: several that live in the same chain, each with a `base` of its own if it is to have one."""
+    """If given, the generator is trained once on the data's `base` split, with these settings changed; `{}` changes none."""
+    generators: Annotated[Mapping[Name, Member], BeforeValidator(_parse_members), Field(min_length=2)] | None = None
+    """Instead of `generator`: several generators that share each chain, each with an optional `base` of its own."""
     init: Start | None = None
-    """What each generation starts from; left out: `base` where there is one, else `scratch`."""
+    """What each generation starts from. Default: `base` if there is a base model, else `scratch`."""
     prompts: Literal["none", "real", "fixed", "synthetic"] = "none"
-    """What sampling continues: nothing, real rows drawn anew each generation, the same real rows always, or what was made before."""
+    """What sampling continues: nothing, real rows drawn anew in each generation, the same real rows, or generated rows."""
     unequal_steps: bool = False
-    """Whether policies may differ in optimizer steps. If not, a difference stops the run."""
-    policies: Annotated[Mapping[Name, Arm], BeforeValidator(_arms), Field(min_length=1)]
-    """What is compared: policies, each with a `curation`, a `synthetic_fraction` and `learn_from` if it is to have them."""
+    """True allows policies to differ in optimizer steps. Otherwise a difference stops the run."""
+    policies: Annotated[Mapping[Name, Arm], BeforeValidator(_parse_arms), Field(min_length=1)]
+    """The arms to compare: policies, each with an optional `curation`, `synthetic_fraction` and `learn_from`."""
     controls: Literal["none", "auto"] = "none"
-    """`auto` adds the controls that each policy names: real data alone and made data of the same size."""
+    """`auto` adds the controls that each policy declares: real data alone, and generated data of the same size."""
     max_candidates_per_row: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """At most so many rows are sampled for each one that a curation keeps; a model that needs more stops the run."""
-    metrics: Annotated[tuple[Annotated[ComponentSpec, _part("metric")], ...], Field(min_length=1)]
+    """Rows that may be sampled for each row that a curation keeps. A curation that needs more stops the run."""
+    metrics: Annotated[tuple[Annotated[ComponentSpec, _component("metric")], ...], Field(min_length=1)]
     floor_draws: Annotated[int, Field(ge=2, le=1000)] = 5
-    """The floor of every number is the mean over so many draws of real rows against real rows, of the same size each."""
-    features: Annotated[ComponentSpec, _part("features")] | None = None
-    """The fixed feature model that feature-space metrics read; trained on real data once, never on made data."""
+    """The floor of a number is its mean over this many comparisons of real rows with real rows."""
+    features: Annotated[ComponentSpec, _component("features")] | None = None
+    """The feature model that feature-space metrics use. It is trained once, on real data only."""
 
     @model_validator(mode="after")
-    def _agree(self) -> Experiment:
+    def _validate(self) -> Experiment:
         if (self.generator is None) == (self.generators is None):
-            raise ValueError("exactly one of generator and generators is needed")
+            raise ValueError("set exactly one of generator and generators")
         if self.generators is not None and self.base is not None:
-            raise ValueError("base: with several generators each has its own, as generators.<name>.base")
+            raise ValueError("base: with `generators:`, write it as generators.<name>.base")
         if self.eval_size > self.size:
-            raise ValueError(f"eval_size: {self.eval_size} rows cannot be measured when a generation makes size = {self.size}")
+            raise ValueError(f"eval_size: {self.eval_size} must not exceed size = {self.size}, the rows that a generation produces")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {short_repr(list(self.seeds))} names a seed twice")
+            raise ValueError(f"seeds: {short_repr(list(self.seeds))} contains a seed twice")
         validate_members(self.members, init=self.init, prompts=self.prompts, labels=self.labels)
-        have = {"members": self.members, "columns": self.columns, "features": self.features}
-        for part in self.metrics:
-            validate_inputs(part, **have, key="metrics")
+        setup = Setup(self.members, self.columns, self.features)
+        for spec in self.metrics:
+            validate_inputs(spec, setup, key="metrics")
         validate_output_names(self.metrics)
         for name, arm in self.policies.items():
-            validate_arm(arm, **have, size=self.size, candidates=self.max_candidates_per_row, key=f"policies.{name}")
+            validate_arm(arm, setup, size=self.size, max_candidates_per_row=self.max_candidates_per_row, key=f"policies.{name}")
         return self
 
     @cached_property
@@ -137,8 +144,9 @@ class Experiment(BaseModel):
         """The generators of a chain, by name."""
         if self.generators is not None:
             return self.generators
-        part = self.generator
-        return {part.use: Member.parse(part.use, {**part.written, **({} if self.base is None else {"base": self.base})})}
+        assert self.generator is not None
+        base = {} if self.base is None else {"base": self.base}
+        return {self.generator.use: Member.parse(self.generator.use, {**self.generator.config, **base})}
 
     @cached_property
     def arms(self) -> Mapping[str, Arm]:
@@ -146,77 +154,98 @@ class Experiment(BaseModel):
         return with_controls(self.policies) if self.controls == "auto" else self.policies
 
     @property
+    def components(self) -> tuple[ComponentSpec, ...]:
+        """Every component that a run uses, except the data and the base models."""
+        curations = [arm.curation for arm in self.arms.values() if arm.curation is not None]
+        features = [] if self.features is None else [self.features]
+        return (*(member.generator for member in self.members.values()), *features, *self.metrics, *curations)
+
+    @property
+    def chains(self) -> int:
+        """Number of chains: arms x seeds."""
+        return len(self.arms) * len(self.seeds)
+
+    @property
+    def _first_generator(self) -> Any:
+        return find("generator", next(iter(self.members.values())).generator.use)
+
+    @property
     def modality(self) -> str:
-        return find("generator", next(iter(self.members.values())).part.use).modality
+        """`text`, `vision`, ...: the modality of the first generator."""
+        return str(self._first_generator.modality)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The data columns that go round the loop."""
-        columns = find("generator", next(iter(self.members.values())).part.use).columns
+        """The data columns that generators learn and produce."""
+        columns = tuple(self._first_generator.columns)
         return (*columns, "label") if self.labels == "conditional" else columns
 
     @property
-    def written(self) -> dict[str, Any]:
-        """The whole experiment as plain values, every default filled in."""
-        plain = {name: getattr(self, name) for name in type(self).model_fields}
-        plain["seeds"] = list(self.seeds)
-        plain["imbalance"] = None if self.imbalance is None else dataclasses.asdict(self.imbalance)
-        plain["base"] = None if self.base is None else dict(self.base)
-        plain["init"] = self.init or (next(iter(self.members.values())).start(None) if self.generator else None)
-        plain["policies"] = {name: arm.written for name, arm in self.policies.items()}
-        plain["metrics"] = [part.written for part in self.metrics]
-        plain["generators"] = self.generators and {name: member.written for name, member in self.generators.items()}
+    def config(self) -> dict[str, Any]:
+        """The experiment as plain values, every default filled in."""
+        config = {name: getattr(self, name) for name in type(self).model_fields}
+        config["seeds"] = list(self.seeds)
+        config["imbalance"] = None if self.imbalance is None else dataclasses.asdict(self.imbalance)
+        config["base"] = None if self.base is None else dict(self.base)
+        config["init"] = self.init or (next(iter(self.members.values())).start(None) if self.generator else None)
+        config["policies"] = {name: arm.config for name, arm in self.policies.items()}
+        config["metrics"] = [spec.config for spec in self.metrics]
+        config["generators"] = self.generators and {name: member.config for name, member in self.generators.items()}
         for name in ("data", "generator", "features"):
-            plain[name] = plain[name] and plain[name].written
-        return plain
+            config[name] = config[name] and config[name].config
+        return config
 
     def yaml(self) -> str:
-        return yaml.safe_dump(self.written, sort_keys=False, allow_unicode=True)
+        """The experiment as YAML, every default filled in. Loading it gives an equal experiment."""
+        return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: str | Path, changes: Sequence[str] = ()) -> Experiment:
-    """Read a YAML config, apply `key.path=value` changes in order, check it.
+    """Read a YAML config, apply `key.path=value` changes in order, and validate the result.
 
-    A change of `part.use` starts that part anew: the settings of the old part mean nothing to the new one.
-    Raises UserError naming the file, the path of the key, what was found and what would be right.
+    A change of `component.use` removes that component's settings, since they belong to the old component.
+    Raises UserError with the file, the path of the key, the value and what was expected.
     """
     path = Path(path)
-    written = read(path)
+    raw = load_yaml(path)
     for change in changes:
-        _apply(written, change)
-    return experiment(written, where=str(path))
+        _apply(raw, change)
+    return experiment(raw, where=str(path))
 
 
-def experiment(written: Mapping[str, Any], *, where: str = "config") -> Experiment:
-    """A checked experiment from plain values."""
-    written = rename_keys(written, renames.EXPERIMENT_KEYS)
-    if isinstance(prompts := written.get("prompts"), str):
-        written["prompts"] = renames.PROMPTS.get(prompts, prompts)
-    unknown = [key for key in written if key not in Experiment.model_fields]
-    if unknown:
+def experiment(raw: Mapping[str, Any], *, where: str = "config") -> Experiment:
+    """A validated experiment from plain values. Keys of earlier versions are accepted (see `renames`)."""
+    try:
+        config = renames.rename_keys(raw, renames.EXPERIMENT_KEYS)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+    if isinstance(prompts := config.get("prompts"), str):
+        config["prompts"] = renames.PROMPTS.get(prompts, prompts)
+    if unknown := [key for key in config if key not in Experiment.model_fields]:
         raise UserError(f"{where}: {unknown[0]}: unknown key{did_you_mean(unknown[0], Experiment.model_fields)}")
     try:
-        return Experiment.model_validate(dict(written))
+        return Experiment.model_validate(config)
     except ValidationError as error:
-        raise UserError("\n".join(f"{where}: {line}" for line in explain(error))) from error
+        raise UserError("\n".join(f"{where}: {line}" for line in error_lines(error))) from error
 
 
-def _apply(written: dict[str, Any], change: str) -> None:
+def _apply(raw: dict[str, Any], change: str) -> None:
+    """Apply one `key.path=value` change to a config, in place."""
     path, equals, text = change.partition("=")
     if not equals or not path:
         raise UserError(f"'{change}' is neither a config file nor a change of the form key=value")
     *parents, last = path.split(".")
-    inner: Any = written
+    inner: Any = raw
     for depth, key in enumerate(parents):
         if isinstance(inner.get(key), str) or inner.get(key) is None:
             inner[key] = {"use": inner[key]} if inner.get(key) else {}
-        if depth == 0 and key in OWN and isinstance(inner[key], list):
+        if depth == 0 and key in EXTRA_KEYS and isinstance(inner[key], list):
             inner[key] = dict.fromkeys(map(str, inner[key]))
         inner = inner[key]
         if not isinstance(inner, dict):
-            raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} holds {short_repr(inner)}, which has no keys")
-    if last == "use" and parents:  # the old part's settings mean nothing to the new one; what belongs to the arm or the member stays
-        kept = {name: inner[name] for name in OWN.get(parents[0], ()) if len(parents) == 2 and name in inner}
+            raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} is {short_repr(inner)}, which has no keys")
+    if last == "use" and parents:  # settings belong to the old component; the extra keys belong to the arm or the member
+        extra = {name: inner[name] for name in EXTRA_KEYS.get(parents[0], ()) if len(parents) == 2 and name in inner}
         inner.clear()
-        inner.update(kept)
-    inner[last] = parse(text, where=change)
+        inner.update(extra)
+    inner[last] = parse_yaml(text, where=change)

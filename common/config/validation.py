@@ -1,8 +1,12 @@
-"""Whether the parts of an experiment fit each other, asked before anything runs. Every answer names the key at fault."""
+"""Cross-field validation: checks, before anything runs, that the components of an experiment fit each other.
+
+Every function raises ValueError with the key at fault; `schema.Experiment` turns it into a UserError that names the file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from ..core.pool import EDITED
 from .arms import Arm, Member, Start
@@ -11,63 +15,76 @@ from .registry import ComponentSpec, find
 Members = Mapping[str, Member]
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What metrics, curations and arms can rely on: the generators, their data columns and the feature model."""
+
+    members: Members
+    columns: Sequence[str]
+    features: ComponentSpec | None
+
+
 def validate_members(members: Members, *, init: Start | None, prompts: str, labels: str) -> None:
-    """ValueError if a generator cannot do what is asked of all of them."""
-    columns = find("generator", next(iter(members.values())).part.use).columns
+    """Check that every generator supports what the experiment asks of all of them."""
+    first = next(iter(members.values())).generator.use
+    columns = find("generator", first).columns
     for member in members.values():
         if member.name in ("real", EDITED):
-            raise ValueError(f"generators: '{member.name}' is what the audit calls rows that no generator made; another name, please")
-        name, found = member.part.use, find("generator", member.part.use)
-        if set(found.columns) != set(columns):
-            raise ValueError(f"generators: '{name}' makes {', '.join(found.columns)}, another makes {', '.join(columns)}")
+            raise ValueError(f"generators: '{member.name}' is reserved; choose another name")
+        use = member.generator.use
+        generator = find("generator", use)
+        if set(generator.columns) != set(columns):
+            raise ValueError(
+                f"generators: all must produce the same columns; '{first}' produces {', '.join(columns)}, "
+                f"'{use}' produces {', '.join(generator.columns)}"
+            )
         if init == "base" and not member.has_base:
-            raise ValueError(f"init: base needs a `base:` section for '{member.name}' (or a generator with `pretrained`) to start from")
-        if prompts != "none" and not getattr(found, "continues", False):
-            raise ValueError(f"prompts: {prompts} cannot be: generator '{name}' continues nothing")
-        if labels == "conditional" and not getattr(found, "conditional", False):
-            raise ValueError(f"labels: conditional cannot be: generator '{name}' does not learn labels")
+            raise ValueError(f"init: base needs a model to start from; add a `base:` section for '{member.name}' or set its `pretrained`")
+        if prompts != "none" and not getattr(generator, "continues", False):
+            raise ValueError(f"prompts: {prompts}: generator '{use}' does not support prompts; set prompts: none")
+        if labels == "conditional" and not getattr(generator, "conditional", False):
+            raise ValueError(f"labels: conditional: generator '{use}' does not learn labels; set labels: none")
 
 
-def validate_inputs(part: ComponentSpec, *, members: Members, columns: Sequence[str], features: ComponentSpec | None, key: str) -> None:
-    """ValueError if a metric or a curation reads, looks at or needs what is not there."""
-    built = part.build()
-    if features is None and "features" in built.reads:
-        raise ValueError(f"{key}: {part.use} needs `features:`, a feature model to measure with")
-    if missing := set(getattr(built, "columns", ())) - set(columns):
-        maker = next(iter(members.values())).part.use
-        raise ValueError(f"{key}: {part.use} looks at '{missing.pop()}', '{maker}' makes {', '.join(columns)}")
-    for member in members.values():
-        generator = find("generator", member.part.use)
-        for ability in getattr(built, "abilities", ()):
-            if not (hasattr(generator, ability) or hasattr(member.part.build(), ability)):
-                raise ValueError(f"{key}: {part.use} needs a generator that can `{ability}`, '{member.part.use}' cannot")
-            if ability == "detect" and not (member.part.settings.get("sampling") or {}).get("watermark"):
-                raise ValueError(f"{key}: {part.use} looks for a watermark and '{member.name}' leaves none; set its sampling.watermark")
+def validate_inputs(spec: ComponentSpec, setup: Setup, *, key: str) -> None:
+    """Check that the inputs, columns and generator abilities that a metric or a curation needs are available."""
+    component = spec.build()
+    if setup.features is None and "features" in component.reads:
+        raise ValueError(f"{key}: {spec.use} needs a feature model; set `features:`")
+    missing = sorted(set(getattr(component, "columns", ())) - set(setup.columns))
+    if missing:
+        use = next(iter(setup.members.values())).generator.use
+        raise ValueError(f"{key}: {spec.use} needs the column '{missing[0]}', but generator '{use}' produces {', '.join(setup.columns)}")
+    for member in setup.members.values():
+        generator = find("generator", member.generator.use)
+        for ability in getattr(component, "abilities", ()):
+            if not (hasattr(generator, ability) or hasattr(member.generator.build(), ability)):
+                raise ValueError(f"{key}: {spec.use} needs a generator with `{ability}`, which '{member.generator.use}' does not have")
+            if ability == "detect" and not (member.generator.settings.get("sampling") or {}).get("watermark"):
+                raise ValueError(f"{key}: {spec.use} detects watermarks, but '{member.name}' writes none; set its sampling.watermark")
 
 
 def validate_output_names(metrics: Sequence[ComponentSpec]) -> None:
-    """ValueError if two metrics give a number of the same name."""
-    named: dict[str, str] = {}
-    for part in metrics:
-        for number in find("metric", part.use).outputs:
-            if number in named:
-                raise ValueError(f"metrics: {named[number]} and {part.use} both give '{number}'; one name is one number")
-            named[number] = part.use
+    """Check that no two metrics give a number of the same name."""
+    owners: dict[str, str] = {}
+    for spec in metrics:
+        for output in find("metric", spec.use).outputs:
+            if output in owners:
+                raise ValueError(f"metrics: {owners[output]} and {spec.use} both give '{output}'; remove one of them")
+            owners[output] = spec.use
 
 
-def validate_arm(
-    arm: Arm, *, members: Members, columns: Sequence[str], features: ComponentSpec | None, size: int, candidates: int, key: str
-) -> None:
-    """ValueError if an arm needs other generators or abilities than there are, or could never fill its pools."""
-    if arm.learn_from != "self" and len(members) < 2:
-        raise ValueError(f"{key}.learn_from: '{arm.learn_from}' needs `generators:` with more than one")
+def validate_arm(arm: Arm, setup: Setup, *, size: int, max_candidates_per_row: int, key: str) -> None:
+    """Check that an arm's generators and curation exist, and that it can fill its pools."""
+    if arm.learn_from != "self" and len(setup.members) < 2:
+        raise ValueError(f"{key}.learn_from: '{arm.learn_from}' needs several generators; set `generators:` instead of `generator:`")
     if arm.curation is not None:
-        validate_inputs(arm.curation, members=members, columns=columns, features=features, key=f"{key}.curation")
-        share = arm.curation.build().share(synthetic_fraction=arm.synthetic_fraction)
-        if share * candidates < 1:
+        validate_inputs(arm.curation, setup, key=f"{key}.curation")
+        rate = arm.curation.build().share(synthetic_fraction=arm.synthetic_fraction)
+        if rate * max_candidates_per_row < 1:
             raise ValueError(
-                f"{key}.curation: {arm.curation.use} would keep {share:.3g} of what it is shown (synthetic_fraction: {arm.synthetic_fraction:g}), so "
-                f"max_candidates_per_row: {candidates} rows for each one kept do not suffice"
+                f"{key}.curation: {arm.curation.use} is expected to keep {rate:.3g} of its candidates "
+                f"(synthetic_fraction: {arm.synthetic_fraction:g}), so max_candidates_per_row: {max_candidates_per_row} is too few"
             )
     if round(arm.synthetic_fraction * size) == 0:
         raise ValueError(f"{key}.synthetic_fraction: {arm.synthetic_fraction:g} of size: {size} is less than one row")

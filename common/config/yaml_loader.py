@@ -1,24 +1,24 @@
-"""From YAML text to plain values: as people mean it, and with nothing in it that a stranger could do harm with."""
+"""Reads YAML safely: no Python objects, no duplicate keys, no alias bombs; `1e-4` is a number."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 from ..core.errors import UserError, did_you_mean
 
-MOST_BYTES = 250_000
-"""A config is written by hand: ten thousand seeds take 60,000 bytes. Reading this much takes two seconds."""
-MOST_VALUES = 100_000
-"""Values in a config with its aliases written out: a few hundred characters of aliases of aliases stand for billions."""
-DEEPEST = 50
-"""Levels of nesting, far from where Python's own limit would be hit."""
+MAX_BYTES = 250_000
+"""Largest config file. Ten thousand seeds take 60,000 bytes; parsing this much takes two seconds."""
+MAX_VALUES = 100_000
+"""Most values in a config after aliases are expanded. A few hundred characters of nested aliases can stand for billions."""
+MAX_DEPTH = 50
+"""Deepest nesting, well below Python's recursion limit."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as people mean it: `1e-4` is a number, and a key written twice is an error."""
+    """SafeLoader that rejects a key that is written twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -30,68 +30,69 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; UserError if there is none."""
+def load_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises UserError if the file cannot be read or holds something else."""
     try:
         with path.open("rb") as file:
-            found = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        beside = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such config{did_you_mean(path, beside)}") from error
+        siblings = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+        raise UserError(f"{path}: there is no such config{did_you_mean(path, siblings)}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    if len(found) > MOST_BYTES:
-        raise UserError(f"{path}: has more than {MOST_BYTES:,} bytes; is this a config?")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"{path}: is larger than {MAX_BYTES:,} bytes, the limit for a config; is this another kind of file?")
     try:
-        text = found.decode()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
-    written = parse(text, where=str(path))
-    if not isinstance(written, dict):
-        raise UserError(f"{path}: a config is a mapping of keys to values, this is a {type(written).__name__}")
-    return written
+    config = parse_yaml(text, where=str(path))
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: a config must be a mapping of keys to values, not a {type(config).__name__}")
+    return config
 
 
-def parse(text: str, *, where: str) -> Any:
-    """The plain values that YAML text stands for; UserError naming where it came from if it is broken or a bomb."""
+def parse_yaml(text: str, *, where: str) -> Any:
+    """The plain values of YAML text. Raises UserError that starts with `where` if it is invalid or expands to too much."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        _refuse_bombs(node, {})
+        _check_size(node, {})
         return loader.construct_document(node)
     except RecursionError as error:
-        raise UserError(f"{where}: not valid YAML: nested deeper than {DEEPEST} levels") from error
-    except Exception as error:  # PyYAML meets a tag that does not fit its value (`!!int ''`) with whatever error comes up
+        raise UserError(f"{where}: not valid YAML: nested deeper than {MAX_DEPTH} levels") from error
+    except Exception as error:  # PyYAML raises arbitrary errors for tags that do not fit their value (`!!int ''`)
         raise UserError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def _refuse_bombs(node: yaml.Node, sizes: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """How many values and levels a node stands for, its aliases written out; YAMLError if that is too many or without an end.
+def _check_size(node: yaml.Node, sizes: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
+    """Number of values and levels below a node, aliases expanded. Raises YAMLError above the limits and for cycles.
 
-    An alias is the very node it stands for, so each is counted once and costs as often as it is used.
+    An alias is the same node object as its anchor, so each node is visited once and its size reused.
     """
     if id(node) in sizes:
-        if sizes[id(node)] is None:
-            _refuse(node, "an alias stands within what it stands for")
-        return sizes[id(node)]
+        known = sizes[id(node)]
+        if known is None:
+            _reject(node, "an alias refers to a value that contains it")
+        return known
     sizes[id(node)] = None
     inner = []
     if isinstance(node, yaml.ScalarNode):
         if any("\ud800" <= character <= "\udfff" for character in node.value):
-            _refuse(node, "half a character (a lone surrogate)")
+            _reject(node, "contains half of a character (a lone surrogate)")
     else:
-        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-        inner = [_refuse_bombs(part, sizes) for part in parts]
-    values, levels = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
-    if values > MOST_VALUES:
-        _refuse(node, f"more than {MOST_VALUES:,} values, aliases written out")
-    if levels > DEEPEST:
-        _refuse(node, f"nested deeper than {DEEPEST} levels")
-    sizes[id(node)] = (values, levels)
-    return sizes[id(node)]
+        children = [child for pair in node.value for child in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = [_check_size(child, sizes) for child in children]
+    size = 1 + sum(count for count, _ in inner), 1 + max((depth for _, depth in inner), default=0)
+    if size[0] > MAX_VALUES:
+        _reject(node, f"more than {MAX_VALUES:,} values after aliases are expanded")
+    if size[1] > MAX_DEPTH:
+        _reject(node, f"nested deeper than {MAX_DEPTH} levels")
+    sizes[id(node)] = size
+    return size
 
 
-def _refuse(node: yaml.Node, what: str) -> None:
-    raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+def _reject(node: yaml.Node, reason: str) -> NoReturn:
+    raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark)

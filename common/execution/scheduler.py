@@ -158,7 +158,7 @@ def _perform(task: Task) -> ChainResult:
     wanted = task.experiment
     stages = _lab(wanted, Store(task.store, used=Ledger.of(wanted.name, wanted.yaml(), store=task.store).note))
     curations = [arm.curation for arm in wanted.arms.values()]
-    for part in (*(member.part for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
+    for part in (*(member.generator for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
         if part is not None:
             part.build()  # imports what it needs, torch above all, before threads are limited
     told: set[int] = set()

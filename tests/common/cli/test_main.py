@@ -338,7 +338,7 @@ def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
     with pytest.raises(UserError, match=r"generators\.causal-lm\.base\.training: unknown setting"):
         load_config(population, ["generators.causal-lm.use=ngram"])  # what its base was is not dropped in silence
     members = load_config(population, ["generators.causal-lm.use=ngram", "generators.causal-lm.base={}"]).members
-    assert members["causal-lm"].part.use == "ngram" and members["causal-lm"].base_settings is not None
+    assert members["causal-lm"].generator.use == "ngram" and members["causal-lm"].base_settings is not None
     listed = tmp_path / "listed.yaml"
     listed.write_text(yaml.safe_dump(ANALYTIC))
     assert load_config(listed, ["policies.replace.curation=dedup"]).arms["replace"].curation.use == "dedup"

@@ -1,6 +1,6 @@
-"""Hostile input: configs, names, paths, data and checkpoints from strangers give what was asked for or one message, never anything else.
+"""Hostile configs, names and paths are either accepted or rejected with one message; nothing else happens.
 
-AUTOPHAGY_MUTATIONS says how many random mutations of every shipped config are tried.
+AUTOPHAGY_MUTATIONS sets the number of random mutations of each shipped config.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from support.mutate import BOMB, MERGES, NUDGES, Material, mutated, restructured
 from support.tiny import ANALYTIC, ROOT
 
 MUTATIONS = int(os.environ.get("AUTOPHAGY_MUTATIONS", "10"))
-"""Of every shipped config."""
+"""Random mutations of each shipped config."""
 RUNS = int(os.environ.get("AUTOPHAGY_MUTATED_RUNS", "5"))
-"""Mutations of every small analytic experiment that are run."""
+"""Mutations of each small analytic experiment that are run to the end."""
 SECONDS = 30
-"""No dry run of a spoiled config takes that long; they take 20 milliseconds on average."""
+"""Watchdog for a dry run of a mutated config, which takes 20 milliseconds on average."""
 GIGABYTE = 10**9
 
 SHIPPED = {f"{path.parent.name}-{path.stem}": path.read_text() for path in sorted(ROOT.glob("configs/*/*.yaml"))}
@@ -44,7 +44,7 @@ MATERIAL = Material(others=[yaml.safe_load(config) for config in SHIPPED.values(
 
 @pytest.fixture(scope="module", autouse=True)
 def imported():
-    """What libraries do to the world when they are imported (torch makes a folder, others ask for shared libraries) is theirs."""
+    """Import libraries first: some of them write files when they are imported, which is not what these tests look for."""
     import datasets  # noqa: F401
     import torchvision  # noqa: F401
 
@@ -55,7 +55,7 @@ def imported():
 
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch):
-    """A machine of one gigabyte: what takes more than a quarter of that is refused."""
+    """Pretend that the machine has one gigabyte of memory; data may take a quarter of it."""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=GIGABYTE))
 
 
@@ -117,7 +117,7 @@ def orderly(words, folder, *, dry_run, what):
 
 
 @pytest.mark.parametrize("label", SHIPPED)
-def test_spoiled_configs_are_checked_or_refused(label, sandbox, record_property):
+def test_mutated_configs_are_accepted_or_rejected(label, sandbox, record_property):
     path, codes, started = sandbox / "spoiled.yaml", [], time.monotonic()
     for number in range(MUTATIONS):
         spoiled, changes = mutated(SHIPPED[label], number, material=MATERIAL, label=label)
@@ -193,7 +193,7 @@ GENTLE = Material(
 
 @pytest.mark.parametrize("label", RUNNABLE)
 @pytest.mark.filterwarnings("default::RuntimeWarning")
-def test_spoiled_experiments_run_to_the_end_or_stop_with_a_message(label, sandbox, record_property):
+def test_mutated_experiments_finish_or_stop_with_a_message(label, sandbox, record_property):
     path, codes = sandbox / "spoiled.yaml", []
     for number in range(RUNS):
         spoiled = restructured(copy.deepcopy(RUNNABLE[label]), random.Random(f"{label}, {number}"), GENTLE)
@@ -208,28 +208,28 @@ def test_spoiled_experiments_run_to_the_end_or_stop_with_a_message(label, sandbo
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (f"{BOMB}\nname: *b11", "more than 100,000 values, aliases written out"),
-        (f"{MERGES}\nname: *m11", "more than 100,000 values, aliases written out"),
-        ("name: &a [*a]", "an alias stands within what it stands for"),
-        ("a: &a {b: *a}", "an alias stands within what it stands for"),
+        (f"{BOMB}\nname: *b11", "more than 100,000 values after aliases are expanded"),
+        (f"{MERGES}\nname: *m11", "more than 100,000 values after aliases are expanded"),
+        ("name: &a [*a]", "an alias refers to a value that contains it"),
+        ("a: &a {b: *a}", "an alias refers to a value that contains it"),
         (f"a: {'[' * 60}{']' * 60}", "nested deeper than 50 levels"),
         ("[" * 100_000, "nested deeper than 50 levels"),
         ("{a: " * 20_000, "nested deeper than 50 levels"),
         ("- " * 60_000, "nested deeper than 50 levels"),
-        ("# " + "x" * 250_000, "has more than 250,000 bytes; is this a config?"),
+        ("# " + "x" * 250_000, "is larger than 250,000 bytes, the limit for a config"),
         ("a: [" + "1," * 120_000 + "]", "more than 100,000 values"),
         ("!!python/object/apply:os.system ['touch canary']", "could not determine a constructor"),
         ("!!python/name:os.system", "could not determine a constructor"),
         ("a: !!int ''", "not valid YAML"),
         ("a: !!bool perhaps", "not valid YAML"),
         ("a: !!timestamp soon", "not valid YAML"),
-        ('name: "\\ud800"', "half a character (a lone surrogate)"),
+        ('name: "\\ud800"', "contains half of a character (a lone surrogate)"),
         ("name: \x01", "special characters are not allowed"),
         ("size: " + "9" * 5000, "not valid YAML: Exceeds the limit"),
     ],
     ids=range(18),
 )
-def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
+def test_malicious_yaml_is_rejected(content, said, sandbox):
     (sandbox / "c.yaml").write_text(content)
     code, message = autophagy_run([sandbox / "c.yaml"], sandbox, dry_run=True)
     assert code == 2 and said in message and len(message) < 2000
@@ -243,7 +243,7 @@ def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
         ("size=1e30", "size: Input should be a valid integer, unable to parse string as an integer, not '1e30'"),
         (f"size={10**400}", "size: Input should be less than or equal to 1000000000, not 1000"),
         ("generations=1_000_000", "generations: Input should be less than or equal to 100000"),
-        ("floors=1.0e+9", "floors: Input should be less than or equal to 1000"),
+        ("floor_draws=1.0e+9", "floor_draws: Input should be less than or equal to 1000"),
         (
             "data.worlds=1_000_000_000_000",
             "1,000,000,000,000 numbers each would take 320,000,000 MB; an experiment's data may take 250 MB on this machine",
@@ -254,8 +254,8 @@ def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
         ("seeds=[0.5]", "seeds.0: Input should be a valid integer"),
         ("use=x", "use: unknown key"),
         ("generator=json:JSONDecoder", "generator: 'json:JSONDecoder' is not a dataclass"),
-        ("generator=autophagy.vision.data:Digits", "generator: 'autophagy.vision.data:Digits' has no `columns`; a generator has version"),
-        ("metrics=[autophagy.vision.data:Digits]", "metrics.0: 'autophagy.vision.data:Digits' has no `measures`"),
+        ("generator=autophagy.vision.data:Digits", "generator: 'autophagy.vision.data:Digits' has no `columns`; a generator needs version"),
+        ("metrics=[autophagy.vision.data:Digits]", "metrics.0: 'autophagy.vision.data:Digits' has no `outputs`; a metric needs version"),
         ("generator=:x", "generator: ':x' cannot be imported: ValueError: Empty module name"),
         ("generator=.x:y", "generator: '.x:y' cannot be imported: TypeError"),
         ("policies={a: {use: replace-growing, growth: 400}}", "policies.a.growth: Input should be less than or equal to 10"),
@@ -263,20 +263,20 @@ def test_yaml_that_means_harm_is_refused_at_once(content, said, sandbox):
         ("metrics=[moments, [[[[[[moments]]]]]]]", "metrics.1: a metric is written as a name or as {use: name, ...}, not as [[[[...]]]]"),
     ],
 )
-def test_numbers_and_names_out_of_all_bounds(change, said, sandbox):
+def test_out_of_range_values_are_rejected(change, said, sandbox):
     (sandbox / "c.yaml").write_text(yaml.safe_dump({**ANALYTIC, "generator": {"use": "gaussian"}}))
     code, message = autophagy_run([sandbox / "c.yaml", change], sandbox, dry_run=True)
     assert code == 2 and said in message.replace("\n", " "), message
 
 
-def test_a_setting_of_an_optional_part_is_checked_too(sandbox):
-    """`watermark` may be null or a part; what is misspelt in it was once ignored."""
+def test_settings_of_optional_components_are_checked(sandbox):
+    """`watermark` may be null or a component; a misspelt setting in it was once ignored."""
     config = ROOT / "configs" / "text" / "watermark.yaml"
     code, message = autophagy_run([config, "generator.sampling.watermark.gama=0.5"], sandbox, dry_run=True)
     assert code == 2 and "generator.sampling.watermark.gama: unknown setting; did you mean 'gamma'?" in message
 
 
-def test_messages_are_short_and_obey_no_terminal(sandbox):
+def test_messages_are_short_and_escape_control_characters(sandbox):
     (sandbox / "c.yaml").write_text('"\\e[2J\\e]0;owned\\a": 1\n')
     code, message = autophagy_run([sandbox / "c.yaml"], sandbox, dry_run=True)
     assert code == 2 and "\\x1b[2J\\x1b]0;owned\\x07: unknown key" in message
@@ -289,7 +289,7 @@ def test_messages_are_short_and_obey_no_terminal(sandbox):
 
 
 @pytest.mark.parametrize("name", ["../../x", "..", ".", "", "a/b", "/tmp/x", "a\\b", "~", "-x", ".x", "x\n", "a b", "ä", "x" * 101, "a:b"])
-def test_names_that_are_paths_are_refused(name, sandbox):
+def test_names_must_not_be_paths(name, sandbox):
     (sandbox / "c.yaml").write_text(yaml.safe_dump({**ANALYTIC, "name": name}))
     assert orderly([sandbox / "c.yaml"], sandbox, dry_run=False, what=name) == 2
     assert {entry.name for entry in sandbox.iterdir()} <= {"here", "c.yaml"}
@@ -312,7 +312,7 @@ def place(what, path, elsewhere):
 @pytest.mark.parametrize("dry_run", [True, False])
 @pytest.mark.parametrize("what", ["file", "link", "link to nothing", "link to itself"])
 @pytest.mark.parametrize("where", ["out", "out/tiny-gaussian", "out/tiny-gaussian/samples", "store", "store/artifacts"])
-def test_files_and_links_where_folders_belong(where, what, dry_run, sandbox):
+def test_files_and_links_in_place_of_folders_are_rejected(where, what, dry_run, sandbox):
     """Refused before anything runs, and nothing is written through a link but where the user put one for the whole of --out or --store."""
     (sandbox / "c.yaml").write_text(yaml.safe_dump({**ANALYTIC, "policies": ["replace"], "generations": 1}))
     place(what, sandbox / where, sandbox / "elsewhere")
@@ -325,7 +325,7 @@ def test_files_and_links_where_folders_belong(where, what, dry_run, sandbox):
     assert meant or not list((sandbox / "store").glob("artifacts/*/*")), "nothing was made before the place was looked at"
 
 
-def test_results_do_not_go_into_the_store(sandbox):
+def test_results_are_not_written_into_the_store(sandbox):
     (sandbox / "c.yaml").write_text(yaml.safe_dump({**ANALYTIC, "name": "store"}))
     said = io.StringIO()
     with contextlib.redirect_stderr(said), pytest.raises(typer.Exit):
@@ -333,7 +333,7 @@ def test_results_do_not_go_into_the_store(sandbox):
     assert "name: 'store' would be written to" in said.getvalue()
 
 
-def test_drafts_are_not_written_through_links(sandbox):
+def test_drafts_do_not_follow_links(sandbox):
     """A link that waits where a draft is written would have its target overwritten."""
     (sandbox / "c.yaml").write_text(yaml.safe_dump({**ANALYTIC, "policies": ["replace"], "generations": 1}))
     folder = sandbox / "out" / "tiny-gaussian"
@@ -349,7 +349,7 @@ def test_drafts_are_not_written_through_links(sandbox):
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-that-name/x.yaml", "a\0b.yaml", "x" * 5000 + ".yaml", "/dev/zero", "here", "c.yaml/d.yaml"])
-def test_paths_that_can_be_no_config(path, sandbox):
+def test_unreadable_config_paths_are_rejected(path, sandbox):
     (sandbox / "here" / "here").mkdir()
     (sandbox / "here" / "c.yaml").write_text("")
     code, message = autophagy_run([path], sandbox, dry_run=True)

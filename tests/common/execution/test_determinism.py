@@ -125,7 +125,7 @@ def test_every_registered_part_is_run_above():
     for written in EXPERIMENTS.values():
         wanted = experiment(written)
         arms = wanted.arms.values()
-        used["generator"] |= {member.part.use for member in wanted.members.values()}
+        used["generator"] |= {member.generator.use for member in wanted.members.values()}
         used["data"] |= {wanted.data.use}
         used["policy"] |= {arm.policy.use for arm in arms}
         used["curation"] |= {arm.curation.use for arm in arms if arm.curation}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from autophagy import UserError, experiment, run
-from autophagy.common.config.registry import merged
+from autophagy.common.config.registry import merge
 from autophagy.common.execution.run import SCHEMA
 from support.tiny import ANALYTIC, TEXT, VISION
 
@@ -86,7 +86,7 @@ def test_another_sampling_keeps_the_fit_of_generation_0(tmp_path):
     run(experiment(ANALYTIC), store=tmp_path, workers=1)
     fits = lambda: sum('"stage": "fit"' in path.read_text() for path in manifests(tmp_path))  # noqa: E731
     before = fits()
-    biased = merged(ANALYTIC, {"generator": {"use": "gaussian", "sampling": {"variance_scale": 0.5}}, "policies": ["replace"]})
+    biased = merge(ANALYTIC, {"generator": {"use": "gaussian", "sampling": {"variance_scale": 0.5}}, "policies": ["replace"]})
     run(experiment({**ANALYTIC, **biased, "policies": ["replace"]}), store=tmp_path, workers=1)
     assert fits() - before == 3, "generation 0 is shared, generations 1 to 3 are new"
 
@@ -107,7 +107,7 @@ def test_prompts_run_through_the_loop(prompts, tmp_path):
 
 
 def test_policies_that_differ_in_steps_are_refused_unless_that_is_meant(tmp_path):
-    written = merged(VISION, {"generator": {"training": {"epochs": 0.5, "steps": None}}, "seeds": [0]})
+    written = merge(VISION, {"generator": {"training": {"epochs": 0.5, "steps": None}}, "seeds": [0]})
     with pytest.raises(UserError, match=r"different numbers of steps .*'accumulate'"):
         run(experiment(written), store=tmp_path, workers=1)
     rows = run(experiment({**written, "unequal_steps": True}), store=tmp_path, workers=1)
