@@ -124,7 +124,7 @@ class Stages:
         """A member's model of a generation; `first` and `previous` are its models of generation 0 and of the one before."""
         base, init = self.base(member), member.start(self.experiment.init)
         start = {"base": base, "previous": previous or base, "scratch": first or base}[init]
-        return self._fit(member.part, train, seed=derive(seed, "fit", generation), start=start, fresh=init == "scratch", saying="fit")
+        return self._fit(member.generator, train, seed=derive(seed, "fit", generation), start=start, fresh=init == "scratch", saying="fit")
 
     def _fit(self, part: ComponentSpec, train: Pool, *, seed: int, start: Artifact | None, fresh: bool, saying: str) -> Artifact:
         def build(folder: Path, scratch: Path) -> None:
@@ -156,7 +156,7 @@ class Stages:
 
     def sample(self, member: Member, model: Artifact, *, n: int, seed: int, given: Pool | None = None) -> Pool:
         """n rows made by a member's model, continuing the `given` ones if there are any."""
-        part = member.part
+        part = member.generator
         recipe = {
             "stage": "sample",
             "generator": part.recipe,
@@ -241,13 +241,13 @@ class Stages:
         parts: dict[str, Callable[[], Any]] = {}
         for name, value in found.items():
             is_model = isinstance(value, Artifact)
-            parts[name] = (lambda model=value: self.load(member.part, model)) if is_model else (lambda pool=value: pool)
+            parts[name] = (lambda model=value: self.load(member.generator, model)) if is_model else (lambda pool=value: pool)
         if "features" in reads:
             recipe["inputs"]["features"] = self.feature_model.digest
             recipe["features"] = self.experiment.features.recipe  # what it does when called, beside what it has learned
             parts["features"] = lambda: self.features
         if any(isinstance(value, Artifact) for value in found.values()):
-            recipe["generator"] = member.part.recipe
+            recipe["generator"] = member.generator.recipe
         return recipe, parts
 
 
