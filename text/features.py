@@ -73,7 +73,7 @@ class LSA:
 
 
 @dataclass
-class Reader:
+class LMEmbedding:
     """The last hidden state of a small language model, averaged over a row; the model reads real training rows once, and no made one.
 
     For text what `classifier` is for images: an embedded feature model, trained in half a minute, where none can be fetched.

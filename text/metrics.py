@@ -39,7 +39,7 @@ def ngrams(row: Sequence[str], n: int) -> list[tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class Perplexity:
     """How well the model predicts real text it never saw. Bits per byte compare models with different tokenizers.
 
     Means are over all tokens (bytes) of the held-out rows; the perplexity is the exponential of the mean, taken last.
@@ -96,7 +96,7 @@ def first_half(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class SamplesUnderBase:
+class BasePerplexity:
     """How likely an earlier model finds what was made (Shumailov et al. 2024, fig. 1): the mean, the unlikely tail and the histogram.
 
     Likelier than real text means the model's favourites have taken over; a growing upper tail means text that no model of
@@ -134,7 +134,7 @@ class SamplesUnderBase:
 
 
 @dataclass(frozen=True)
-class Student:
+class TrainSyntheticTestReal:
     """What can be learned from the made rows: an n-gram model trained on nothing else, on real text it never saw.
 
     Train on synthetic, test on real; for text, "reverse perplexity" (Zhao et al. 2018). The student has a tokenizer of its own, made
