@@ -31,7 +31,7 @@ class Categorical:
         if x.dtype.kind not in "iu" or x.min() < 0:
             raise UserError(f"generator 'categorical': symbols are whole numbers from 0 on, this data has {x.dtype} from {x.min()} on")
         self.counts = count(x)
-        return FitResult.once("samples", len(pool))
+        return FitResult.closed_form("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         worlds, symbols = self.counts.shape

@@ -50,7 +50,7 @@ class Gaussian:
             self.covariance = _squares(x - self.mean) / (n - self.ddof)
         else:
             self.covariance = np.broadcast_to(self.known_variance * np.eye(d), (worlds, d, d))
-        return FitResult.once("samples", n)
+        return FitResult.closed_form("samples", n)
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         noise = stream(seed).standard_normal((n, *self.mean.shape))
@@ -89,7 +89,7 @@ class KDE:
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         self.points = _points(pool)
-        return FitResult.once("samples", len(self.points))
+        return FitResult.closed_form("samples", len(self.points))
 
     @property
     def mean(self) -> np.ndarray:

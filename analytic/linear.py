@@ -45,7 +45,7 @@ class Regression:
             self.weights = np.linalg.solve(x @ x.transpose(0, 2, 1), x @ y[..., None])[..., 0]
         except np.linalg.LinAlgError as error:
             raise UserError("generator 'regression': the points of a world lie in fewer dimensions than it has weights") from error
-        return FitResult.once("samples", len(pool))
+        return FitResult.closed_form("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         x = stream(seed, "x").standard_normal((n, *self.weights.shape)) if given is None else given.array("x")
@@ -80,7 +80,7 @@ class LinearClassifier:
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x, y = shaped(pool, "linear-classifier", x=("rows", "dimensions"), y=("rows",))
         self.normal = (y[:, None] * x).mean(axis=0)
-        return FitResult.once("samples", len(pool))
+        return FitResult.closed_form("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         x = stream(seed, "x").standard_normal((n, len(self.normal)))
@@ -104,7 +104,7 @@ class VerifyLabels:
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return max(0.01, (self.keep_right + self.keep_wrong) / 2)
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:

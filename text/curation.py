@@ -30,7 +30,7 @@ class MinHashDedup:
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("text",)
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -66,7 +66,7 @@ class TokenEdit:
     columns: ClassVar[tuple[str, ...]] = ("text",)
     abilities: ClassVar[tuple[str, ...]] = ("edit",)
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:

@@ -105,8 +105,8 @@ class CausalLM:
 
         done = train(self._model, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
         cut = np.mean([len(sequence) > self.context and sequence[-1] != self._tokenizer.eos_token_id for sequence in sequences])
-        figures = {"loss": done.loss, "rows_cut_at_context": float(cut)}
-        return FitResult("tokens", done.seen, lengths, done.steps, figures)
+        stats = {"loss": done.loss, "rows_cut_at_context": float(cut)}
+        return FitResult("tokens", done.visit_counts, lengths, done.steps, stats)
 
     def _begin(self, texts: list[str], *, fresh: bool) -> None:
         """The weights and the tokenizer that a fit starts from."""

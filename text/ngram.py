@@ -90,8 +90,8 @@ class NGram:
         self._orders = [Order(keys, counts, self._base) for keys, counts in reversed(tables)]
         cut = np.mean([sequence[-1] != self._end for sequence in sequences])
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.float64)
-        figures = {"rows_cut_at_context": float(cut), "types": float(len(tables[0][0]))}
-        return FitResult.once("tokens", len(pool), each=lengths, figures=figures)
+        stats = {"rows_cut_at_context": float(cut), "types": float(len(tables[0][0]))}
+        return FitResult.closed_form("tokens", len(pool), units_per_row=lengths, stats=stats)
 
     @property
     def _end(self) -> int:

@@ -23,7 +23,7 @@ class PixelDedup:
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("image",)
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:

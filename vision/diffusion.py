@@ -87,7 +87,7 @@ class Diffusion:
             return torch.nn.functional.mse_loss(predicted, noise)  # Ho et al. 2020, eq. 14
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return FitResult("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
+        return FitResult("images", done.visit_counts, np.ones(len(x)), done.steps, {"loss": done.loss})
 
     def _build(self, colours: int, height: int, width: int) -> UNet2DModel:
         halvings = len(self.channels) - 1

@@ -81,11 +81,11 @@ class GMM:
                 [np.linalg.cholesky(fit.covariances_) for fit in fits.values()]
             ),  # [components, dimensions, dimensions]
         }
-        figures = {
+        stats = {
             "log_likelihood": float(sum(shares[label] * fit.lower_bound_ for label, fit in fits.items())),
             "converged": float(np.mean([fit.converged_ for fit in fits.values()])),
         }
-        return FitResult.once("images", len(x), figures=figures)
+        return FitResult.closed_form("images", len(x), stats=stats)
 
     def _fit(self, z: np.ndarray, *, seed: int) -> GaussianMixture:
         """A mixture fitted to rows z [n, dimensions]; one row alone counts twice, as no variance can be had from one."""

@@ -109,7 +109,7 @@ class VAE:
             return self._network(x[rows], told[rows], noise).mean() / x.shape[1]  # nats per pixel
 
         done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return FitResult("images", done.seen, np.ones(len(x)), done.steps, {"loss": done.loss})
+        return FitResult("images", done.visit_counts, np.ones(len(x)), done.steps, {"loss": done.loss})
 
     @property
     def _classes(self) -> int:

@@ -26,12 +26,12 @@ class CurationResult:
     as they are now; `figures`: what it has to say about it."""
 
     rows: np.ndarray
-    figures: Mapping[str, float] = field(default_factory=dict)
+    stats: Mapping[str, float] = field(default_factory=dict)
     edited: Pool | None = None
 
     def save(self, folder: Path) -> None:
         np.save(folder / "rows.npy", self.rows.astype(np.int64))
-        (folder / "figures.json").write_text(json.dumps({name: float(value) for name, value in self.figures.items()}, sort_keys=True))
+        (folder / "figures.json").write_text(json.dumps({name: float(value) for name, value in self.stats.items()}, sort_keys=True))
         if self.edited is not None:
             self.edited.save(folder)
 
@@ -70,7 +70,7 @@ class Curation(Protocol):
     """Methods a generator must have for it, such as `score`."""
     columns: ClassVar[tuple[str, ...]] = ()
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         """The share of candidates it is expected to keep, of which so many are made: how many are sampled to begin with."""
         ...
 
@@ -127,7 +127,7 @@ class Verify(Scored):
     error: Annotated[float, Field(ge=0, le=1)] = 0.0
     version: ClassVar[int] = 1
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return self.keep * (1 - self.error) + (1 - self.keep) * self.error
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -152,7 +152,7 @@ class Prune(Scored):
     keep: Share = 0.5
     version: ClassVar[int] = 1
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return self.keep
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -200,7 +200,7 @@ class Dedup:
     def reads(self) -> tuple[str, ...]:
         return ("real",) if self.against_real else ()
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -228,7 +228,7 @@ class Detect:
     reads: ClassVar[tuple[str, ...]] = ("model", "real")
     abilities: ClassVar[tuple[str, ...]] = ("detect",)
 
-    def share(self, *, synthetic_fraction: float) -> float:
+    def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
         return 1 - synthetic_fraction  # a detector that misses nothing keeps the real rows
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:

@@ -22,31 +22,34 @@ class FitResult:
     """
 
     unit: str
-    seen: np.ndarray
-    each: np.ndarray
+    visit_counts: np.ndarray
+    units_per_row: np.ndarray
     steps: int
-    figures: Mapping[str, float] = field(default_factory=dict)
+    stats: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def consumed(self) -> np.ndarray:
         """Units of every row that went through the optimizer, float64 [n]."""
-        return self.seen * self.each
+        return self.visit_counts * self.units_per_row
 
     def save(self, folder: Path) -> None:
-        np.save(folder / "seen.npy", self.seen.astype(np.int64))
-        np.save(folder / "each.npy", self.each.astype(np.float64))
-        about = {"unit": self.unit, "steps": self.steps, "figures": dict(self.figures)}
+        np.save(folder / "seen.npy", self.visit_counts.astype(np.int64))
+        np.save(folder / "each.npy", self.units_per_row.astype(np.float64))
+        about = {"unit": self.unit, "steps": self.steps, "figures": dict(self.stats)}
         (folder / "fitted.json").write_text(json.dumps(about, sort_keys=True))
 
     @classmethod
     def load(cls, folder: Path) -> FitResult:
-        arrays = {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("seen", "each")}
-        return cls(**arrays, **json.loads((folder / "fitted.json").read_text()))
+        visit_counts, units_per_row = (np.load(folder / name, allow_pickle=False) for name in ("seen.npy", "each.npy"))
+        about = json.loads((folder / "fitted.json").read_text())
+        return cls(about["unit"], visit_counts, units_per_row, about["steps"], about["figures"])
 
     @classmethod
-    def once(cls, unit: str, rows: int, *, each: np.ndarray | float = 1.0, figures: Mapping[str, float] | None = None) -> FitResult:
+    def closed_form(
+        cls, unit: str, rows: int, *, units_per_row: np.ndarray | float = 1.0, stats: Mapping[str, float] | None = None
+    ) -> FitResult:
         """A fit in closed form: one step that sees every row once."""
-        return cls(unit, np.ones(rows, dtype=np.int64), np.broadcast_to(np.float64(each), (rows,)), 1, figures or {})
+        return cls(unit, np.ones(rows, dtype=np.int64), np.broadcast_to(np.float64(units_per_row), (rows,)), 1, stats or {})
 
 
 class Generator(Protocol):

@@ -70,7 +70,7 @@ def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
 
 def _check_fitted(fitted: FitResult, pool: Pool) -> None:
     assert isinstance(fitted, FitResult), f"fit gave a {type(fitted).__name__}, not Fitted"
-    for name in ("seen", "each"):
+    for name in ("visit_counts", "units_per_row"):
         shape = getattr(fitted, name).shape
         assert shape == (len(pool),), f"{name} has the shape {shape}, the pool has {len(pool)} rows"
     assert fitted.consumed.sum() > 0, "fit consumed nothing"

@@ -34,7 +34,7 @@ REQUIRED_MEMBERS = {
     "generator": ("version", "modality", "columns", "fit", "sample", "save", "load"),
     "data": ("version", "modality", "load"),
     "policy": ("version", "__call__"),
-    "curation": ("version", "share", "__call__"),
+    "curation": ("version", "expected_keep_rate", "__call__"),
     "metric": ("version", "outputs", "__call__"),
     "features": ("version", "fit", "save", "load", "__call__"),
 }

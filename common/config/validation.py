@@ -80,7 +80,7 @@ def validate_arm(arm: Arm, setup: Setup, *, size: int, max_candidates_per_row: i
         raise ValueError(f"{key}.learn_from: '{arm.learn_from}' needs several generators; set `generators:` instead of `generator:`")
     if arm.curation is not None:
         validate_inputs(arm.curation, setup, key=f"{key}.curation")
-        rate = arm.curation.build().share(synthetic_fraction=arm.synthetic_fraction)
+        rate = arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)
         if rate * max_candidates_per_row < 1:
             raise ValueError(
                 f"{key}.curation: {arm.curation.use} is expected to keep {rate:.3g} of its candidates "

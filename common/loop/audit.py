@@ -22,9 +22,9 @@ def audit(train: Pool, fitted: FitResult) -> Iterator[dict[str, Any]]:
     n, unit, born, source = len(train), fitted.unit, train.array("_generation"), train.array("_source")
     total = fitted.consumed.sum()
     yield metric_row("steps", "cost", fitted.steps, "optimizer steps", n=n)
-    yield metric_row("rows_seen", "cost", fitted.seen.sum(), "rows x epochs", n=n)
+    yield metric_row("rows_seen", "cost", fitted.visit_counts.sum(), "rows x epochs", n=n)
     yield metric_row(f"trained_{unit}", "cost", total, f"{unit} x epochs", n=n)
-    for name, value in fitted.figures.items():
+    for name, value in fitted.stats.items():
         yield metric_row(f"fit_{name}", "cost", value, "as the generator says", n=n)
     yield metric_row("real_share", "mixture", fitted.consumed[born == REAL].sum() / total, f"share of {unit}", n=n)
     yield metric_row("depth", "mixture", mean_depth(train, fitted), "models between a row and reality", n=n)
@@ -48,7 +48,7 @@ def audit_collected(collected: CollectedPool) -> Iterator[dict[str, Any]]:
             yield metric_row(f"kept_share/{name}", "mixture", kept[which].mean(), "share of candidates", n=int(which.sum()))
     pool_generated = collected.pool.array("_generation") != REAL
     yield metric_row("collected_made_share", "mixture", pool_generated.mean(), "share of rows", n=len(collected.pool))
-    for name, value in collected.kept.figures.items():
+    for name, value in collected.kept.stats.items():
         yield metric_row(f"curation_{name}", "mixture", value, "as the curation says", n=n)
 
 
@@ -72,10 +72,10 @@ def check_mixture(train: Pool, fitted: FitResult, policy: Policy, *, size: int, 
                 what=f"rows of {_named(pool)}",
                 by="the policy says it takes",
             )
-    passes = int(fitted.seen.sum())
+    passes = int(fitted.visit_counts.sum())
     for pool, rows in taken.items():
         fair = passes * rows / len(train)
-        refuse(fitted.seen[collected == pool].sum(), fair, of=passes, what=f"rows x epochs of {_named(pool)}", by="the mixture asks for")
+        refuse(fitted.visit_counts[collected == pool].sum(), fair, of=passes, what=f"rows x epochs of {_named(pool)}", by="the mixture asks for")
 
 
 def refuse(found: float, expected_counts: float, *, of: int, what: str, by: str) -> None:

@@ -25,7 +25,7 @@ def spare_rows(arm: Arm, *, size: int, generations: int) -> int:
     """Unseen real rows that an arm is expected to collect beside made ones, for so many generations to come."""
     if arm.synthetic_fraction == 1:
         return 0
-    share = 1.0 if arm.curation is None else arm.curation.build().share(synthetic_fraction=arm.synthetic_fraction)
+    share = 1.0 if arm.curation is None else arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)
     policy = arm.policy.build()
     candidates = [math.ceil(rows_to_generate(policy, size=size, generation=number) / share) for number in range(generations)]
     return sum(count - round(arm.synthetic_fraction * count) for count in candidates)
@@ -71,7 +71,7 @@ def collect(
     `sample(batch, before, k)` gives the k made rows of a batch, `before` made rows having gone before it. UserError if `most`
     candidates a row are not enough.
     """
-    share = 1.0 if arm.curation is None else arm.curation.build().share(synthetic_fraction=arm.synthetic_fraction)
+    share = 1.0 if arm.curation is None else arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)
     batches: list[Pool] = []
     have, generated, wanted = 0, 0, min(math.ceil(n / share), most * n)
     while True:

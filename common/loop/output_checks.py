@@ -28,14 +28,14 @@ def validate_fit(use: str, fitted: FitResult, *, rows: int) -> None:
     """UserError unless a fit says of every row how often it was seen and what that took, and its own numbers are finite."""
     if not isinstance(fitted, FitResult):
         raise UserError(f"generator '{use}': fit gave a {type(fitted).__name__}, it is to give `Fitted`")
-    for name in ("seen", "each"):
+    for name in ("visit_counts", "units_per_row"):
         values = np.asarray(getattr(fitted, name))
         if values.shape != (rows,) or not np.isfinite(values).all() or (values < 0).any():
             raise UserError(f"generator '{use}': `{name}` is to be a number >= 0 for each of {rows} rows, it is {_told(values)}")
     if fitted.consumed.sum() <= 0:
         raise UserError(f"generator '{use}': fit consumed no {fitted.unit}; there was nothing to learn from")
-    if broken := [name for name, value in fitted.figures.items() if not np.isfinite(value)]:
-        raise UserError(f"generator '{use}': fit gave {broken[0]} = {fitted.figures[broken[0]]}; what it says of itself must be finite")
+    if broken := [name for name, value in fitted.stats.items() if not np.isfinite(value)]:
+        raise UserError(f"generator '{use}': fit gave {broken[0]} = {fitted.stats[broken[0]]}; what it says of itself must be finite")
 
 
 def validate_weights(use: str, folder: Path) -> None:
@@ -81,8 +81,8 @@ def validate_curation(use: str, kept: CurationResult, *, candidates: Pool) -> No
         if len(kept.edited) != len(rows) or _types(kept.edited) != _types(candidates):
             raise UserError(f"curation '{use}' keeps {len(rows)} rows of {_columns(candidates)} and wrote {kept.edited}")
         _refuse_broken(kept.edited, f"curation '{use}' wrote")
-    if broken := [name for name, value in kept.figures.items() if not np.isfinite(value)]:
-        raise UserError(f"curation '{use}': {broken[0]} is {kept.figures[broken[0]]}; what it says of itself must be finite")
+    if broken := [name for name, value in kept.stats.items() if not np.isfinite(value)]:
+        raise UserError(f"curation '{use}': {broken[0]} is {kept.stats[broken[0]]}; what it says of itself must be finite")
 
 
 def validate_features(use: str, found: Mapping[str, np.ndarray], *, rows: int) -> None:

@@ -67,7 +67,7 @@ class TrainResult:
     """What an optimisation did: `seen` [n] int64, how often each row went through the optimizer."""
 
     steps: int
-    seen: np.ndarray
+    visit_counts: np.ndarray
     loss: float
     """Mean loss over the last tenth of the steps."""
 
@@ -149,10 +149,10 @@ def train(
                 saved = time.monotonic()
     module.eval()
     tail = losses[-max(1, steps // 10) :]
-    return TrainResult(steps, seen(steps * training.batch, rows=rows, seed=seed), sum(tail) / len(tail))
+    return TrainResult(steps, visit_counts(steps * training.batch, rows=rows, seed=seed), sum(tail) / len(tail))
 
 
-def seen(total: int, *, rows: int, seed: int) -> np.ndarray:
+def visit_counts(total: int, *, rows: int, seed: int) -> np.ndarray:
     """How often each of `rows` rows is among the `total` dealt; int64 [rows]."""
     counts = np.full(rows, total // rows, dtype=np.int64)
     counts[_order(total // rows, total=total, rows=rows, seed=seed)] += 1

@@ -260,7 +260,7 @@ def test_a_passage_is_learned_without_an_end(fitted, tmp_path):
     assert [*short, end] == fitted._encode(["the"])[0]
     assert long == fitted._encode(["the lord said " * 20])[0]
     sequences = passages_only._encode(small_pool("text", 40).list("text"))
-    assert counted.figures["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))
+    assert counted.stats["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))
 
 
 def test_a_hub_that_cannot_be_reached_is_one_clear_message():

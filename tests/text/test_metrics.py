@@ -15,7 +15,7 @@ from autophagy.common.core.pool import Pool
 from autophagy.text.data import Bible
 from autophagy.text.metrics import BINS, first_half, words, zipf_exponent
 from autophagy.text.ngram import NGram
-from support.metrics import Judge, degraded_text, measured
+from support.metric_inputs import ConstantModel, degraded_text, measured
 from support.tiny import TINY, TINY_LM, small_pool
 
 RNG = np.random.default_rng(0)
@@ -285,7 +285,7 @@ def test_a_student_learns_most_from_real_rows_and_less_from_each_generation(bibl
 def test_the_student_is_the_n_gram_model_with_no_row_cut(bible, tmp_path):
     generated = Pool.of(text=[" ".join(bible["train"].slice(start, start + 6).list("text")) for start in range(0, 120, 6)])
     model = NGram(order=2, vocabulary=400, context=10_000)
-    assert model.fit(generated, seed=5, scratch=tmp_path).each.max() > 100
+    assert model.fit(generated, seed=5, scratch=tmp_path).units_per_row.max() > 100
     expected = measured("perplexity", model=model, heldout=bible["heldout"])["bits_per_byte"]
     student = ComponentSpec.parse("metric", {"use": "tstr", "order": 2, "vocabulary": 400}).build()
     assert student(Given(generated=generated, heldout=bible["heldout"]))["student_bits_per_byte"] == pytest.approx(expected)
@@ -318,7 +318,7 @@ def test_text_metrics_are_deterministic_and_leave_global_random_state_alone():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
     generated, real = degraded_text(0.3), small_pool("text", 60)
-    parts = {"generated": generated, "heldout": real, "real": real, "pool": real, "model": Judge(2.0), "base": Judge(2.0)}
+    parts = {"generated": generated, "heldout": real, "real": real, "pool": real, "model": ConstantModel(2.0), "base": ConstantModel(2.0)}
     before = state()
     first = [measured(name, **parts) for name in NEW]
     assert state() == before

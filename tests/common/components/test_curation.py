@@ -53,10 +53,10 @@ def test_a_verifier_errs_as_often_as_it_says_and_keeps_what_it_expects(error):
     pool = column(np.random.default_rng(0).standard_normal(20_000))
     verify = Verify(keep=0.3, error=error)
     kept = verify(pool, inputs(base=Judge()), rng=np.random.default_rng(1))
-    assert kept.figures["verdicts_wrong"] == pytest.approx(error, abs=0.01)
-    assert len(kept.rows) / len(pool) == pytest.approx(verify.share(synthetic_fraction=1.0), abs=0.01)
+    assert kept.stats["verdicts_wrong"] == pytest.approx(error, abs=0.01)
+    assert len(kept.rows) / len(pool) == pytest.approx(verify.expected_keep_rate(synthetic_fraction=1.0), abs=0.01)
     good = np.abs(pool.array("x")[kept.rows]) < np.quantile(np.abs(pool.array("x")), 0.3)
-    assert good.mean() == pytest.approx(0.3 * (1 - error) / verify.share(synthetic_fraction=1.0), abs=0.01)
+    assert good.mean() == pytest.approx(0.3 * (1 - error) / verify.expected_keep_rate(synthetic_fraction=1.0), abs=0.01)
 
 
 def test_pruning_by_quality_typicality_and_match():
@@ -122,7 +122,7 @@ def test_a_detector_drops_what_it_flags_at_the_rate_of_false_alarms_it_is_given(
     kept = Detect(false_positives=0.02)(candidates, inputs(model=Judge(), real=real), rng=rng)
     assert (kept.rows < 5000).mean() > 0.95
     assert 1 - (kept.rows < 5000).sum() / 5000 == pytest.approx(0.02, abs=0.01)
-    assert kept.figures["threshold"] == pytest.approx(2.05, abs=0.1)
+    assert kept.stats["threshold"] == pytest.approx(2.05, abs=0.1)
     fixed = Detect(threshold=10.0)(candidates, inputs(model=Judge(), real=real), rng=rng)
     assert len(fixed.rows) == 10_000
 
@@ -269,5 +269,5 @@ def test_no_curation_is_left_out_above():
 
 
 def test_a_curation_never_sees_who_made_a_row(tmp_path):
-    policies = {"spy": {"use": "replace", "synthetic_fraction": 0.5, "curation": "support.odd_curation:Spy"}}
+    policies = {"spy": {"use": "replace", "synthetic_fraction": 0.5, "curation": "support.spying_curations:AssertsDataColumnsOnly"}}
     run(experiment({**ANALYTIC, "data": {"use": "gaussian", "rows": 200, "worlds": 2}, "policies": policies}), store=tmp_path)

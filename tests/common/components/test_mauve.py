@@ -7,7 +7,7 @@ import pytest
 from autophagy.common.components.features import divergence_area, mauve
 from autophagy.common.core.errors import UserError
 from scipy.integrate import trapezoid
-from support.metrics import degraded_images, features_of, measured
+from support.metric_inputs import degraded_images, features_of, measured
 
 RNG = np.random.default_rng(0)
 

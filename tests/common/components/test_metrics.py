@@ -19,7 +19,7 @@ from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.pool import Pool
 from autophagy.text.metrics import words
 from sklearn.neighbors import NearestNeighbors
-from support.metrics import Judge, degraded_images, degraded_text, features_of, inputs, measured
+from support.metric_inputs import ConstantModel, degraded_images, degraded_text, features_of, inputs, measured
 from support.tiny import ROOT, small_pool
 from torchmetrics.image.kid import maximum_mean_discrepancy, poly_kernel
 
@@ -118,7 +118,7 @@ def test_text_numbers_worked_out_by_hand():
 
 def test_bits_per_byte_and_perplexity():
     heldout = Pool.of(text=["één twee", "drie"])
-    found = measured("perplexity", model=Judge(2.0), heldout=heldout)
+    found = measured("perplexity", model=ConstantModel(2.0), heldout=heldout)
     assert found["heldout_nll"] == pytest.approx(2.0)
     assert found["heldout_perplexity"] == pytest.approx(np.exp(2.0))
     assert found["bits_per_byte"] == pytest.approx(3 * 2.0 / np.log(2) / (10 + 4))
@@ -152,7 +152,7 @@ def test_worse_data_scores_worse(name):
         generated = degraded_text(share) if text else degraded_images(share)
         heldout = small_pool("text", 60) if text else degraded_images(0)
         levels.append(
-            measured(name, generated=generated, heldout=heldout, real=small_pool("text", 60), features=features_of, model=Judge(1 + share))
+            measured(name, generated=generated, heldout=heldout, real=small_pool("text", 60), features=features_of, model=ConstantModel(1 + share))
         )
     judged = 0
     for metric in levels[0]:

@@ -22,7 +22,7 @@ def pool(real: int, generated: int) -> Pool:
 def test_one_row_more_is_let_pass_and_two_are_not():
     for real, fine in [(30, True), (31, True), (32, False), (28, False)]:
         train = pool(real, 100 - real)
-        check = lambda train=train: check_mixture(train, FitResult.once("rows", 100), Mix(0.3), size=100, generation=2)  # noqa: E731
+        check = lambda train=train: check_mixture(train, FitResult.closed_form("rows", 100), Mix(0.3), size=100, generation=2)  # noqa: E731
         if fine:
             check()
         else:
@@ -39,14 +39,14 @@ def test_rows_that_the_optimizer_never_saw_are_noticed():
 
 def test_another_pool_than_asked_for_is_noticed():
     with pytest.raises(UserError, match="100 rows of generation 1's pool were trained on, the policy says it takes 0"):
-        check_mixture(pool(0, 100), FitResult.once("rows", 100), Replace(), size=100, generation=3)
+        check_mixture(pool(0, 100), FitResult.closed_form("rows", 100), Replace(), size=100, generation=3)
 
 
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ("support.odd_policies:Leaky", r"tiny-gaussian, leaky, seed 0, generation 1: audit: 2 rows of real data were trained on"),
-        ("support.odd_policies:Unnoted", r"the policy gave rows without the note _collected"),
+        ("support.faulty_policies:LeaksReal", r"tiny-gaussian, leaky, seed 0, generation 1: audit: 2 rows of real data were trained on"),
+        ("support.faulty_policies:InventsRows", r"the policy gave rows without the note _collected"),
     ],
 )
 def test_a_policy_that_does_not_do_what_it_says_stops_the_run(policy, said, tmp_path):

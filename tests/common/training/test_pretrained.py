@@ -18,7 +18,7 @@ from autophagy.text.tokenizer import END, train_bpe
 from autophagy.vision.data import MNIST
 from autophagy.vision.features import Inception
 from safetensors.torch import load_file, save_file
-from support.guard import watched
+from support.side_effects import recorded_side_effects
 from support.tiny import ROOT, TEXT, small_pool
 from transformers import AutoConfig, BitImageProcessor, Dinov2Config, Dinov2Model, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -63,7 +63,7 @@ def fit(use, folder, scratch):
 
 
 def refused(said, use, folder, tmp_path):
-    with watched(tmp_path) as deeds, pytest.raises(UserError) as caught:
+    with recorded_side_effects(tmp_path) as deeds, pytest.raises(UserError) as caught:
         fit(use, folder, tmp_path)
     assert said in str(caught.value), str(caught.value)
     assert deeds == []
@@ -113,7 +113,7 @@ def test_code_that_a_checkpoint_brings_is_never_run(use, known, copied, tmp_path
                 }
             path.write_text(json.dumps(written))
     if known:
-        with watched(tmp_path) as deeds:
+        with recorded_side_effects(tmp_path) as deeds:
             fit(use, folder, tmp_path)
         assert deeds == []
     else:
@@ -215,7 +215,7 @@ def test_offline_mode_is_respected_and_said(tmp_path, monkeypatch):
         "outgoing traffic has been disabled": lambda: fit("causal-lm", "nobody/nothing-there", tmp_path),
     }
     for said, reach in reaching.items():
-        with watched(tmp_path) as deeds, pytest.raises(UserError) as caught:
+        with recorded_side_effects(tmp_path) as deeds, pytest.raises(UserError) as caught:
             reach()
         assert said in str(caught.value), str(caught.value)
         assert deeds == []
@@ -224,22 +224,22 @@ def test_offline_mode_is_respected_and_said(tmp_path, monkeypatch):
 ONLINE = """
 import json, pathlib, sys
 from autophagy import UserError, experiment, run
-from autophagy.common.config.registry import Part
-from support.guard import watched
+from autophagy.common.config.registry import ComponentSpec
+from support.side_effects import recorded_side_effects
 from support.tiny import TEXT, small_pool
 text, vision, folder = sys.argv[1:]
 lm = {"use": "causal-lm", "pretrained": text, "context": 12, "prompt_tokens": 3, "training": {"steps": 1, "batch": 4}}
 wanted = {**TEXT, "generator": lm, "base": None, "metrics": ["held-out", "frechet"], "policies": ["replace"], "generations": 1}
-with watched("/") as deeds:
+with recorded_side_effects("/") as deeds:
     features = {"use": "encoder", "tokens": 32, "pretrained": text}
     run(experiment({**wanted, "features": features}), store=folder + "/store", out=folder + "/out")
-    encoder = Part.parse("features", {"use": "image-encoder", "pretrained": vision}).build()
+    encoder = ComponentSpec.parse("features", {"use": "image-encoder", "pretrained": vision}).build()
     encoder.fit(small_pool("vision"), seed=0, scratch=pathlib.Path(folder))
     encoder(small_pool("vision"))
 found = [[deed for deed in deeds if not deed.startswith(("subprocess.Popen", "os."))]]
-with watched("/") as deeds:
+with recorded_side_effects("/") as deeds:
     try:
-        Part.parse("generator", {**lm, "pretrained": "nobody/nothing"}).build().inputs()
+        ComponentSpec.parse("generator", {**lm, "pretrained": "nobody/nothing"}).build().inputs()
     except UserError:
         found.append(deeds)
 print(json.dumps(found))

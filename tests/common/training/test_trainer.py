@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from autophagy import UserError
-from autophagy.common.training.trainer import Training, _batch, seeded, seen, train
+from autophagy.common.training.trainer import Training, _batch, seeded, train, visit_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,7 +81,7 @@ def test_global_random_state_neither_matters_nor_changes(tmp_path):
 def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
     dealt = np.concatenate([_batch(step, steps=steps, rows=rows, size=size, seed=4) for step in range(steps)])
     counts = np.bincount(dealt, minlength=rows)
-    assert (counts == seen(steps * size, rows=rows, seed=4)).all()
+    assert (counts == visit_counts(steps * size, rows=rows, seed=4)).all()
     assert counts.max() - counts.min() <= 1
 
 
@@ -89,7 +89,7 @@ def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
 def test_every_block_of_rows_has_its_share_of_the_steps_to_within_one_row(first, second, total_batches, seed):
     """Two pools in one training pool, the last epoch cut anywhere: the mixture that is consumed is the mixture of rows."""
     rows, total = first + second, total_batches * 7
-    counts = seen(total, rows=rows, seed=seed)
+    counts = visit_counts(total, rows=rows, seed=seed)
     assert counts.sum() == total
     assert abs(counts[:first].sum() - total * first / rows) <= 1
 
