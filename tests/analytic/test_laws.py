@@ -127,7 +127,7 @@ def test_more_rows_a_generation_slow_the_loss_but_do_not_stop_it(rows):
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_law_5_0_holds_for_any_policy_that_selects_nothing(seed, tmp_path):
-    found = chains(tmp_path, policies={"odd": {"use": "support.odd_policies:Odd", "seed": seed}}, generations=6)
+    found = chains(tmp_path, policies={"odd": {"use": "support.faulty_policies:RandomPools", "seed": seed}}, generations=6)
     for generation in range(7):
         assert abs(z(found, "odd", generation, "conserved", 1.0)) < 5
 
@@ -150,7 +150,7 @@ def test_law_5_0_catches_a_curation_that_selects(tmp_path):
 
 
 def test_law_5_0_catches_a_policy_that_selects(tmp_path):
-    found = chains(tmp_path, policies={"cheat": {"use": "support.odd_policies:Middling"}}, generations=3)
+    found = chains(tmp_path, policies={"cheat": {"use": "support.faulty_policies:SelectsMiddle"}}, generations=3)
     assert z(found, "cheat", 3, "conserved", 1.0) < -20
 
 

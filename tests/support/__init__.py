@@ -1,1 +1,1 @@
-"""What tests share: small experiments, deliberately broken plug-ins, and ways to kill, damage and observe."""
+"""Shared test code: small experiments, faulty plug-ins, and tools that kill processes, damage files and record side effects."""

@@ -31,13 +31,13 @@ def main(config):
         run = ("run", config, "--workers", 1)
         happened = {"refused": command(*run, "--store", disk / "store", "--out", elsewhere)}
         happened["made before it was refused"] = len(list(disk.glob("store/artifacts/*/*")))
-        spare, plan.SPARE_BYTES = plan.SPARE_BYTES, -(10**12)  # begin all the same
+        spare, plan.RESERVED_BYTES = plan.RESERVED_BYTES, -(10**12)  # begin all the same
         happened["full"] = command(*run, "--store", disk / "store", "--out", elsewhere)
         happened["made until it was full"] = len(list(disk.glob("store/artifacts/*/*")))
         happened["drafts"] = len(list(disk.glob("store/drafts/*")))
         happened["verified, full"] = command("verify", "--store", disk / "store")
         mount("remount,size=300m")
-        plan.SPARE_BYTES = spare
+        plan.RESERVED_BYTES = spare
         happened["went on"] = command(*run, "--store", disk / "store", "--out", elsewhere)
         happened["verified, larger"] = command("verify", "--store", disk / "store")
         happened["rows"] = str(elsewhere / "tiny-vision" / "rows.parquet")

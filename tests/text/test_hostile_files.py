@@ -22,8 +22,8 @@ from autophagy.text import files
 from autophagy.text.data import HubText, TextFile, passages
 from autophagy.vision.data import CIFAR10, MNIST, ImageFolder
 from PIL import Image
-from support.files import write_mnist
-from support.guard import watched
+from support.mnist_files import write_mnist
+from support.side_effects import recorded_side_effects
 from support.tiny import ROOT
 
 GIGABYTE = 10**9
@@ -187,7 +187,7 @@ def test_broken_images_and_bombs_are_named(name, content, said, tmp_path):
     folder = folder_of_images(tmp_path / "images")
     (folder / name).write_bytes(content)
     before = Image.MAX_IMAGE_PIXELS
-    with watched() as deeds, pytest.raises(UserError) as caught:
+    with recorded_side_effects() as deeds, pytest.raises(UserError) as caught:
         ImageFolder(path=str(folder), size=8).load(eval_size=3)
     assert said in str(caught.value) and str(folder / name) in str(caught.value)
     assert deeds == [] and before == Image.MAX_IMAGE_PIXELS == 89_478_485
@@ -265,7 +265,7 @@ def test_a_broken_mnist_and_a_pickled_cifar(tmp_path):
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()
     (batches / "data_batch_1").write_bytes(b"cos\nsystem\n(S'touch canary'\ntR.")
-    with watched() as deeds, pytest.raises(UserError, match=r"data\.root: CIFAR10 cannot be read from"):
+    with recorded_side_effects() as deeds, pytest.raises(UserError, match=r"data\.root: CIFAR10 cannot be read from"):
         CIFAR10(root=str(tmp_path)).load(eval_size=5)
     assert deeds == []
 

@@ -13,7 +13,7 @@ from autophagy.vision.data import MNIST, Digits, ImageFolder
 from autophagy.vision.features import Classifier, Inception, Pixels
 from autophagy.vision.pixels import from_unit, to_unit
 from PIL import Image
-from support.files import write_mnist
+from support.mnist_files import write_mnist
 from support.tiny import TINY_VAE, small_pool
 
 

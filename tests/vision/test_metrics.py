@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from autophagy import experiment, run
-from autophagy.common.components.metrics import MetricInputs
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
@@ -16,6 +15,7 @@ from autophagy.vision.data import Digits
 from autophagy.vision.metrics import scales
 from scipy.ndimage import gaussian_filter
 from scipy.stats import entropy
+from support.metric_inputs import measured
 from support.tiny import VISION
 
 RNG = np.random.default_rng(0)
@@ -39,11 +39,6 @@ def bright(pool):
     """A classifier of two classes, dark and bright."""
     light = pool.array("image").reshape(len(pool), -1).mean(1).astype(np.float32) / 255
     return {"features": light[:, None], "probabilities": np.stack([1 - light, light], 1)}
-
-
-def measured(name, **parts):
-    part = ComponentSpec.parse("metric", name)
-    return dict(part.build()(MetricInputs(part.use, {part: (lambda value=value: value) for part, value in parts.items()})))
 
 
 def changed(pool, change):

@@ -15,11 +15,8 @@ import pyarrow.parquet as parquet
 import pytest
 from autophagy import UserError, experiment, run
 from autophagy.common.analysis.export import TARGETS, Exported, export
-from autophagy.common.cli import main as cli
+from support.commands import autophagy
 from support.tiny import ANALYTIC
-from typer.testing import CliRunner
-
-runner = CliRunner()
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +37,6 @@ def altered(folder, change):
     table = parquet.read_table(folder / "rows.parquet")
     parquet.write_table(change(table), folder / "rows.parquet")
     return folder
-
-
-def autophagy(*words):
-    return runner.invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
 
 
 # ---- files --------------------------------------------------------------------------------------------------------

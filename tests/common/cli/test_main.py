@@ -19,14 +19,8 @@ from autophagy.common.cli.console import told
 from autophagy.common.config.registry import registered
 from autophagy.common.loop.stages import Stages
 from autophagy.common.store import Store
+from support.commands import autophagy
 from support.tiny import ANALYTIC, ROOT, TEXT, TINY, VISION
-from typer.testing import CliRunner
-
-runner = CliRunner()
-
-
-def autophagy(*words):
-    return runner.invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
 
 
 @pytest.fixture
@@ -271,7 +265,7 @@ def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
 
 def test_an_answer_is_never_given_for_another_question(write_config, folders):
     """Changing a setting that acts when a feature model is called must change the numbers, not find the old ones."""
-    features = {"use": "support.odd_features:Scaled", "scale": 1.0}
+    features = {"use": "support.scaled_features:ScaledPixels", "scale": 1.0}
     config = write_config({**VISION, "metrics": ["frechet"], "features": features, "policies": ["replace"], "generations": 1, "seeds": [0]})
     found = []
     for scale in (1.0, 10.0):

@@ -26,8 +26,8 @@ import yaml
 from autophagy.common.cli import main as cli
 from autophagy.common.config.registry import registered
 from huggingface_hub.constants import HF_HOME
-from support.guard import watched
-from support.mutate import BOMB, MERGES, NUDGES, Material, mutated, restructured
+from support.config_mutations import BOMB, MERGES, NUDGES, Material, mutated, restructured
+from support.side_effects import recorded_side_effects
 from support.tiny import ANALYTIC, ROOT
 
 MUTATIONS = int(os.environ.get("AUTOPHAGY_MUTATIONS", "10"))
@@ -99,7 +99,7 @@ def autophagy_run(words, folder, *, dry_run):
 def orderly(words, folder, *, dry_run, what):
     """The exit code, after checking that it is 0, or 2 with a message that one can read, and that nothing was done elsewhere."""
     kept = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with watched(folder / "store", folder / "out", Path(HF_HOME)) as deeds:
+    with recorded_side_effects(folder / "store", folder / "out", Path(HF_HOME)) as deeds:
         try:
             code, said = autophagy_run(words, folder, dry_run=dry_run)
         except BaseException as error:

@@ -18,11 +18,11 @@ from multiprocessing import get_context
 import pytest
 from autophagy import experiment, run
 from autophagy.common.execution import run as run_module
-from autophagy.common.execution.run import write
+from autophagy.common.execution.run import write_results
 from autophagy.common.execution.scheduler import run_all
 from autophagy.common.store import Store
 from autophagy.common.store import cache as store_module
-from support.killed import dying, whole
+from support.killed_runs import run_until_killed, run_with_report
 from support.tiny import ANALYTIC, TEXT, VISION
 
 KILLS = int(os.environ.get("AUTOPHAGY_KILLS", "34"))
@@ -39,14 +39,14 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(track, tmp_pa
     written, rng = TRACKS[track], random.Random(track)
     expected = run(experiment(written), store=tmp_path / "reference", workers=1)  # also imports what there is to import
     started = time.monotonic()
-    whole(written, tmp_path / "timed")
+    run_with_report(written, tmp_path / "timed")
     seconds = time.monotonic() - started
     fork, kills, finished = get_context("forkserver"), 0, 0
     fork.set_forkserver_preload(IMPORTED)
     while kills < KILLS:
         folder = tmp_path / f"killed-{finished}"
         fatal = rng.choice([None, int(10 ** rng.uniform(0, 2.5))])
-        process = fork.Process(target=dying, args=(written, folder, fatal))
+        process = fork.Process(target=run_until_killed, args=(written, folder, fatal))
         process.start()
         if fatal is None:
             process.join(rng.uniform(0, seconds))
@@ -58,7 +58,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(track, tmp_pa
         else:
             assert process.exitcode == -signal.SIGKILL, f"it ended with {process.exitcode}"
             kills += 1
-    whole(written, folder)
+    run_with_report(written, folder)
     assert run(experiment(written), store=folder / "store", workers=1).equals(expected)
     assert (folder / "out" / "report.html").stat().st_size > 100_000
     for artifact in (folder / "store" / "artifacts").glob("*/*"):
@@ -68,8 +68,8 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(track, tmp_pa
 def test_results_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
     """A kill between the files of a results folder leaves the old ones or the new ones, never half of one."""
     wanted = experiment(ANALYTIC)
-    outcome = run_all([wanted], store=tmp_path / "store", workers=1, watch=lambda event: None)[wanted.name]
-    write(wanted, outcome, tmp_path / "out")
+    outcome = run_all([wanted], store=tmp_path / "store", workers=1, progress=lambda event: None)[wanted.name]
+    write_results(wanted, outcome, tmp_path / "out")
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
 
     def dies(old, new):
@@ -77,7 +77,7 @@ def test_results_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_module.os, "replace", dies)
     with pytest.raises(KeyboardInterrupt):
-        write(wanted, outcome, tmp_path / "out")
+        write_results(wanted, outcome, tmp_path / "out")
     after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.is_file()}
     assert {name: after[name] for name in before} == before
 

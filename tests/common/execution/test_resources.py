@@ -14,20 +14,14 @@ import pytest
 from autophagy import UserError, experiment, run
 from autophagy.common.cli import main as cli
 from autophagy.common.core.resources import machine_fault
-from autophagy.common.execution import cost_estimate as plan_module
-from autophagy.common.execution.cost_estimate import plan
+from autophagy.common.execution import cost_estimate
+from autophagy.common.execution.cost_estimate import estimate_cost
 from autophagy.common.store.verify import check, to_check
+from support.commands import autophagy_process
 from support.tiny import ANALYTIC, ROOT, VISION
 from typer.testing import CliRunner
 
-HUNGRY = {**ANALYTIC, "generator": "support.hungry_generators:Hungry"}
-
-
-def autophagy(*words, **settings):
-    """The command in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), **settings.pop("env", {})}
-    command = [*settings.pop("before", ()), sys.executable, "-m", "autophagy", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, **settings)
+HUNGRY = {**ANALYTIC, "generator": "support.exhausting_generator:ExhaustingGaussian"}
 
 
 def sound(store):
@@ -96,8 +90,8 @@ def test_without_permission(write_config, tmp_path):
     before = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
     if os.geteuid() == 0 and (not shutil.which("setpriv") or subprocess.run([*before, "true"], capture_output=True).returncode):
         pytest.skip("this machine does not let root give up rights")
-    done = autophagy(
-        "run", write_config(ANALYTIC), "--store", store, "--out", tmp_path, "--workers", 1, before=before if os.geteuid() == 0 else ()
+    done = autophagy_process(
+        "run", write_config(ANALYTIC), "--store", store, "--out", tmp_path, "--workers", 1, prefix=before if os.geteuid() == 0 else ()
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert re.search(r"error: .*--store .*locks.*Permission denied", done.stderr), done.stderr
@@ -108,7 +102,7 @@ def test_without_permission(write_config, tmp_path):
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_out_of_memory_says_where_and_costs_nothing_that_was_made(library, tmp_path, monkeypatch):
-    monkeypatch.setenv("HUNGRY", str(tmp_path / "hungry"))
+    monkeypatch.setenv("EXHAUST", str(tmp_path / "hungry"))
     (tmp_path / "hungry").write_text(library)
     with pytest.raises(UserError, match=r"^tiny-gaussian, replace, seed 0, generation 2: out of memory: .*allocate"):
         run(experiment(HUNGRY), store=tmp_path / "store")
@@ -118,25 +112,25 @@ def test_out_of_memory_says_where_and_costs_nothing_that_was_made(library, tmp_p
 
 
 def test_a_worker_that_is_killed_is_named_with_its_task(write_config, tmp_path):
-    env = {"HUNGRY": str(tmp_path / "hungry")}
+    env = {"EXHAUST": str(tmp_path / "hungry")}
     (tmp_path / "hungry").write_text("the kernel")
     where = ("run", write_config(HUNGRY), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", 2)
-    died = autophagy(*where, env=env)
+    died = autophagy_process(*where, env=env)
     assert died.returncode == 2 and "Traceback" not in died.stderr
     assert re.search(r"error: a worker process died while working on tiny-gaussian \(\w+, seed 0\); out of memory", died.stderr)
     assert sound(tmp_path / "store")
     (tmp_path / "hungry").unlink()
-    assert autophagy(*where, env=env).returncode == 0
+    assert autophagy_process(*where, env=env).returncode == 0
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_too_many_open_files_is_one_message(workers, write_config, tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14))  # noqa: E731
     where = ("run", write_config(ANALYTIC), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", workers)
-    few = autophagy(*where, preexec_fn=limit)
+    few = autophagy_process(*where, preexec_fn=limit)
     if few.returncode:
         assert few.returncode == 2 and "too many open files" in few.stderr.lower() and "Traceback" not in few.stderr, few.stderr
-    done = autophagy(*where)
+    done = autophagy_process(*where)
     assert done.returncode == 0 and sound(tmp_path / "store"), done.stderr
 
 
@@ -158,26 +152,26 @@ def test_what_a_library_says_of_a_lack_is_understood():
 
 def test_the_plan_is_an_estimate_from_generation_0_and_exact_about_what_is_left(tmp_path):
     wanted, store = experiment({**VISION, "generations": 6}), tmp_path / "store"
-    unknown = plan(wanted, store)
+    unknown = estimate_cost(wanted, store)
     assert not store.exists(), "looking makes nothing"
-    assert unknown.seconds is None and unknown.peak_bytes is None and unknown.kept == 0
-    assert unknown.left == 2 * (1 + 4 * 6), "generation 0 is shared by the policies of a seed"
+    assert unknown.seconds is None and unknown.peak_bytes is None and unknown.finished == 0
+    assert unknown.missing == 2 * (1 + 4 * 6), "generation 0 is shared by the policies of a seed"
     run(experiment({**VISION, "generations": 1, "seeds": [0]}), store=store)
-    small = plan(wanted, store)
-    assert (small.kept, small.left) == (5, unknown.left - 5)
+    small = estimate_cost(wanted, store)
+    assert (small.finished, small.missing) == (5, unknown.missing - 5)
     before = sum(path.stat().st_size for path in (store / "artifacts").rglob("*") if path.is_file())
     run(wanted, store=store)
     added = sum(path.stat().st_size for path in (store / "artifacts").rglob("*") if path.is_file()) - before
     assert 0.8 * added < small.bytes < 1.25 * added
     assert small.seconds > 0 and small.peak_bytes > 10**7
-    done = plan(wanted, store)
-    assert (done.left, done.bytes, done.seconds) == (0, 0, 0)
+    done = estimate_cost(wanted, store)
+    assert (done.missing, done.bytes, done.seconds) == (0, 0, 0)
 
 
 def test_a_nearly_full_disk_stops_what_does_not_fit_and_nothing_else(tmp_path, monkeypatch):
     wanted, store = experiment({**ANALYTIC, "generations": 6}), tmp_path / "store"
     run(wanted, store=store)
-    monkeypatch.setattr(plan_module, "free_disk", lambda folder: plan_module.SPARE_BYTES)
+    monkeypatch.setattr(cost_estimate, "free_disk", lambda folder: cost_estimate.RESERVED_BYTES)
     run(wanted, store=store)
     with pytest.raises(UserError, match=r"this would add about 0 MB, 100 MB are free on its disk and 100 MB of them are to stay so"):
         run(experiment({**ANALYTIC, "generations": 7}), store=store)

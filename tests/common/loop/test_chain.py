@@ -40,7 +40,7 @@ def test_prompts_are_every_row_of_the_pool_they_are_to_come_from(tmp_path, promp
 
 
 def test_no_prompt_comes_again_before_every_other_has_come(tmp_path):
-    curated = {"use": "replace", "curation": {"use": "support.odd_curation:First", "keep": 0.6}}
+    curated = {"use": "replace", "curation": {"use": "support.spying_curations:KeepFirst", "keep": 0.6}}
     _, asked = gone_through(tmp_path, {**PROMPTED, "prompts": "fixed", "policies": {"first": curated}}, "first")
     assert [n for n, _, _ in asked] == [12, 8, 12, 8, 12, 8, 12], "the last generation's output is not curated"
     for (_, first, _), (_, second, _) in zip(asked[:-1:2], asked[1::2], strict=True):

@@ -18,7 +18,6 @@ import pytest
 from autophagy.analytic import laws
 from autophagy.analytic.data import zipf
 from autophagy.analytic.gaussian import Gaussian
-from autophagy.common.cli.main import app
 from autophagy.common.components.policies import Replace
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
@@ -27,7 +26,7 @@ from autophagy.common.replication import reproduce
 from autophagy.common.replication.claim import Claim, Figure, JudgeOutput, chosen, claims, contradictions
 from autophagy.common.replication.reproduce import ClaimResult, experiments_of, judge, markdown
 from autophagy.common.replication.statistical_checks import LAW, Check, Estimate, above, at, below, equals, mostly_up, same
-from typer.testing import CliRunner
+from support.commands import autophagy
 
 SEEDS = (0, 1, 2)
 
@@ -456,10 +455,6 @@ def test_no_neural_claim_is_left_out_above():
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------------
-
-
-def autophagy(*words):
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_the_command_says_what_is_wrong():

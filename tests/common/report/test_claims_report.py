@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 
 import pandas
 import pytest
-from autophagy.common.cli.main import app
 from autophagy.common.core.errors import UserError
 from autophagy.common.replication import claim as judges
 from autophagy.common.replication import reproduce
@@ -19,7 +17,8 @@ from autophagy.common.report.claims import claim_charts as curves
 from autophagy.common.report.claims import schema as judged
 from autophagy.common.report.claims.report import write_claims_report
 from autophagy.common.report.claims.schema import ClaimsFile
-from typer.testing import CliRunner
+from support.browser import in_a_browser, open_report
+from support.commands import autophagy
 
 HOSTILE = "<script>document.title='owned'</script></script><img src=x onerror=\"document.title='owned'\">{{ 7 * 7 }}"
 GENERATIONS = [0, 1, 2, 3]
@@ -90,40 +89,13 @@ def test_the_page_is_self_contained_and_says_each_verdict(folder):
     assert "<script>document" not in own and "<img" not in own
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
-)
-in_a_browser = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
 @pytest.fixture(scope="module")
 def browser(folder, tmp_path_factory):
-    """A real browser that has drawn the report of `folder`."""
-    from selenium import webdriver
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    downloads = tmp_path_factory.mktemp("downloads")
-    profile = tmp_path_factory.mktemp("profile")
-    for flag in ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-                 "--window-size=1280,1000", f"--user-data-dir={profile}"):  # fmt: skip
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        browser.get((folder / "report.html").as_uri())
-        WebDriverWait(browser, 60).until(lambda page: page.execute_script("return document.documentElement.dataset.drawn") == "yes")
-        browser.downloads = downloads
-        yield browser
-    finally:
-        browser.quit()
+    """A headless browser that shows the report of `folder`."""
+    with open_report(folder / "report.html", tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
-@needs_browser
 @in_a_browser
 def test_a_real_browser_draws_every_chart_without_a_complaint_and_runs_nothing_else(browser):
     drawn = "return [document.querySelectorAll('.chart').length, document.querySelectorAll('.chart svg').length]"
@@ -135,7 +107,6 @@ def test_a_real_browser_draws_every_chart_without_a_complaint_and_runs_nothing_e
     assert browser.execute_script("return [...document.querySelectorAll('img')].length") == 0
 
 
-@needs_browser
 @in_a_browser
 def test_the_table_says_verdicts_in_words_and_what_json_has_no_number_for(browser):
     rows = browser.execute_script("return [...document.querySelectorAll('table.verdicts tbody tr')].map((row) => row.innerText)")
@@ -153,7 +124,6 @@ def test_the_table_says_verdicts_in_words_and_what_json_has_no_number_for(browse
     )
 
 
-@needs_browser
 @in_a_browser
 def test_every_link_leads_to_a_place_and_what_was_not_tested_is_no_link(browser):
     lost = """return [...document.querySelectorAll('a')].map((one) => decodeURIComponent(one.getAttribute('href').slice(1)))
@@ -164,7 +134,6 @@ def test_every_link_leads_to_a_place_and_what_was_not_tested_is_no_link(browser)
     assert browser.execute_script("return document.querySelectorAll('table.verdicts th a').length") == 5
 
 
-@needs_browser
 @in_a_browser
 def test_a_curve_is_switched_off_by_keyboard_in_its_own_figure_alone(browser):
     from selenium.webdriver.common.by import By
@@ -183,7 +152,6 @@ def test_a_curve_is_switched_off_by_keyboard_in_its_own_figure_alone(browser):
     assert browser.execute_script(points.format("C1")) == before["C1"]
 
 
-@needs_browser
 @in_a_browser
 def test_hovering_says_what_was_measured_and_what_the_law_is(browser):
     from selenium.webdriver import ActionChains
@@ -201,7 +169,6 @@ def test_hovering_says_what_was_measured_and_what_the_law_is(browser):
         assert all(word in shown for word in said), shown
 
 
-@needs_browser
 @in_a_browser
 def test_verdicts_and_checks_are_handed_out_as_csv_with_all_digits(browser, folder):
     import time
@@ -224,7 +191,6 @@ def test_verdicts_and_checks_are_handed_out_as_csv_with_all_digits(browser, fold
     assert pandas.isna(frames["checks"].z[3]) and frames["checks"].metric_rows[3] == 0.9
 
 
-@needs_browser
 @in_a_browser
 def test_a_phone_shows_it_without_scrolling_sideways_even_unfolded(browser):
     screen = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
@@ -376,9 +342,6 @@ def test_what_contradicts_itself_is_named(change, said, folder, tmp_path):
 
 
 def test_report_makes_it_again_without_running_and_refuses_two_reports_in_one(folder, tmp_path):
-    def autophagy(*words):
-        return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
-
     assert autophagy("report", folder, "-o", tmp_path / "again.html").exit_code == 0
     assert (tmp_path / "again.html").read_text() == (folder / "report.html").read_text()
     for words, said in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from itertools import product
 
 import numpy as np
@@ -13,13 +12,14 @@ from autophagy import experiment, write_report
 from autophagy.common.analysis import summary
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
-from autophagy.common.execution.run import write
+from autophagy.common.execution.run import write_results
 from autophagy.common.execution.scheduler import ChainResult
 from autophagy.common.report.runs import charts
 from autophagy.common.report.runs import headlines as answers
 from autophagy.common.report.runs.figures import write_figures
 from autophagy.text import html_preview as text_show
 from autophagy.vision import html_preview as vision_show
+from support.browser import in_a_browser, open_report
 from support.tiny import ANALYTIC, TEXT
 
 HOSTILE = ["<script>document.title='owned'</script>", "</script><img src=x onerror=\"document.title='owned'\">", "{{ 7 * 7 }}",
@@ -65,7 +65,7 @@ def run_folder(tmp_path_factory):
                 models.append({"policy": policy, "seed": seed, "generation": generation, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
             samples.append(Pool.of(text=HOSTILE).note(generation=generation, policy=policy))
     folder = tmp_path_factory.mktemp("out") / "tiny-text"
-    write(wanted, ChainResult(rows, samples, models), folder)
+    write_results(wanted, ChainResult(rows, samples, models), folder)
     write_report([folder, folder], folder / "report.html")
     return folder
 
@@ -98,47 +98,13 @@ def test_images_are_shown_as_they_are():
     assert np.array_equal(found, images)
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver here (Debian: apt-get install chromium chromium-driver)"
-)
-
-
 @pytest.fixture(scope="module")
 def browser(run_folder, tmp_path_factory):
-    """A real browser that has drawn the report of `run_folder`."""
-    from selenium import webdriver
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    downloads = tmp_path_factory.mktemp("downloads")
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        browser.get((run_folder / "report.html").as_uri())
-        WebDriverWait(browser, 60).until(lambda page: page.execute_script("return document.documentElement.dataset.drawn") == "yes")
-        browser.downloads = downloads
-        yield browser
-    finally:
-        browser.quit()
+    """A headless browser that shows the report of `run_folder`."""
+    with open_report(run_folder / "report.html", tmp_path_factory.mktemp("browser")) as driver:
+        yield driver
 
 
-in_a_browser = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-@needs_browser
 @in_a_browser
 def test_a_real_browser_draws_every_chart_and_runs_nothing_else(browser):
     drawn = "return [document.querySelectorAll('.chart').length, document.querySelectorAll('.chart svg').length]"
@@ -156,7 +122,6 @@ def visible(browser, selector):
     )
 
 
-@needs_browser
 @in_a_browser
 def test_the_slider_moves_through_the_generations_by_keyboard(browser):
     from selenium.webdriver.common.by import By
@@ -172,7 +137,6 @@ def test_the_slider_moves_through_the_generations_by_keyboard(browser):
     slider.send_keys(Keys.END)
 
 
-@needs_browser
 @in_a_browser
 def test_a_switch_takes_its_policy_out_of_charts_tables_and_samples(browser):
     from selenium.webdriver.common.by import By
@@ -190,7 +154,6 @@ def test_a_switch_takes_its_policy_out_of_charts_tables_and_samples(browser):
     assert browser.execute_script(points) == before and visible(browser, "[data-policy=replace]") == cells
 
 
-@needs_browser
 @in_a_browser
 def test_hovering_a_point_says_its_value_and_how_many_rows_it_rests_on(browser):
     from selenium.webdriver import ActionChains
@@ -204,7 +167,6 @@ def test_hovering_a_point_says_its_value_and_how_many_rows_it_rests_on(browser):
     assert "mean over seeds" in shown and "rows measured" in shown and "12" in shown
 
 
-@needs_browser
 @in_a_browser
 def test_tables_and_charts_are_handed_out_as_csv(browser):
     import time
@@ -223,7 +185,6 @@ def test_tables_and_charts_are_handed_out_as_csv(browser):
     assert all(len(frame) for frame in frames.values())
 
 
-@needs_browser
 @in_a_browser
 def test_a_phone_shows_it_without_scrolling_sideways(browser):
     screen = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
@@ -356,7 +317,7 @@ def test_a_run_of_hundreds_of_generations_gets_a_report_that_leaves_no_row_out(t
             rows.append({**about, **at, **counted, "metric": f"trained_rows/{birth}"})
         samples.append(Pool.of(x=np.zeros((1, 3))).note(**at))
         models.append({**at, "seed": 0, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
-    write(wanted, ChainResult(rows, samples, models), tmp_path / wanted.name)
+    write_results(wanted, ChainResult(rows, samples, models), tmp_path / wanted.name)
     write_report([tmp_path / wanted.name], tmp_path / "report.html")
     assert 100_000 < (tmp_path / "report.html").stat().st_size < 6_000_000
     (bars,) = charts.mixture(pandas.DataFrame(rows))["spec"]["datasets"].values()

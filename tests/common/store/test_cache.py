@@ -18,7 +18,7 @@ from autophagy.common.store import ArtifactMissing
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import cache as store_module
 from autophagy.common.store.artifact import drop, key_of, read_manifest, seal_of
-from support.power import power_cut
+from support.power_cut import power_cut
 from support.tiny import ANALYTIC
 
 

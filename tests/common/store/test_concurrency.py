@@ -32,7 +32,7 @@ ROBBERIES = 4
 RUNNER = """
 import sys
 from autophagy import UserError, load_config, run
-import autophagy.common.execution.scheduler, support.odd_generator
+import autophagy.common.execution.scheduler, support.logging_generator
 print("ready", flush=True)
 try:
     run(load_config(sys.argv[1]), store=sys.argv[2], out=sys.argv[3])
@@ -43,7 +43,8 @@ except UserError as error:
 
 def overlapping() -> list[dict]:
     """Experiments that share seeds, policies and generations with each other; the first two are the same but for their names."""
-    shared = {**ANALYTIC, "generator": "support.odd_generator:Logged", "generations": LENGTH, "metrics": ["moments", "held-out-score"]}
+    generator = "support.logging_generator:LoggingGaussian"
+    shared = {**ANALYTIC, "generator": generator, "generations": LENGTH, "metrics": ["moments", "held-out-score"]}
     return [
         {**shared, "name": "one", "seeds": [0, 1], "policies": ["replace", "accumulate"]},
         {**shared, "name": "two", "seeds": [0, 1], "policies": ["replace", "accumulate"]},
@@ -57,7 +58,7 @@ def go(written: dict, place: Path, *, killed_after: float | None = None) -> tupl
     config = place / f"{written['name']}.yaml"
     config.write_text(yaml.safe_dump(written))
     command = [sys.executable, "-c", RUNNER, str(config), str(place / "store"), str(place / "runs")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "ODD_LOG": str(place / "log")}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "FIT_LOG": str(place / "log")}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n", process.stderr.read()
         if killed_after is not None:

@@ -17,7 +17,7 @@ from autophagy.common.store import garbage_collection as free
 from autophagy.common.store.in_use import Ledger, ledgers
 from autophagy.common.store.verify import check, to_check
 from filelock import FileLock
-from support.power import power_cut
+from support.power_cut import power_cut
 from support.tiny import ANALYTIC, VISION
 from typer.testing import CliRunner
 
@@ -223,12 +223,12 @@ def killed(one, place, *, at, what=""):
 
     def watch(event):
         nonlocal heard
-        heard += event.what.endswith(what)
+        heard += event.activity.endswith(what)
         if heard == at:
             raise Killed
 
     with pytest.raises(Killed):
-        run(one, store=place / "store", out=place / "runs", watch=watch)
+        run(one, store=place / "store", out=place / "runs", progress=watch)
 
 
 def test_what_a_killed_run_has_made_stays_until_it_is_finished_or_given_up(tmp_path):
@@ -415,11 +415,11 @@ def test_weights_of_another_kept_run_and_of_one_that_is_not_finished_stay(tmp_pa
 
 
 def test_weights_that_come_out_otherwise_are_said_to_and_all_that_was_made_of_them_is_made_anew(tmp_path, monkeypatch):
-    logged = {**ANALYTIC, "generator": "support.odd_generator:Logged", "policies": ["replace"]}
+    logged = {**ANALYTIC, "generator": "support.logging_generator:LoggingGaussian", "policies": ["replace"]}
     one, more = experiment(logged), experiment({**logged, "metrics": ["moments", "held-out-score"]})
     store, generated = tmp_path / "store", done(one, tmp_path)
     gc(store, tmp_path / "runs", "--weights", "--yes")
-    monkeypatch.setenv("ODD_MACHINE", "0.25")
+    monkeypatch.setenv("FIT_OFFSET", "0.25")
     with pytest.warns(UserWarning, match=r"artifact [0-9a-f]{16}, made again because its weights had been dropped, has other bytes"):
         rows = done(more, tmp_path)
     assert faults(store) == []

@@ -166,7 +166,7 @@ def test_a_finished_experiment_runs_again_in_a_store_that_may_only_be_read(store
     store.chmod(0o755)
     Ledger.of(experiment(ANALYTIC), store=store).note("a" * 64)  # of somebody who has not finished yet
     script = (
-        "import os, sys; import autophagy.common.execution.scheduler, support.odd_generator; from autophagy import experiment, run\n"
+        "import os, sys; import autophagy.common.execution.scheduler, support.logging_generator; from autophagy import experiment, run\n"
         "from support.tiny import ANALYTIC\n"
         "run(experiment(ANALYTIC), store=sys.argv[1])  # imports everything\n"
         "os.setuid(65534); print(run(experiment(ANALYTIC), store='.').to_json(double_precision=15))"

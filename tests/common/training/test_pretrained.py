@@ -82,7 +82,7 @@ class Burglar:
 def test_pickles_are_refused_and_not_opened(use, name, copied, tmp_path):
     (copied[use] / "model.safetensors").unlink()
     (copied[use] / name).write_bytes(pickle.dumps(Burglar(tmp_path / "entered")))
-    refused("holds no .safetensors file; pickled weights are refused", use, copied[use], tmp_path)
+    refused("has no .safetensors file. Pickled weights are not loaded", use, copied[use], tmp_path)
     assert not (tmp_path / "entered").exists()
 
 
@@ -185,7 +185,7 @@ def test_weights_that_are_no_numbers_stop_the_fit_at_its_first_step(copied, tmp_
 @pytest.mark.parametrize("use", USES)
 def test_an_adapter_is_refused_for_it_would_fetch_the_model_it_names(use, copied, tmp_path):
     (copied[use] / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "nobody/nothing", "peft_type": "LORA"}))
-    refused("is an adapter to another model", use, copied[use], tmp_path)
+    refused("is an adapter, not a whole model", use, copied[use], tmp_path)
 
 
 @pytest.mark.parametrize("use", USES)

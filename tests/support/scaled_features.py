@@ -1,4 +1,4 @@
-"""A feature model whose setting acts only when it is called."""
+"""A feature model with a setting that changes its output but not its fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from autophagy.vision.features import Pixels
 
 
 @dataclass
-class Scaled(Pixels):
+class ScaledPixels(Pixels):
+    """Pixels multiplied by `scale`."""
+
     scale: float
     version: ClassVar[int] = 1
 

@@ -1,4 +1,4 @@
-"""Ways to call a metric directly, and data that is degraded in a known direction."""
+"""Calls a metric without running an experiment, on data that is degraded in a known direction."""
 
 from __future__ import annotations
 
@@ -10,41 +10,44 @@ from autophagy.common.core.pool import Pool
 from support.tiny import small_pool
 
 
-def inputs(**parts):
-    return MetricInputs("test", {name: (lambda value=value: value) for name, value in parts.items()})
+def inputs(**values):
+    """The inputs of a metric, by the names it declares in `reads`."""
+    return MetricInputs("test", {name: (lambda value=value: value) for name, value in values.items()})
+
+
+def measured(name, **values):
+    """The values that the metric `name` returns for these inputs. `name` may be a mapping with settings."""
+    return dict(ComponentSpec.parse("metric", name).build()(inputs(**values)))
 
 
 def features_of(pool):
-    """Plain pixels as features, brightness as two classes."""
+    """Pixels as features, and brightness as the probability of the first of two classes."""
     pixels = pool.array("image").reshape(len(pool), -1).astype(np.float32) / 255
     bright = pixels.mean(1)
     return {"features": pixels, "probabilities": np.stack([bright, 1 - bright], 1)}
 
 
-class Judge:
-    """A model that gives every text the NLL it is told to."""
+class ConstantModel:
+    """A language model that gives every token the same negative log-likelihood."""
 
     def __init__(self, nats_per_token):
-        self.nats = nats_per_token
+        self.nats_per_token = nats_per_token
 
     def tokens(self, pool):
         return np.array([len(text.split()) for text in pool.list("text")])
 
     def score(self, pool):
-        return self.tokens(pool) * self.nats
-
-
-def measured(name, **parts):
-    return dict(ComponentSpec.parse("metric", name).build()(inputs(**parts)))
+        return self.tokens(pool) * self.nats_per_token
 
 
 def degraded_text(share):
-    """Real passages, a growing share of them replaced by one and the same row."""
+    """Real passages. The first `share` of them is replaced by copies of one row."""
     rows = small_pool("text", 60).list("text")
     return Pool.of(text=[rows[0] if row < share * len(rows) else rows[row] for row in range(len(rows))])
 
 
 def degraded_images(share):
+    """Random images. The first `share` of them is replaced by uniform grey."""
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (60, 4, 4, 1), dtype=np.uint8)
     images[: int(share * 60)] = 127

@@ -18,7 +18,7 @@ TEXTS = (
     *("", " ", "none", "null", "real", "x" * 5000, "ä", "\u202e", "𝔘𝔫𝔦", "a\nb", "a\tb", "\x1b[2J", "\x7f", "\0", "%s{0}", "'", "<b>"),
     *("../../x", "/tmp/x", "/", ".", "..", "~", "~nobody-of-that-name/x", "C:\\x", "con", "store", "a/b", "-", "--out", "/dev/zero"),
     *(":", "os:path", "os:", ":x", ".x:y", "no_such_module:X", "json:JSONDecoder", "autophagy.common.core.pool:Pool", "1/t^9999", "1e400"),
-    *("autophagy.common.components.generator:Fitted", "autophagy.common.components.curation:Scored"),
+    *("autophagy.common.components.generator:FitResult", "autophagy.common.components.curation:CurationResult"),
     *("autophagy.vision.data:Digits", "edited", "base", "scratch"),
 )
 SHAPES = (

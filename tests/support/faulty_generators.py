@@ -1,4 +1,4 @@
-"""A generator that breaks one promise at a time, and data that does."""
+"""A generator and a data set that break one rule of their contract at a time."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ Fault = Literal[
 
 
 @dataclass
-class Odd(Gaussian):
-    """A Gaussian with a fault."""
+class FaultyGaussian(Gaussian):
+    """A Gaussian that returns something wrong from generation `since` on."""
 
     fault: Fault = "none"
     since: int = 0
-    """The first generation that has it."""
     version: ClassVar[int] = 1
 
     def fit(self, pool, *, seed, scratch, fresh=False):
-        fitted = super().fit(pool, seed=seed, scratch=scratch, fresh=fresh)
+        result = super().fit(pool, seed=seed, scratch=scratch, fresh=fresh)
         self.generation = int(pool.array("_generation").max()) + 1
         if self.generation < self.since:
-            return fitted
+            return result
         if self.fault == "nan weights":
             self.covariance[0] = np.nan
         if self.fault == "raises":
-            raise ZeroDivisionError("somebody's mistake")
-        wrong = {
+            raise ZeroDivisionError("a bug in a plug-in")
+        faulty = {
             "no fitted": {"loss": 1.0},
-            "seen of other rows": replace(fitted, seen=fitted.seen[1:]),
-            "nothing consumed": replace(fitted, seen=0 * fitted.seen),
-            "nan loss": replace(fitted, figures={"loss": float("nan")}),
+            "seen of other rows": replace(result, visit_counts=result.visit_counts[1:]),
+            "nothing consumed": replace(result, visit_counts=0 * result.visit_counts),
+            "nan loss": replace(result, stats={"loss": float("nan")}),
         }
-        return wrong.get(self.fault, fitted)
+        return faulty.get(self.fault, result)
 
     def sample(self, n, *, seed, given=None):
         x = super().sample(n, seed=seed).array("x")
@@ -49,7 +48,7 @@ class Odd(Gaussian):
             return Pool.of(x=x)
         broken = x.copy()
         broken[n // 2] = np.inf if self.fault == "infinite" else np.nan
-        wrong = {
+        faulty = {
             "no rows": lambda: Pool.of(x=x[:0]),
             "few rows": lambda: Pool.of(x=x[1:]),
             "more rows": lambda: Pool.of(x=np.concatenate([x, x])),
@@ -64,7 +63,7 @@ class Odd(Gaussian):
             "equal rows": lambda: Pool.of(x=np.repeat(x[:1], n, axis=0)),
             "nearly equal rows": lambda: Pool.of(x=x[:1] + 1e-6 * x),
         }
-        return wrong.get(self.fault, lambda: Pool.of(x=x))()
+        return faulty.get(self.fault, lambda: Pool.of(x=x))()
 
     def save(self, folder):
         super().save(folder)
@@ -76,8 +75,8 @@ class Odd(Gaussian):
 
 
 @dataclass(frozen=True)
-class OddData(GaussianData):
-    """Gaussian data with a fault in one split."""
+class FaultyData(GaussianData):
+    """Gaussian data whose held-out split holds a NaN or has the wrong dtype."""
 
     fault: Literal["nan", "float32"] = "nan"
 

@@ -1,4 +1,4 @@
-"""A power cut within this process: whatever it does ends at the n-th of the calls that change files."""
+"""Simulates a power cut inside the test process: execution stops at the n-th call that changes a file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import pytest
 
 
 class PowerCut(BaseException):
-    """No Exception, so that nothing in the code catches it."""
+    """Derives from BaseException, so that no `except Exception` in the code under test catches it."""
 
 
-def power_cut(do: Callable[[], object], *, at: int, calls: list[tuple[object, str]]) -> bool:
-    """Do it; the `at`-th of the calls, named by where they are looked up, is never made. Whether it came to that."""
+def power_cut(action: Callable[[], object], *, at: int, calls: list[tuple[object, str]]) -> bool:
+    """Run `action` and stop it instead of making the `at`-th of the calls. Returns False if fewer calls were made.
+
+    calls: (object, name of the function in it) of each function to count, as the code under test looks it up.
+    """
     left = at
 
     def counted(call):
@@ -29,7 +32,7 @@ def power_cut(do: Callable[[], object], *, at: int, calls: list[tuple[object, st
         for place, name in calls:
             patched.setattr(place, name, counted(getattr(place, name)))
         try:
-            do()
+            action()
         except PowerCut:
             return True
     return False

@@ -1,4 +1,4 @@
-"""Policies nobody would publish, for the laws to judge."""
+"""Policies that break a rule, and one random policy that breaks none."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from autophagy.common.core.pool import Pool
 
 
 @dataclass(frozen=True)
-class Odd:
-    """Random rows, without replacement, of a random number of random pools: it selects nothing by value."""
+class RandomPools:
+    """Takes random rows, without replacement, from a random selection of pools. It never selects by value, so the laws hold for it."""
 
     seed: int
     version: ClassVar[int] = 1
 
     def __call__(self, available, *, size, rng):
-        odd = np.random.default_rng([self.seed, available.generation])
+        own_rng = np.random.default_rng([self.seed, available.generation])
         pools = [available.real, *available.history]
-        chosen = odd.choice(len(pools), size=odd.integers(1, len(pools) + 1), replace=False)
-        return Pool.concat([pools[number].choose(int(odd.integers(2, size + 1)), odd) for number in chosen])
+        chosen = own_rng.choice(len(pools), size=own_rng.integers(1, len(pools) + 1), replace=False)
+        return Pool.concat([pools[number].choose(int(own_rng.integers(2, size + 1)), own_rng) for number in chosen])
 
 
 @dataclass(frozen=True)
-class Middling:
-    """Keeps the half of the last generation whose rows are nearest to 0 in the first world and hopes nobody looks."""
+class SelectsMiddle:
+    """Keeps the half of the last generation with the values nearest to the median. Selecting by value breaks the laws."""
 
     version: ClassVar[int] = 1
 
@@ -37,8 +37,8 @@ class Middling:
 
 
 @dataclass(frozen=True)
-class Leaky:
-    """Says it trains on the last generation alone, and lets two real rows in."""
+class LeaksReal:
+    """Declares that it trains on the last generation only, and adds two real rows."""
 
     version: ClassVar[int] = 1
 
@@ -50,8 +50,8 @@ class Leaky:
 
 
 @dataclass(frozen=True)
-class Unnoted:
-    """Makes its rows itself."""
+class InventsRows:
+    """Returns rows of its own instead of rows of the available pools, so the provenance columns are missing."""
 
     version: ClassVar[int] = 1
 

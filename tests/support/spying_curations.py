@@ -1,4 +1,4 @@
-"""Curations that no user would write: one looks for what it must not know, one does not choose."""
+"""Curations that test what the loop passes to a curation and what it does with the answer."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from autophagy.common.components.curation import CurationResult
 
 
 @dataclass(frozen=True)
-class Spy:
+class AssertsDataColumnsOnly:
+    """Keeps all rows, and fails if the candidates carry a column other than the data column `x` (their origin, for example)."""
+
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
 
-    def share(self, *, synthetic_fraction):
+    def expected_keep_rate(self, *, synthetic_fraction):
         return 1.0
 
     def __call__(self, candidates, inputs, *, rng):
@@ -23,14 +25,14 @@ class Spy:
 
 
 @dataclass(frozen=True)
-class First:
-    """Keeps the first rows."""
+class KeepFirst:
+    """Keeps the first `keep` share of the candidates, so that a test knows exactly which rows are kept."""
 
     keep: float
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
 
-    def share(self, *, synthetic_fraction):
+    def expected_keep_rate(self, *, synthetic_fraction):
         return self.keep
 
     def __call__(self, candidates, inputs, *, rng):
