@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ..common.components.curation import CurationResult
 from ..common.components.generator import FitResult
-from ..common.components.metrics import MetricInfo, MetricInputs
+from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream

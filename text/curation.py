@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from ..common.components.curation import CurationResult
-from ..common.components.metrics import MetricInputs
+from ..common.components.metric import MetricInputs
 from ..common.core.pool import Pool
 from .metrics import words
 

@@ -105,64 +105,6 @@ class LMEmbedding:
         self._model.load(folder)
 
 
-@dataclass
-class Encoder:
-    """Mean of the last hidden states of a transformers encoder, `pretrained` a hub id or a folder (safetensors only, no remote code).
-
-    With sentence-transformers/all-mpnet-base-v2, say, the Frechet distance is what text generation papers report.
-    """
-
-    pretrained: str
-    revision: str | None = None
-    tokens: Annotated[int, Field(ge=2)] = 128
-    """Longer rows are cut."""
-    version: ClassVar[int] = 1
-
-    def inputs(self) -> Mapping[str, str]:
-        from ..common.training.pretrained import checkpoint, digests
-
-        return digests(checkpoint(self.pretrained, self.revision))
-
-    def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
-        """Nothing is learned here; the weights are fetched now, so that a missing network is noticed at once."""
-        self._load()
-
-    def _load(self) -> None:
-        from ..common.training.pretrained import checkpoint, feature_model
-        from .tokenizer import pretrained_tokenizer
-
-        folder = checkpoint(self.pretrained, self.revision)
-        self._tokenizer = pretrained_tokenizer(folder)
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._model, _ = feature_model(folder)  # an encoder's unused pooler may be missing
-        if (longest := getattr(self._model.config, "max_position_embeddings", None)) and longest < self.tokens:
-            raise UserError(f"features.tokens: {self.tokens} tokens are asked for, the model in {folder} has positions for {longest}")
-
-    def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, hidden]; padding counts for nothing."""
-        import torch
-
-        from ..common.training.trainer import device
-
-        texts, found = pool.list("text"), []
-        with torch.inference_mode():
-            for start in range(0, len(texts), CHUNK):
-                batch = self._tokenizer(
-                    texts[start : start + CHUNK], padding=True, truncation=True, max_length=self.tokens, return_tensors="pt"
-                ).to(device())
-                states = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-                mask = batch["attention_mask"][..., None]
-                found.append(((states * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu().numpy())
-        return {"features": np.concatenate(found)}
-
-    def save(self, folder: Path) -> None:
-        (folder / "encoder.json").write_text(json.dumps({"pretrained": self.pretrained, "files": dict(self.inputs())}, sort_keys=True))
-
-    def load(self, folder: Path) -> None:
-        self._load()
-
-
 def _grams(text: str) -> list[str]:
     """Words and pairs of neighbouring words."""
     found = words(text)

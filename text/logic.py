@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 
-from ..common.components.metrics import MetricInfo, MetricInputs
+from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
 from .data import split

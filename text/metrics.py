@@ -18,7 +18,7 @@ from pydantic import Field
 from scipy.optimize import minimize_scalar
 
 from ..common.components.frequency_bins import FREQUENCY, by_frequency, frequency_outputs
-from ..common.components.metrics import MetricInfo, MetricInputs
+from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 

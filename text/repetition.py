@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..common.components.metrics import MetricInfo, MetricInputs
+from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.pool import Pool
 from .metrics import ngrams, words
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from scipy.spatial import cKDTree
 
 from ..common.components.curation import CurationResult
-from ..common.components.metrics import MetricInputs
+from ..common.components.metric import MetricInputs
 from ..common.core.pool import Pool
 
 

@@ -14,7 +14,7 @@ from scipy.ndimage import laplace
 from scipy.special import rel_entr
 
 from ..common.components.frequency_bins import FREQUENCY, by_frequency
-from ..common.components.metrics import MetricInfo, MetricInputs
+from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream

@@ -14,8 +14,9 @@ from scipy.optimize import linear_sum_assignment
 
 from ..core.errors import UserError
 from ..core.pool import EDITED, REAL, Pool
-from .features import nearest
-from .metrics import MetricInputs, alarm_threshold
+from .distances import nearest_distance
+from .metric import MetricInputs
+from .model_metrics import detection_threshold
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -90,7 +91,7 @@ def scores(inputs: MetricInputs, pool: Pool, *, by: Literal["base", "features"])
         nats = inputs.base.score(pool)
         return _finite(nats / np.maximum(1, inputs.base.tokens(pool)) if hasattr(inputs.base, "tokens") else nats)
     real, own = (inputs.features(rows)["features"] for rows in (inputs.real, pool))
-    return nearest(own, real, but_itself=pool.digest == inputs.real.bare().digest)
+    return nearest_distance(own, real, exclude_self=pool.digest == inputs.real.bare().digest)
 
 
 def _finite(scores: np.ndarray) -> np.ndarray:
@@ -234,6 +235,6 @@ class Detect:
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         threshold = self.threshold
         if threshold is None:
-            threshold = alarm_threshold(_finite(inputs.model.detect(inputs.real.bare())), self.false_positives)
+            threshold = detection_threshold(_finite(inputs.model.detect(inputs.real.bare())), self.false_positives)
         z = _finite(inputs.model.detect(candidates))
         return CurationResult(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": (z > threshold).mean()})

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 
 import numpy as np
 
-from .metrics import MetricInfo
+from .metric import MetricInfo
 
 GROUPS = 10
 

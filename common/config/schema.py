@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from ..components.dataset import ClassImbalance
+from ..components.class_imbalance import ClassImbalance
 from ..core.errors import UserError, did_you_mean, short_repr
 from . import renames
 from .arms import ARM_KEYS, MEMBER_KEYS, Arm, Member, Start, with_controls

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..components.curation import CurationResult
-from ..components.metrics import info_of
+from ..components.metric import info_of
 from ..components.policies import AvailableData, rows_to_generate
 from ..config.arms import Arm, Member
 from ..core.errors import UserError

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from ..components.curation import CurationResult
 from ..components.generator import FitResult
-from ..components.metrics import Metric, info_of
+from ..components.metric import Metric, info_of
 from ..core.errors import UserError, short_repr
 from ..core.pool import Pool
 

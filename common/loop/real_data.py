@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from ..components.dataset import tailed
+from ..components.class_imbalance import long_tailed_splits
 from ..components.policies import reserve_rows
 from ..config.arms import Arm
 from ..config.schema import Experiment
@@ -33,7 +33,7 @@ class RealData:
         validate_data(wanted.data.use, splits)
         splits["features"] = splits["train"]
         if wanted.imbalance is not None:
-            splits.update(tailed(splits, wanted.imbalance, eval_size=wanted.eval_size))
+            splits.update(long_tailed_splits(splits, wanted.imbalance, eval_size=wanted.eval_size))
         self._check_rows(splits)
         self._check_columns(splits)
         self._check_reserve(len(splits["train"]) - wanted.size, of=len(splits["train"]))

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from ..components.curation import CurationResult
 from ..components.generator import FitResult
-from ..components.metrics import MetricInputs
+from ..components.metric import MetricInputs
 from ..config.arms import Member
 from ..config.registry import ComponentSpec
 from ..config.schema import Experiment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from autophagy.common.components.metrics import MetricInputs
+from autophagy.common.components.metric import MetricInputs
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
 

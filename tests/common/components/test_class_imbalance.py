@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from autophagy import UserError, experiment, run
-from autophagy.common.components.dataset import ClassImbalance, long_tailed
+from autophagy.common.components.class_imbalance import ClassImbalance, long_tailed
 from autophagy.common.components.frequency_bins import by_frequency
 from autophagy.common.core.pool import Pool
 from autophagy.common.loop.stages import Stages

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from autophagy import UserError, experiment, run
 from autophagy.common.components.curation import CurationResult, Dedup, Detect, Prune, Verify, _matching
-from autophagy.common.components.metrics import MetricInputs
+from autophagy.common.components.metric import MetricInputs
 from autophagy.common.config.arms import Arm
 from autophagy.common.config.registry import registered
 from autophagy.common.core.pool import REAL, Pool, count_by_generation

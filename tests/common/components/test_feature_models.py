@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from autophagy.common.components.features import frechet_distance, precision_recall
+from autophagy.common.components.distances import frechet_distance, precision_recall
 from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
@@ -145,14 +145,14 @@ def test_checkpoints_that_cannot_sum_up_images_are_refused(encoder, tmp_path):
             Pool.of(), seed=0, scratch=tmp_path
         )
 
-    with pytest.raises(UserError, match="'nobody/nothing' is not a folder here, and the hub does not give it"):
+    with pytest.raises(UserError, match="'nobody/nothing' is neither a local folder nor a model"):
         fit("nobody/nothing")
-    with pytest.raises(UserError, match="does not say how it wants images"):
+    with pytest.raises(UserError, match="has no usable image processor"):
         fit(encoder)
     with torch.random.fork_rng():
         headless = ViTModel(ViTConfig(**SMALL_VISION, intermediate_size=16), add_pooling_layer=False)
     with pytest.raises(UserError, match=r"has no pooler\.dense\.bias, so features would be random"):
         fit(vision_checkpoint(tmp_path / "headless", headless))
     BitImageProcessor().save_pretrained(encoder)
-    with pytest.raises(UserError, match="holds a GPT2Model, which takes more than images"):
+    with pytest.raises(UserError, match="holds a GPT2Model, which is not an image-only model"):
         fit(encoder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.components.features import divergence_area, mauve
+from autophagy.common.components.distances import divergence_area, mauve
 from autophagy.common.core.errors import UserError
 from scipy.integrate import trapezoid
 from support.metric_inputs import degraded_images, features_of, measured
@@ -81,5 +81,5 @@ def test_it_is_deterministic_and_leaves_global_random_state_alone():
 
 
 def test_more_clusters_than_rows_are_refused():
-    with pytest.raises(UserError, match="mauve with clusters = 50 needs as many rows, got 40 made and 60 real"):
+    with pytest.raises(UserError, match="mauve with clusters = 50 needs at least 50 rows of each kind, not 40 generated and 60 real"):
         mauve(np.ones((40, 2)), np.ones((60, 2)), clusters=50)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from autophagy.common.components.features import (
+from autophagy.common.components.distances import (
     density_coverage,
     effective_rank,
     frechet_distance,
@@ -14,7 +14,7 @@ from autophagy.common.components.features import (
     precision_recall,
     vendi_score,
 )
-from autophagy.common.components.metrics import info_of
+from autophagy.common.components.metric import info_of
 from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.pool import Pool
 from autophagy.text.metrics import words
@@ -204,7 +204,7 @@ def test_image_metrics_stay_finite_on_black_images():
 
 
 def test_a_metric_sees_only_what_it_says_it_reads():
-    with pytest.raises(AttributeError, match="may not look at 'train'"):
+    with pytest.raises(AttributeError, match=r"test reads the input 'train', but its `reads` names \['generated'\]"):
         _ = inputs(generated=1).train
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from autophagy import experiment, run
-from autophagy.common.components.features import precision_recall
+from autophagy.common.components.distances import precision_recall
 from autophagy.common.loop.stages import Stages
 from autophagy.common.store import Store
 from support.tiny import VISION

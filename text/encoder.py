@@ -1,0 +1,63 @@
+"""`encoder`: any transformers text encoder as a feature model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from ..common.core.pool import Pool
+from ..common.training.pretrained import PretrainedEncoder, check_positions, load_without_head
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH = 64
+"""Rows encoded at once."""
+
+
+@dataclass
+class TextEncoder(PretrainedEncoder):
+    """Mean of the last hidden states of a transformers text encoder.
+
+    `pretrained` is a hub id or a folder (safetensors only, no remote code). With sentence-transformers/all-mpnet-base-v2 the Frechet
+    distance in this space is the one that papers on text generation report.
+    """
+
+    tokens: Annotated[int, Field(ge=2)] = 128
+    """Longest input. Longer rows are truncated."""
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        self.model_: PreTrainedModel | None = None
+        self.tokenizer_: PreTrainedTokenizerBase | None = None
+
+    def _load_model(self, folder: Path) -> None:
+        from .tokenizer import load_tokenizer
+
+        self.tokenizer_ = load_tokenizer(folder)
+        if self.tokenizer_.pad_token is None:
+            self.tokenizer_.pad_token = self.tokenizer_.eos_token
+        self.model_, _ = load_without_head(folder)  # missing weights are accepted: they are those of a pooler that is not used
+        check_positions(self.model_, tokens=self.tokens, setting="features.tokens", folder=folder)
+
+    def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
+        """`features` float32 [n, hidden]. Padding tokens are left out of the mean."""
+        import torch
+
+        from ..common.training.trainer import device
+
+        texts, features = pool.list("text"), []
+        with torch.inference_mode():
+            for start in range(0, len(texts), BATCH):
+                batch = self.tokenizer_(
+                    texts[start : start + BATCH], padding=True, truncation=True, max_length=self.tokens, return_tensors="pt"
+                ).to(device())
+                states = self.model_(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+                mask = batch["attention_mask"][..., None]  # [rows, tokens, 1]
+                features.append(((states * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu().numpy())
+        return {"features": np.concatenate(features)}
