@@ -18,10 +18,10 @@ from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive, stream
-from ..common.training.pretrained import check_architecture, checkpoint, digests, reading
+from ..common.training.pretrained import check_architecture, file_digests, name_folder_in_errors, pretrained_folder
 from ..common.training.trainer import Training, device, seeded, train
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
-from .tokenizer import END, pretrained_tokenizer, train_bpe, without_memory
+from .tokenizer import END, load_tokenizer, train_bpe, disable_cache
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here and would drown the run's own progress
 
@@ -111,11 +111,11 @@ class CausalLM:
     def _begin(self, texts: list[str], *, fresh: bool) -> None:
         """The weights and the tokenizer that a fit starts from."""
         if self._model is None and self.pretrained:
-            self._read(checkpoint(self.pretrained, self.revision))
+            self._read(pretrained_folder(self.pretrained, self.revision))
         if self._tokenizer is None:
             bpe = train_bpe(texts, self.vocabulary or 2048)
             self._tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END, pad_token=END)
-            without_memory(self._tokenizer.backend_tokenizer)
+            disable_cache(self._tokenizer.backend_tokenizer)
         if self._model is not None and fresh:
             self._model = AutoModelForCausalLM.from_config(self._model.config)
         if self._model is None:
@@ -273,11 +273,11 @@ class CausalLM:
         self._read(folder)
 
     def _read(self, folder: Path) -> None:
-        self._tokenizer = pretrained_tokenizer(folder)
+        self._tokenizer = load_tokenizer(folder)
         self._tokenizer.model_max_length = int(1e9)  # rows are cut by `context`, which says so
         if self._tokenizer.eos_token_id is None:
             raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
-        with seeded(0), reading(folder):  # transformers draws weights before it reads them
+        with seeded(0), name_folder_in_errors(folder):  # transformers draws weights before it reads them
             self._model, loaded = AutoModelForCausalLM.from_pretrained(
                 folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
             )
@@ -291,7 +291,7 @@ class CausalLM:
         """sha256 of the files of the pretrained checkpoint: part of every key, since a name is not a content."""
         if not self.pretrained:
             return {}
-        return digests(checkpoint(self.pretrained, self.revision))
+        return file_digests(pretrained_folder(self.pretrained, self.revision))
 
 
 def _padded(sequences: list[list[int]], filler: int, *, width: int = 0) -> torch.Tensor:

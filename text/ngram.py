@@ -20,7 +20,7 @@ from ..common.components.generator import FitResult
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
 from .sampling import Sampling, Watermark, distribution, refuse_broken, watermark_of
-from .tokenizer import END, train_bpe, without_memory
+from .tokenizer import END, train_bpe, disable_cache
 
 CHUNK = 256
 """Rows whose whole distributions are held at once when sampling is biased."""
@@ -256,6 +256,6 @@ class NGram:
         self._tokenizer.save(str(folder / "tokenizer.json"))
 
     def load(self, folder: Path) -> None:
-        self._tokenizer = without_memory(Tokenizer.from_file(str(folder / "tokenizer.json")))
+        self._tokenizer = disable_cache(Tokenizer.from_file(str(folder / "tokenizer.json")))
         arrays: Mapping[str, np.ndarray] = load_file(folder / "ngrams.safetensors")
         self._orders = [Order(arrays[f"keys-{n}"], arrays[f"counts-{n}"], self._base) for n in range(1, self.order + 1)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
+from ..common.training.pretrained import PretrainedEncoder, load_without_head
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ CHUNK = 64
 
 
 @dataclass
-class ImageEncoder:
+class ImageEncoder(PretrainedEncoder):
     """`pooler_output` of a transformers vision model, `pretrained` a hub id or a folder (safetensors only, no remote code).
 
     That output is what each architecture itself takes for the summary of an image: for DINOv2 the CLS token after the last layer
@@ -28,32 +28,18 @@ class ImageEncoder:
     with people. A checkpoint without the weights of its summary is refused: they would be random.
     """
 
-    pretrained: str
-    revision: str | None = None
     version: ClassVar[int] = 1
 
-    def inputs(self) -> Mapping[str, str]:
-        from ..common.training.pretrained import checkpoint, digests
-
-        return digests(checkpoint(self.pretrained, self.revision))
-
-    def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
-        """Nothing is learned here; the weights are fetched now, so that a missing network is noticed at once."""
-        self._load()
-
-    def _load(self) -> None:
+    def _load_model(self, folder: Path) -> None:
         from transformers import AutoImageProcessor
 
-        from ..common.training.pretrained import checkpoint, feature_model
-
-        folder = checkpoint(self.pretrained, self.revision)
         try:
             self._processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # transformers meets broken files with whatever error comes up
-            raise UserError(f"pretrained: {folder} does not say how it wants images: {' '.join(str(error).split())}") from error
-        self._model, missing = feature_model(folder)
+        except Exception as error:  # transformers raises many types for broken files
+            raise UserError(f"pretrained: {folder} has no usable image processor: {' '.join(str(error).split())}") from error
+        self._model, missing = load_without_head(folder)
         if self._model.main_input_name != "pixel_values":
-            raise UserError(f"pretrained: {folder} holds a {type(self._model).__name__}, which takes more than images")
+            raise UserError(f"pretrained: {folder} holds a {type(self._model).__name__}, which is not an image-only model")
         if missing:
             raise UserError(f"pretrained: {folder} has no {missing[0]}, so features would be random")
 
@@ -85,9 +71,3 @@ class ImageEncoder:
             crop = self._processor.crop_size
             whole = {"do_center_crop": False, "size": {"height": crop.height, "width": crop.width}}
         return self._processor(list(planes), input_data_format="channels_first", return_tensors="pt", **whole)["pixel_values"]
-
-    def save(self, folder: Path) -> None:
-        (folder / "encoder.json").write_text(json.dumps({"pretrained": self.pretrained, "files": dict(self.inputs())}, sort_keys=True))
-
-    def load(self, folder: Path) -> None:
-        self._load()

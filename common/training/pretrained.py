@@ -1,91 +1,148 @@
-"""Checkpoints in Hugging Face format: where they are, what is in them, and which architectures can be built without one."""
+"""Pretrained models in Hugging Face format: finds their folder, hashes their files, loads them and checks architectures.
+
+Only safetensors weights are loaded and no code from a model's folder is run.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from transformers import CONFIG_MAPPING, AutoConfig
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError, did_you_mean
 from ..core.paths import path_of
+from ..core.pool import Pool
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
+"""Weights, settings and tokenizer files. Everything else in a model's folder is ignored."""
+
+
+@dataclass
+class PretrainedEncoder:
+    """Settings and file handling that the feature models for text and for images share.
+
+    A subclass sets its fitted state in `_load_model` and computes features in `__call__`. Nothing is trained: `fit` only loads
+    the weights, so that a missing model is noticed before the chains start. `save` records which files were used; `load` reads
+    the weights from the pretrained model again.
+    """
+
+    pretrained: str
+    """An id on the Hugging Face hub, or a folder."""
+    revision: str | None = None
+
+    def inputs(self) -> Mapping[str, str]:
+        """sha256 of the files of the pretrained model. They are part of every cache key: a name does not fix the content."""
+        return file_digests(pretrained_folder(self.pretrained, self.revision))
+
+    def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
+        """Load the weights."""
+        self._load_model(pretrained_folder(self.pretrained, self.revision))
+
+    def save(self, folder: Path) -> None:
+        """Write the name of the pretrained model and the digests of its files."""
+        record = {"pretrained": self.pretrained, "files": dict(self.inputs())}
+        (folder / "encoder.json").write_text(json.dumps(record, sort_keys=True))
+
+    def load(self, folder: Path) -> None:
+        """Load the weights of the pretrained model."""
+        self._load_model(pretrained_folder(self.pretrained, self.revision))
+
+    def _load_model(self, folder: Path) -> None:
+        raise NotImplementedError
 
 
 @cache
-def checkpoint(pretrained: str, revision: str | None) -> Path:
-    """The folder of a checkpoint: itself if it is one, else the hub's snapshot (safetensors, settings and tokenizer files only)."""
+def pretrained_folder(pretrained: str, revision: str | None) -> Path:
+    """The folder of a pretrained model: `pretrained` if it is a local folder, else a snapshot downloaded from the hub.
+
+    Raises UserError if there is no such model, if it has no safetensors weights, or if it is an adapter.
+    """
     folder = path_of(pretrained, key="pretrained")
     if not folder.is_dir():
         from huggingface_hub import snapshot_download
 
         try:
-            folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=["*.safetensors", "*.json", "*.txt", "*.model"]))
-        except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
+            folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=[f"*{suffix}" for suffix in FILE_TYPES]))
+        except Exception as error:  # the errors of the hub have no common type
             raise UserError(
-                f"pretrained: '{pretrained}' is not a folder here, and the hub does not give it: {type(error).__name__}: {error}"
+                f"pretrained: '{pretrained}' is neither a local folder nor a model that the Hugging Face hub serves:"
+                f" {type(error).__name__}: {error}"
             ) from error
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"pretrained: {folder} holds no .safetensors file; pickled weights are refused")
-    if (folder / "adapter_config.json").exists():  # it names a model of its own, which would be fetched unasked
-        raise UserError(f"pretrained: {folder} is an adapter to another model; merge it into that one first")
+        raise UserError(f"pretrained: {folder} has no .safetensors file. Pickled weights are not loaded; convert them to safetensors.")
+    if (folder / "adapter_config.json").exists():  # transformers would download the base model that the adapter names
+        raise UserError(f"pretrained: {folder} is an adapter, not a whole model. Merge it into its base model first.")
     return folder
 
 
-def digests(folder: Path) -> Mapping[str, str]:
-    """sha256 of every file of a checkpoint, by name."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".txt", ".model"))
+def file_digests(folder: Path) -> Mapping[str, str]:
+    """sha256 of every file of a pretrained model, by name. UserError if one cannot be read."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in FILE_TYPES)
     try:
         return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
     except OSError as error:
         raise UserError(f"pretrained: {error.filename} cannot be read: {error.strerror}") from error
 
 
-@contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Inside, whatever goes wrong is the checkpoint's fault: a UserError naming its folder."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # transformers, tokenizers and safetensors meet broken files with whatever error comes up
-        raise UserError(f"pretrained: {folder} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
-
-
 @cache
 def _digest(path: Path, modified_ns: int, size: int) -> str:
-    """sha256 of a file, computed again only if it has been written since."""
+    """sha256 of a file. Cached until the file's modification time or size changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def feature_model(folder: Path) -> tuple[Any, list[str]]:
-    """The model of a checkpoint without its head, float32, on this machine's device, and the weights that the checkpoint lacks.
+@contextmanager
+def name_folder_in_errors(folder: Path) -> Iterator[None]:
+    """Turn every exception raised inside into a UserError that names the folder of the pretrained model."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # transformers, tokenizers and safetensors raise many types for broken files
+        raise UserError(f"pretrained: {folder} cannot be read: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
-    Safetensors only, no remote code; what is lacking is drawn from an own stream, never from the global one.
+
+def load_without_head(folder: Path) -> tuple[PreTrainedModel, list[str]]:
+    """A pretrained model without its task head, float32, on this machine's device, and the names of weights that its files lack.
+
+    Missing weights are initialised from a fixed seed; the global random state is not used.
     """
     import torch
     from transformers import AutoModel
 
     from .trainer import device, seeded
 
-    with seeded(0), reading(folder):
+    with seeded(0), name_folder_in_errors(folder):
         model, loaded = AutoModel.from_pretrained(
             folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     return model.to(device()).eval(), sorted(loaded["missing_keys"])
 
 
+def check_positions(model: PreTrainedModel, *, tokens: int, setting: str, folder: Path) -> None:
+    """Raise UserError if `setting` asks for more tokens than the model has positions."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions and positions < tokens:
+        raise UserError(f"{setting}: {tokens} tokens, but the model in {folder} has {positions} positions. Use {setting} <= {positions}.")
+
+
 def check_architecture(settings: Mapping[str, Any]) -> None:
-    """ValueError for a model type or a setting that transformers does not know; it would ignore the latter in silence."""
+    """Raise ValueError for an unknown model type or setting. transformers would ignore an unknown setting."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
     kind = settings.get("model_type")
     if not isinstance(kind, str):
-        raise ValueError("architecture: `model_type` says which architecture, such as llama or gpt2")
+        raise ValueError("architecture: `model_type` is missing; it names the architecture, such as llama or gpt2")
     if kind not in CONFIG_MAPPING:
-        raise ValueError(f"architecture.model_type: transformers knows no '{kind}'{did_you_mean(kind, CONFIG_MAPPING.keys())}")
+        raise ValueError(f"architecture.model_type: unknown model type '{kind}'{did_you_mean(kind, CONFIG_MAPPING.keys())}")
     known = set(AutoConfig.for_model(kind).to_dict())
     for name in settings:
         if name not in known:

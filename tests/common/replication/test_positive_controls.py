@@ -267,4 +267,4 @@ def test_without_the_hubs_weights_a_control_is_not_run_either(stand_ins, tmp_pat
     claim = replace(claim, experiments={"control-gpt2": [*claim.experiments["control-gpt2"], "generator.pretrained=openai-community/gpt2"]})
     found = reproduce([claim], store=tmp_path / "store", out=tmp_path, watching=lambda total: nullcontext(lambda event: None))
     assert found[0].verdict == "not run"
-    assert "'openai-community/gpt2' is not a folder here, and the hub does not give it" in found[0].not_run
+    assert "'openai-community/gpt2' is neither a local folder nor a model" in found[0].not_run

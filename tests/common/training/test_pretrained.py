@@ -246,6 +246,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_fetched_unless_a_config_names_what_is_on_the_hub(sound, tmp_path):
     """Online, in a process of its own: checkpoints in folders open no connection; the id of one on the hub does, so it would be seen."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hub"), "PYTHONPATH": str(ROOT / "tests")}
