@@ -1,62 +1,81 @@
-"""What the commands say, and how: results to stdout, everything else to stderr, and nothing that a terminal would obey."""
+"""Output of the commands: results on stdout, messages on stderr, control characters escaped."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
-from ..core.errors import UserError
-from ..core.resources import cause_chain, machine_fault
 from .interrupt import acknowledge
 
-out_console = Console()
-err_console = Console(stderr=True)
+if TYPE_CHECKING:
+    from rich.console import Console
 
-LONGEST_LINE = 1000
+MAX_LINE_LENGTH = 1000
 """Characters of a line of an error message."""
-MOST_LINES = 20
-"""Lines of an error message: one for each fault of a config."""
+MAX_LINES = 20
+"""Lines of an error message. A config can have one for each of its faults."""
+
+
+def out_console() -> Console:
+    """The console for results (stdout)."""
+    return _console(stderr=False)
+
+
+def err_console() -> Console:
+    """The console for progress, warnings and errors (stderr)."""
+    return _console(stderr=True)
+
+
+@cache
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
 
 
 def say(text: str) -> None:
-    """A line of results as it is: no wrapping, no colours."""
-    out_console.print(_inert(text), highlight=False, soft_wrap=True, markup=False)
+    """Print a line of results unchanged: no wrapping, no colours."""
+    out_console().print(_escape(text), highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """What the user can put right is said in one message, exit code 2; an interrupt says what was kept, 130."""
-    warnings.showwarning = lambda message, *_, **__: _complain(f"warning: {message}", style="yellow")
+def report_errors() -> Iterator[None]:
+    """Print faults that the user can fix as one message and exit with 2; exit with 130 on Ctrl-C."""
+    warnings.showwarning = lambda message, *_, **__: _print_message(f"warning: {message}", style="yellow")
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        if any(isinstance(one, KeyboardInterrupt) for one in cause_chain(error)):  # what was being imported may have made another of it
+        from ..core.errors import UserError
+        from ..core.resources import cause_chain, machine_fault
+
+        if any(isinstance(cause, KeyboardInterrupt) for cause in cause_chain(error)):  # an import can turn it into another error
             acknowledge()
-            err_console.print("interrupted; what was finished is kept, the same command goes on from there")
+            err_console().print("interrupted; finished stages are kept, and the same command continues from there")
             raise typer.Exit(130) from error
-        said = str(error) if isinstance(error, UserError) else machine_fault(error)
-        if said is None:
+        message = str(error) if isinstance(error, UserError) else machine_fault(error)
+        if message is None:
             raise
-        lines = said.splitlines()
-        for line in lines[:MOST_LINES]:
-            _complain(f"error: {line}", style="red")
-        if len(lines) > MOST_LINES:
-            _complain(f"and {len(lines) - MOST_LINES} more like these", style="red")
+        lines = message.splitlines()
+        for line in lines[:MAX_LINES]:
+            _print_message(f"error: {line}", style="red")
+        if len(lines) > MAX_LINES:
+            _print_message(f"... and {len(lines) - MAX_LINES} more errors", style="red")
         raise typer.Exit(2) from error
 
 
-def _complain(line: str, *, style: str) -> None:
-    """A line of a message, which may quote a file or a config: the middle of a very long one is left out."""
-    line = _inert(line)
-    if len(line) > LONGEST_LINE:
-        line = f"{line[: LONGEST_LINE // 2]} [...] {line[-LONGEST_LINE // 2 :]}"
-    err_console.print(line, style=style, highlight=False, markup=False, soft_wrap=True)
+def _print_message(line: str, *, style: str) -> None:
+    """Print a line that may quote a file or a config. The middle of a very long line is left out."""
+    line = _escape(line)
+    if len(line) > MAX_LINE_LENGTH:
+        line = f"{line[: MAX_LINE_LENGTH // 2]} [...] {line[-MAX_LINE_LENGTH // 2 :]}"
+    err_console().print(line, style=style, highlight=False, markup=False, soft_wrap=True)
 
 
-def _inert(text: str) -> str:
-    """The same with what a terminal would obey, or cannot show, spelled out."""
+def _escape(text: str) -> str:
+    """The text with characters that control a terminal, or cannot be printed, as escape sequences."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)

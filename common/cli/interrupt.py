@@ -1,4 +1,4 @@
-"""Ctrl-C that cannot get lost: what it raises may come up where Python or a library swallows it, most of all during imports."""
+"""A Ctrl-C that cannot get lost. Python and libraries can swallow KeyboardInterrupt, above all during imports."""
 
 from __future__ import annotations
 
@@ -7,37 +7,43 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
-AGAIN_SECONDS = 0.5
+REPEAT_SECONDS = 0.5
 
 
 @contextmanager
 def repeat_interrupt() -> Iterator[None]:
-    """Inside, a Ctrl-C is raised again every half second until it is `heard`. Only for the main thread of a program of its own.
+    """Raise KeyboardInterrupt again every half second after a Ctrl-C, until `acknowledge` is called.
 
-    Where Ctrl-C is ignored, as in what a shell starts in the background, it stays so.
+    For the main thread of a command. If Ctrl-C is ignored, as in a background job of a shell, nothing changes.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    unraisable = sys.unraisablehook
+    original_hook = sys.unraisablehook
+
+    def hide_interrupts(unraisable: Any) -> None:
+        if unraisable.exc_type is not KeyboardInterrupt:  # that one is raised again
+            original_hook(unraisable)
+
     signal.signal(signal.SIGINT, _interrupt)
-    sys.unraisablehook = lambda what: None if what.exc_type is KeyboardInterrupt else unraisable(what)  # it comes again
+    sys.unraisablehook = hide_interrupts
     try:
         yield
     finally:
         acknowledge()
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.unraisablehook = unraisable
+        sys.unraisablehook = original_hook
 
 
 def acknowledge() -> None:
-    """Do not raise the last Ctrl-C again."""
+    """Stop repeating the last Ctrl-C."""
     if signal.getsignal(signal.SIGALRM) is _interrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+    signal.setitimer(signal.ITIMER_REAL, REPEAT_SECONDS)
     raise KeyboardInterrupt

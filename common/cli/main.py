@@ -1,24 +1,27 @@
-"""The command line: `autophagy run | report | figures | export | list | demo | claims | reproduce | verify | gc`."""
+"""The command line: `autophagy run | report | figures | export | list | demo | claims | reproduce | verify | gc`.
+
+Each command imports what it needs when it runs, so that `--help` and error messages appear at once.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.filesize import decimal
-from rich.markup import escape
-from rich.table import Table
 
-from ..config.registry import registered
-from ..config.schema import Experiment, load_config
-from ..core.errors import UserError, did_you_mean
-from .console import err_console, out_console, say, told
+from .console import err_console, out_console, report_errors, say
 from .store_commands import Store, gc, verify
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..config.schema import Experiment
+    from ..replication.reproduce import ClaimResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,33 +32,42 @@ app = typer.Typer(
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 DEMO = (CONFIGS / "demo" / "text.yaml", CONFIGS / "demo" / "vision.yaml")
 LISTED = {
-    "generators": "generator", "policies": "policy", "curations": "curation", "metrics": "metric", "data": "data", "features": "features",
-}  # fmt: skip
+    "generators": "generator",
+    "policies": "policy",
+    "curations": "curation",
+    "metrics": "metric",
+    "data": "data",
+    "features": "features",
+}
+"""What `list` accepts, and the kind of component it lists."""
 
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; as many as there are processors if left out.")]
-Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="auto, cpu, cuda, cuda:1, mps: where models live.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes. Default: the number of processors.")]
+Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="Device for models: auto, cpu, cuda, cuda:1 or mps.")]
 Checkpoints = Annotated[
-    float, typer.Option(envvar="AUTOPHAGY_CHECKPOINT_SECONDS", min=0, help="Seconds between checkpoints of a fit: what a kill can cost.")
+    float,
+    typer.Option(envvar="AUTOPHAGY_CHECKPOINT_SECONDS", min=0, help="Seconds between checkpoints of a fit: the most a kill can cost."),
 ]
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
+        import importlib.metadata
+
         say(f"autophagy {importlib.metadata.version('autophagy')}")
         raise typer.Exit
 
 
 @app.callback()
 def autophagy(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which version this is.")] = False,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")] = False,
 ) -> None:
-    """Train generative models on what they made, generation after generation, and see what becomes of them."""
+    """Train generative models on their own output, generation after generation, and measure how they change."""
 
 
 @app.command()
 def run(
-    what: Annotated[
+    words: Annotated[
         list[str], typer.Argument(metavar="CONFIG... [KEY=VALUE...]", help="YAML files, then changes that apply to all of them.")
     ],
     store: Store = Path("runs/store"),
@@ -63,20 +75,25 @@ def run(
     workers: Workers = None,
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and print the whole experiment; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate, print the complete config and the estimated cost; run nothing.")
+    ] = False,
 ) -> None:
-    """Run experiments. The same command again goes on where it stopped, and costs seconds once all is done."""
-    with told():
-        _set_how(device, checkpoint_seconds)
-        changes = [word for word in what if re.match(r"[A-Za-z_][\w.-]*=", word)]
-        files = [word for word in what if word not in changes]
+    """Run experiments. The same command again continues where it stopped; once all is done, it takes seconds."""
+    with report_errors():
+        from ..config.schema import load_config
+        from ..core.errors import UserError
+
+        changes = [word for word in words if re.match(r"[A-Za-z_][\w.-]*=", word)]
+        files = [word for word in words if word not in changes]
         if not files:
-            raise UserError("no config was given; `configs/` holds some to start from")
+            raise UserError("no config given; see `configs/` for examples")
         experiments = [load_config(file, changes) for file in files]
+        _set_runtime(device, checkpoint_seconds)
         if dry_run:
-            _plan(experiments, store, out, workers)
-            return
-        _run(experiments, store=store, out=out, workers=workers)
+            _print_estimate(experiments, store, out, workers)
+        else:
+            _run(experiments, store=store, out=out, workers=workers)
 
 
 @app.command()
@@ -85,13 +102,14 @@ def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
     """Write one self-contained HTML report about one or more runs, side by side, or about re-tested claims."""
-    with told():
+    with report_errors():
         from ..report.claims.report import about_claims, write_claims_report
-        from ..report.runs.report import write_report
 
         if about_claims(runs):
             write_claims_report(runs[0] / "claims.json", output)
         else:
+            from ..report.runs.report import write_report
+
             write_report(runs, output)
         say(f"report: {output}")
 
@@ -100,24 +118,24 @@ def report(
 def figures(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `run` wrote.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")] = Path("figures"),
-    format_: Annotated[list[str], typer.Option("--format", help="pdf, svg, png; may be given several times.")] = ["pdf", "svg", "png"],  # noqa: B006
+    format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf", "svg", "png"],  # noqa: B006
 ) -> None:
     """Write the charts of one or more runs as files for a paper."""
-    with told():
+    with report_errors():
         from ..report.runs.figures import write_figures
 
-        written = write_figures(runs, output, formats=format_)
-        say(f"{len(written)} figures: {output}")
+        paths = write_figures(runs, output, formats=format_)
+        say(f"{len(paths)} figures: {output}")
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `run` wrote.")],
     to: Annotated[str, typer.Option("--to", help="csv, jsonl, tensorboard, wandb, mlflow or trackio.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to write to; RUN/export if left out.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to write to. Default: RUN/export.")] = None,
 ) -> None:
-    """Hand a run's numbers to other tools: one tidy file, or each chain as a run of an experiment tracker."""
-    with told():
+    """Export a run's numbers: one tidy file, or each chain as a run of an experiment tracker."""
+    with report_errors():
         from ..analysis.export import export as export_run
 
         say(f"export: {export_run(run, to, output)}")
@@ -125,20 +143,20 @@ def export(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="generators, policies, curations, metrics, data or features; all if left out.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="generators, policies, curations, metrics, data or features. Default: all.")] = None,
 ) -> None:
-    """What there is to put into a config, built in or installed."""
-    with told():
-        if what is not None and what not in LISTED:
-            raise UserError(f"'{what}' cannot be listed{did_you_mean(what, LISTED)}")
-        table = Table(box=None, pad_edge=False)
-        for heading in ("kind", "name", "what it is"):
-            table.add_column(heading)
-        for kind in [LISTED[what]] if what else LISTED.values():
-            for name, point in sorted(registered(kind).items()):
-                about = (point.load().__doc__ or "").strip().splitlines()
-                table.add_row(kind, name, about[0] if about else "")
-        out_console.print(table)
+    """List the components that a config can name, built in or installed."""
+    with report_errors():
+        from ..config.registry import description, registered
+        from ..core.errors import UserError, did_you_mean
+
+        if kind is not None and kind not in LISTED:
+            raise UserError(f"'{kind}' is not a kind of component{did_you_mean(kind, LISTED)}")
+        table = _table("kind", "name", "description")
+        for listed in [LISTED[kind]] if kind else LISTED.values():
+            for name, point in sorted(registered(listed).items()):
+                table.add_row(listed, name, description(point))
+        out_console().print(table)
 
 
 @app.command()
@@ -150,35 +168,35 @@ def demo(
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
 ) -> None:
-    """A text and a vision experiment, small but real, and one report that compares them."""
-    with told():
+    """Run a small text and a small vision experiment, and write one report that compares them."""
+    with report_errors():
+        from ..config.schema import load_config
+
+        experiments = [load_config(file, changes or ()) for file in DEMO]
+        _set_runtime(device, checkpoint_seconds)
+        _run(experiments, store=store, out=out, workers=workers)
         from ..report.runs.report import write_report
 
-        _set_how(device, checkpoint_seconds)
-        experiments = [load_config(file, changes or ()) for file in DEMO]
-        _run(experiments, store=store, out=out, workers=workers)
         write_report([out / experiment.name for experiment in experiments], out / "report.html")
         say(f"\nreport: {(out / 'report.html').resolve()}")
 
 
 @app.command()
 def claims() -> None:
-    """Published claims about model collapse that `reproduce` re-tests."""
-    with told():
-        from ..replication.claim import claims as known
+    """List the published claims about model collapse that `reproduce` re-tests."""
+    with report_errors():
+        from ..replication.claim import claims as all_claims
 
-        table = Table(box=None, pad_edge=False)
-        for heading in ("id", "cost", "claim", "source"):
-            table.add_column(heading, no_wrap=heading == "id")
-        for claim in known().values():
+        table = _table("id", "cost", "claim", "source")
+        for claim in all_claims().values():
             table.add_row(claim.id, claim.needs or claim.cost, claim.says, claim.source)
-        out_console.print(table)
+        out_console().print(table)
 
 
 @app.command()
 def reproduce(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Claims, as `autophagy claims` lists them.")] = None,
-    cost: Annotated[str, typer.Option(help="Without ids: all claims that cost `seconds`, `minutes` too, or `all`.")] = "minutes",
+    cost: Annotated[str, typer.Option(help="Without ids: claims that cost at most `seconds`, `minutes` or `gpu`; or `all`.")] = "minutes",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for claims.json, report.html and each experiment.")] = Path(
         "runs/claims"
     ),
@@ -187,50 +205,62 @@ def reproduce(
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
 ) -> None:
-    """Re-test published claims and say of each whether it holds here. Goes on where it stopped."""
-    with told():
-        from ..execution.run import processors
+    """Re-test published claims and report for each whether it holds here. Continues where it stopped."""
+    with report_errors():
+        from ..core.errors import UserError, did_you_mean
+        from ..execution.workers import processors
         from ..replication.claim import COSTS, chosen
-        from ..replication.reproduce import ClaimResult, measured
-        from ..replication.reproduce import reproduce as judge_all
+        from ..replication.reproduce import measured
+        from ..replication.reproduce import reproduce as reproduce_claims
         from ..report.claims.report import write_claims_report
-        from .progress import watching
+        from .progress import progress_display
 
         if cost not in (*COSTS, "all"):
-            raise UserError(f"--cost {cost}: seconds, minutes, gpu or all{did_you_mean(cost, (*COSTS, 'all'))}")
-        _set_how(device, checkpoint_seconds)
+            raise UserError(f"--cost {cost}: must be seconds, minutes, gpu or all{did_you_mean(cost, (*COSTS, 'all'))}")
+        _set_runtime(device, checkpoint_seconds)
 
-        def tell(judged: ClaimResult) -> None:
-            words = " ".join(measured(judged.headline)[:2]) if judged.headline else judged.not_run
-            say(f"{judged.claim.id:4} {judged.verdict:12} {words}")
+        def print_result(result: ClaimResult) -> None:
+            text = " ".join(measured(result.headline)[:2]) if result.headline else result.not_run
+            say(f"{result.claim.id:4} {result.verdict:12} {text}")
 
         started = time.monotonic()
-        found = judge_all(
+        results = reproduce_claims(
             chosen(ids or (), cost), store=store, out=out, workers=workers or processors(),
-            watching=lambda total: watching(total, err_console), told=tell,
+            watching=lambda total: progress_display(total, err_console()), told=print_result,
         )  # fmt: skip
         write_claims_report(out / "claims.json", out / "report.html")
-        out_console.print(_verdict_table(found))
+        out_console().print(_verdict_table(results))
         say(f"report: {out / 'report.html'}")
-        err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+        err_console().print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
 
 
-def _verdict_table(found: list) -> Table:
-    from ..replication.reproduce import measured
+def _table(*headings: str) -> Table:
+    from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("id", "verdict", "claim", "measured", "expected", "z", "checks"):
+    for heading in headings:
         table.add_column(heading, no_wrap=heading in ("id", "verdict"), justify="right" if heading in ("z", "checks") else "left")
-    for judged in found:
-        colour = {"holds": "green", "fails": "red"}.get(judged.verdict, "yellow")
-        cells = measured(judged.headline) if judged.headline else (judged.not_run, "", "")
-        checks = str(len(judged.finding.checks)) if judged.finding else ""
-        table.add_row(judged.claim.id, f"[{colour}]{judged.verdict}[/]", judged.claim.says, *map(escape, cells), checks)
     return table
 
 
-def _set_how(device: str, checkpoint_seconds: float) -> None:
-    """What workers are told through the environment."""
+def _verdict_table(results: Sequence[ClaimResult]) -> Table:
+    from rich.markup import escape
+
+    from ..replication.reproduce import measured
+
+    table = _table("id", "verdict", "claim", "measured", "expected", "z", "checks")
+    for result in results:
+        colour = {"holds": "green", "fails": "red"}.get(result.verdict, "yellow")
+        cells = measured(result.headline) if result.headline else (result.not_run, "", "")
+        checks = str(len(result.finding.checks)) if result.finding else ""
+        table.add_row(result.claim.id, f"[{colour}]{result.verdict}[/]", result.claim.says, *map(escape, cells), checks)
+    return table
+
+
+def _set_runtime(device: str, checkpoint_seconds: float) -> None:
+    """Check the device, and pass both options to the workers through the environment."""
+    from ..core.errors import UserError
+
     if device != "auto":
         import torch
 
@@ -242,11 +272,13 @@ def _set_how(device: str, checkpoint_seconds: float) -> None:
     os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
 
 
-def _plan(experiments: list[Experiment], store: Path, out: Path, workers: int | None) -> None:
-    """Print what would be run and what that would take; loads the data, so that what is wrong with it shows now."""
+def _print_estimate(experiments: Sequence[Experiment], store: Path, out: Path, workers: int | None) -> None:
+    """Print the complete configs and what running them needs. Loads the data, so that faults in it show now."""
+    from rich.filesize import decimal
+
     from ..core.resources import free_disk, free_memory
-    from ..execution.cost_estimate import plan
-    from ..execution.run import chains, check_output_folders, check_unique_names, default_workers
+    from ..execution.cost_estimate import estimate_cost
+    from ..execution.run import check_output_folders, check_unique_names, default_workers
     from ..loop.stages import inputs_of
 
     check_unique_names(experiments)
@@ -254,21 +286,22 @@ def _plan(experiments: list[Experiment], store: Path, out: Path, workers: int | 
     workers = workers or default_workers(experiments)
     for experiment in experiments:
         for member in experiment.members.values():
-            inputs_of(member.generator)  # a checkpoint that is not to be had shows now
-        would = plan(experiment, store)
+            inputs_of(member.generator)  # raises if pretrained weights are not available
+        estimate = estimate_cost(experiment, store)
         say(experiment.yaml())
         say(f"# arms: {', '.join(experiment.arms)}")
-        rows = ", ".join(f"{name} {count}" for name, count in would.rows.items())
-        say(f"# {chains(experiment)} chains of {experiment.generations + 1} generations; rows: {rows}")
-        metrics = ", ".join(part.use for part in experiment.metrics)
-        say(f"# to be made: {would.left} generations (each: fit, sample, measure {metrics}); {would.kept} are in the store")
-        if would.seconds is None:
-            say(f"# disk: at least {decimal(would.bytes)}; {decimal(free_disk(store))} are free")
-            say("# time and memory: not known before there is a generation to judge by; generations=1 seeds=[0] makes some")
+        rows = ", ".join(f"{name} {count}" for name, count in estimate.rows.items())
+        say(f"# {experiment.chains} chains of {experiment.generations + 1} generations; rows: {rows}")
+        metrics = ", ".join(spec.use for spec in experiment.metrics)
+        say(f"# to build: {estimate.missing} generations (each: fit, sample, measure {metrics}); {estimate.finished} are in the store")
+        if estimate.seconds is None:
+            say(f"# disk: at least {decimal(estimate.bytes)}; {decimal(free_disk(store))} are free")
+            say("# time and memory: unknown until the store has a generation; `generations=1 seeds=[0]` builds one")
         else:
-            say(f"# disk: about {decimal(would.bytes)}; {decimal(free_disk(store))} are free")
-            say(f"# time: about {_duration(would.seconds)} of one processor, {_duration(would.seconds / workers)} with {workers} workers")
-            peak = f"{decimal(would.peak_bytes)} a worker" if would.peak_bytes else "not known"
+            seconds = estimate.seconds
+            say(f"# disk: about {decimal(estimate.bytes)}; {decimal(free_disk(store))} are free")
+            say(f"# time: about {_duration(seconds)} on one processor, {_duration(seconds / workers)} with {workers} workers")
+            peak = f"{decimal(estimate.peak_bytes)} per worker" if estimate.peak_bytes else "unknown"
             say(f"# memory: {peak}; {decimal(free_memory())} are free")
 
 
@@ -279,21 +312,22 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _run(experiments: list[Experiment], *, store: Path, out: Path, workers: int | None) -> None:
-    from ..execution.run import chains, default_workers, run
-    from ..report.runs.report import write_report
-    from .progress import watching
+def _run(experiments: Sequence[Experiment], *, store: Path, out: Path, workers: int | None) -> None:
+    from ..execution.run import default_workers, execute
+    from .progress import progress_display
 
     started = time.monotonic()
-    total = sum(chains(experiment) * (experiment.generations + 1) for experiment in experiments)
-    with watching(total, err_console) as watch:
-        run(*experiments, store=store, out=out, workers=workers or default_workers(experiments), watch=watch)
+    total = sum(experiment.chains * (experiment.generations + 1) for experiment in experiments)
+    with progress_display(total, err_console()) as progress:
+        execute(experiments, store=store, out=out, workers=workers or default_workers(experiments), progress=progress)
+    from ..report.runs.report import write_report
+
     for experiment in experiments:
         folder = out / experiment.name
         write_report([folder], folder / "report.html")
         say(f"{experiment.name}: {folder}/rows.parquet, {folder}/report.html")
-    err_console.print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
+    err_console().print(f"done in {time.monotonic() - started:.0f} s", highlight=False)
 
 
-for upkeep in (verify, gc):
-    app.command()(told()(upkeep))
+for command in (verify, gc):
+    app.command()(report_errors()(command))

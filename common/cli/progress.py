@@ -1,60 +1,63 @@
-"""What a run says while it works: a live display on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from ..execution.workers import Event, ProgressCallback
 
-from ..execution.workers import Event
+if TYPE_CHECKING:
+    from rich.console import Console
 
-PLAIN_SECONDS = 5
-"""Off a terminal, generations finished within so many seconds of the last line share the next one."""
+SECONDS_BETWEEN_LINES = 5
+"""Off a terminal, at most one line is printed in this time."""
 
 
 @contextmanager
-def watching(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
-    """A watcher for `total` generations: which experiment, policy, seed and generation, what is being done, the time left."""
+def progress_display(total: int, console: Console) -> Iterator[ProgressCallback]:
+    """A progress callback for `total` generations. It shows the experiment, policy, seed, generation, activity and time left."""
     if console.is_terminal:
-        yield from _live(total, console)
+        yield from _bar(total, console)
     else:
-        yield from _plain(total, console)
+        yield from _lines(total, console)
 
 
-def _live(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
+def _bar(total: int, console: Console) -> Iterator[ProgressCallback]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("generations"), TimeElapsedColumn(), TextColumn("left"),
         TimeRemainingColumn(), TextColumn("{task.description}"),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
-        whole = bar.add_task("", total=total)
+        generations = bar.add_task("", total=total)
 
-        def watch(event: Event) -> None:
-            bar.update(whole, advance=int(event.done), description=f"{event.experiment} · {event.task} · {event.what}")
+        def update(event: Event) -> None:
+            bar.update(generations, advance=int(event.done), description=f"{event.experiment} · {event.task} · {event.activity}")
 
-        yield watch
+        yield update
 
 
-def _plain(total: int, console: Console) -> Iterator[Callable[[Event], None]]:
-    started = last = time.monotonic()
+def _lines(total: int, console: Console) -> Iterator[ProgressCallback]:
+    started = last_line = time.monotonic()
     done = 0
 
-    def watch(event: Event) -> None:
-        nonlocal done, last
+    def update(event: Event) -> None:
+        nonlocal done, last_line
         done += event.done
         now = time.monotonic()
-        said = now - last >= PLAIN_SECONDS or done == total
-        if said and event.done:
+        due = now - last_line >= SECONDS_BETWEEN_LINES or done == total
+        if due and event.done:
             left = (now - started) / done * (total - done)
             console.print(
-                f"{done}/{total} generations, about {left:.0f} s left: {event.experiment}, {event.task}, {event.what}", highlight=False
+                f"{done}/{total} generations, about {left:.0f} s left: {event.experiment}, {event.task}, {event.activity}", highlight=False
             )
-            last = now
-        elif said and not done:
-            console.print(f"{event.experiment}, {event.task}: {event.what}", highlight=False, soft_wrap=True)
-            last = now
+            last_line = now
+        elif due and not done:
+            console.print(f"{event.experiment}, {event.task}: {event.activity}", highlight=False, soft_wrap=True)
+            last_line = now
 
-    yield watch
+    yield update

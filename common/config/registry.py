@@ -78,10 +78,16 @@ def _import_class(kind: str, use: str) -> type:
 
 
 def description(point: EntryPoint) -> str:
-    """The first line of a component's docstring, read from its source without importing it. Empty if there is none."""
-    tree = _syntax_tree(point.module)
-    if tree is None:  # no Python source: compiled, or generated
-        return (point.load().__doc__ or "").strip().partition("\n")[0]
+    """The first line of a component's docstring, read from its source without importing it. Empty if there is none.
+
+    A module that is missing or broken is described as such, so that one broken plug-in does not hide the others.
+    """
+    try:
+        tree = _syntax_tree(point.module)
+        if tree is None:  # no Python source: compiled, or generated
+            return (point.load().__doc__ or "").strip().partition("\n")[0]
+    except Exception as error:  # importing runs the module, which can raise anything
+        return f"cannot be loaded: {type(error).__name__}: {error}"
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == point.attr:
             return (ast.get_docstring(node) or "").partition("\n")[0]

@@ -1,17 +1,16 @@
-"""What a run would take before it is started: generations that are still to be made, time, disk and memory.
+"""Estimates what a run needs before it starts: generations to build, time, disk and memory.
 
-Nobody can know what a generation of an unknown model on an unknown machine costs. So what the store already has of an experiment is
-taken as a sample of the rest: once a generation is there, the others are estimated from it.
+The cost of a generation of an unknown model on an unknown machine cannot be predicted. So the estimate extrapolates from the
+generations that the store already has.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from ..components.policies import rows_to_generate
 from ..config.schema import Experiment
@@ -20,126 +19,107 @@ from ..core.resources import free_disk
 from ..loop.chain import chain
 from ..loop.real_data import RealData
 from ..loop.stages import Stages
-from ..store import Artifact, ArtifactMissing, Store
+from ..store import ArtifactMissing
+from ..store.read_only import ArtifactNotBuilt, ReadOnlyStore
 
-SPARE_BYTES = 100_000_000
-"""No run is begun if less than this would be left on the disk."""
+RESERVED_BYTES = 100_000_000
+"""A run is refused if it would leave less than this free on the disk."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What running one experiment would take. Numbers of generations count every member of every chain."""
+class CostEstimate:
+    """What running one experiment needs. Generations are counted for every member of every chain."""
 
-    left: int
-    """Generations that are to be made; what chains share counts once."""
-    kept: int
-    """Generations that the store has whole."""
+    missing: int
+    """Generations to build. A generation that chains share counts once."""
+    finished: int
+    """Generations that the store has complete."""
     rows: Mapping[str, int]
-    """Of every split of the data."""
+    """Rows of each split of the data."""
     bytes: int
-    """What the others would add to the store; what their rows alone would, where `seconds` is None."""
+    """Disk space that missing generations add. If `seconds` is None, the size of their rows alone."""
     seconds: float | None
-    """Of one processor that the others would take; None: the store has no generation to judge by."""
+    """Time of one processor for the missing generations. None if the store has no generation to extrapolate from."""
     peak_bytes: int | None
-    """Memory that a worker would need at its fullest; None as for `seconds`."""
+    """Peak memory of a worker. None as for `seconds`."""
 
 
-class _Missing(Exception):
-    """The store has no such artifact."""
+def estimate_cost(experiment: Experiment, store: Path, *, real: RealData | None = None, first_only: bool = False) -> CostEstimate:
+    """Estimate what running an experiment needs, from what the store has of it. Builds nothing; loads the data unless `real` is given.
 
-
-class ReadOnlyStore(Store):
-    """A store in which nothing is made, and what was found in it."""
-
-    def __init__(self, root: Path):
-        super().__init__(root)
-        self.found: dict[str, Artifact] = {}
-
-    def make(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None], **_: Any) -> Artifact:
-        found = self.find(recipe)
-        if found is None:
-            raise _Missing
-        self.found[found.key] = found
-        return found
-
-
-def plan(experiment: Experiment, store: Path, *, real: RealData | None = None, first_only: bool = False) -> Plan:
-    """What running an experiment would take, judged by what the store has of it. Makes nothing; loads the data unless `real` has it.
-
-    first_only: look for generation 0 of the first seed alone and count all else as to be made: quick, and never too little.
+    first_only: look up generation 0 of the first seed only and count all others as missing. Quick, and never too low.
     """
     real = real or RealData(experiment)
-    rows = {name: len(pool) for name, pool in real.splits.items()}  # first of all: what is wrong with the data shows now
-    nothing = Plan(_generations(experiment, {}), 0, rows, _row_bytes(real), None, None)
+    rows = {name: len(pool) for name, pool in real.splits.items()}  # first, so that faults in the data show at once
+    unknown = CostEstimate(_count_missing(experiment, {}), 0, rows, _bytes_of_rows(real), None, None)
     if not os.path.lexists(store):
-        return nothing
-    there = ReadOnlyStore(store)
-    stages = Stages(experiment, there, real=real)
+        return unknown
+    view = ReadOnlyStore(store)
+    stages = Stages(experiment, view, real=real)
     try:
         stages.prepare()
-    except (_Missing, ArtifactMissing):  # gone: another process is freeing it
-        return nothing
-    shared, models, done = set(there.found), set[str](), {}
-    chains, most = list(product(experiment.seeds, experiment.arms)), experiment.generations + 1
+    except (ArtifactNotBuilt, ArtifactMissing):
+        return unknown
+    shared, models = set(view.found), set[str]()
+    chains, limit = list(product(experiment.seeds, experiment.arms)), experiment.generations + 1
     if first_only:
-        chains, most = chains[:1], 1
-    for seed, policy in chains:
-        done[seed, policy] = _walk(stages, policy, seed, models, most=most)
-    left = _generations(experiment, done)
+        chains, limit = chains[:1], 1
+    finished = {(seed, policy): _count_finished(stages, policy, seed, models, limit=limit) for seed, policy in chains}
     if not models:
-        return nothing
-    generated = [artifact for key, artifact in there.found.items() if key not in shared]
-    each = left / len(models)
-    return Plan(
-        left,
+        return unknown
+    missing = _count_missing(experiment, finished)
+    built = [artifact for key, artifact in view.found.items() if key not in shared]
+    ratio = missing / len(models)
+    return CostEstimate(
+        missing,
         len(models),
         rows,
-        round(each * sum(artifact.n_bytes for artifact in generated)),
-        each * sum(artifact.manifest["provenance"]["seconds"] for artifact in generated),
-        max(artifact.manifest["provenance"].get("peak_bytes", 0) for artifact in there.found.values()) or None,
+        round(ratio * sum(artifact.n_bytes for artifact in built)),
+        ratio * sum(artifact.manifest["provenance"]["seconds"] for artifact in built),
+        max(artifact.manifest["provenance"].get("peak_bytes", 0) for artifact in view.found.values()) or None,
     )
 
 
 def check_disk_space(experiment: Experiment, store: Path, *, real: RealData) -> None:
-    """UserError if what is to be made would not fit on the store's disk, as far as that can be known."""
-    room = free_disk(store) - SPARE_BYTES
-    if plan(experiment, store, real=real, first_only=True).bytes <= room:
+    """Raise UserError if the missing generations are estimated not to fit on the store's disk."""
+    available = free_disk(store) - RESERVED_BYTES
+    if estimate_cost(experiment, store, real=real, first_only=True).bytes <= available:
         return
-    needed = plan(experiment, store, real=real).bytes  # what is there already may be all there is to do
-    if needed > max(room, 0):
+    needed = estimate_cost(experiment, store, real=real).bytes  # counts what the store already has
+    if needed > max(available, 0):
         raise UserError(
-            f"--store {store}: this would add about {needed / 1e6:,.0f} MB, {(room + SPARE_BYTES) / 1e6:,.0f} MB are free on its disk and "
-            f"{SPARE_BYTES / 1e6:,.0f} MB of them are to stay so; `autophagy gc` frees what no kept run needs"
+            f"--store {store}: this run needs about {needed / 1e6:,.0f} MB, but its disk has {(available + RESERVED_BYTES) / 1e6:,.0f} MB "
+            f"free, of which {RESERVED_BYTES / 1e6:,.0f} MB stay reserved. `autophagy gc` removes what no finished run needs"
         )
 
 
-def _walk(stages: Stages, policy: str, seed: int, models: set[str], *, most: int) -> int:
-    """How many generations of a chain the store has, `most` at most; the keys of their models go into `models`."""
-    members, found = len(stages.experiment.members), 0
+def _count_finished(stages: Stages, policy: str, seed: int, models: set[str], *, limit: int) -> int:
+    """Number of generations of a chain that the store has, at most `limit`. Adds the keys of their models to `models`."""
+    members, count = len(stages.experiment.members), 0
     try:
         for generation in chain(stages, policy=policy, seed=seed):
             models.add(generation.model.key)
-            found += 1
-            if found == most * members:
+            count += 1
+            if count == limit * members:
                 break
-    except (_Missing, ArtifactMissing):
+    except (ArtifactNotBuilt, ArtifactMissing):
         pass
-    return found // members
+    return count // members
 
 
-def _generations(experiment: Experiment, done: Mapping[tuple[int, str], int]) -> int:
-    """Generations to be made, where so many of some chains are done: generation 0 once a seed, the others once a chain."""
-    zero = sum(not any(done.get((seed, policy)) for policy in experiment.arms) for seed in experiment.seeds)
-    later = sum(experiment.generations + 1 - max(1, done.get((seed, policy), 0)) for seed in experiment.seeds for policy in experiment.arms)
-    return (zero + later) * len(experiment.members)
+def _count_missing(experiment: Experiment, finished: Mapping[tuple[int, str], int]) -> int:
+    """Generations to build if `finished` of each chain exist. Generation 0 counts once for each seed."""
+    first = sum(not any(finished.get((seed, policy)) for policy in experiment.arms) for seed in experiment.seeds)
+    chains = product(experiment.seeds, experiment.arms)
+    later = sum(experiment.generations + 1 - max(1, finished.get(chain_key, 0)) for chain_key in chains)
+    return (first + later) * len(experiment.members)
 
 
-def _row_bytes(real: RealData) -> int:
-    """What the rows of all generations will take, if made ones are as big as real ones."""
-    wanted = real.experiment
-    train = real.splits["train"].only(wanted.columns)
-    policies = [arm.policy.build() for arm in wanted.arms.values()]
-    rows = sum(
-        rows_to_generate(policy, size=wanted.size, generation=number) for policy in policies for number in range(wanted.generations + 1)
-    )
-    return round(rows * len(wanted.seeds) * len(wanted.members) * train.table.nbytes / len(train))
+def _bytes_of_rows(real: RealData) -> int:
+    """Bytes of the rows of all generations, if generated rows are as large as real ones."""
+    experiment = real.experiment
+    train = real.splits["train"].only(experiment.columns)
+    generations = range(experiment.generations + 1)
+    policies = [arm.policy.build() for arm in experiment.arms.values()]
+    rows = sum(rows_to_generate(policy, size=experiment.size, generation=number) for policy in policies for number in generations)
+    return round(rows * len(experiment.seeds) * len(experiment.members) * train.table.nbytes / len(train))

@@ -1,4 +1,4 @@
-"""From experiments to a folder of results: config.yaml, rows.parquet, samples/, provenance.json and report.html."""
+"""Runs experiments and writes their results: config.yaml, rows.parquet, samples/ and provenance.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..core.pool import Pool
 from ..store.in_use import Ledger
 from .scheduler import ChainResult, run_all
-from .workers import ProgressCallback
+from .workers import ProgressCallback, ignore_progress, processors
 
 if TYPE_CHECKING:
     import pandas
@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
         "n": pa.int64(),
     }
 )
-"""The columns of rows.parquet: tidy, one number a row."""
+"""The columns of rows.parquet: tidy data, one number per row."""
 
 
 def run(
@@ -49,91 +49,90 @@ def run(
     store: str | Path = "runs/store",
     out: str | Path | None = None,
     workers: int = 1,
-    watch: ProgressCallback = lambda event: None,
+    progress: ProgressCallback = ignore_progress,
 ) -> pandas.DataFrame:
-    """Run experiments and give their rows as a pandas frame; with `out`, also write `<out>/<name>/` for each.
+    """Run experiments and return their rows as a pandas frame (see SCHEMA). With `out`, also write `<out>/<name>/` for each.
 
-    configs: paths of YAML files or experiments from `load_config`. Everything made is kept in `store`, so running the same
-    again takes seconds. workers: processes; with more than one, a script needs `if __name__ == "__main__":`.
-    Raises UserError for what a user can put right.
+    configs: paths of YAML files, or experiments from `load_config`. All artifacts are cached in `store`, so the same call again
+    takes seconds. workers: number of processes; with more than one, a script needs `if __name__ == "__main__":`.
+    Raises UserError for faults that a user can fix.
     """
     experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
+    return table_of(
+        execute(experiments, store=Path(store), out=None if out is None else Path(out), workers=workers, progress=progress)
+    ).to_pandas()
+
+
+def execute(
+    experiments: Sequence[Experiment], *, store: Path, out: Path | None, workers: int, progress: ProgressCallback
+) -> list[dict[str, Any]]:
+    """Run experiments, write their results below `out`, and return their rows."""
     check_unique_names(experiments)
     if out is not None:
-        check_output_folders(experiments, out=Path(out), store=Path(store))
-    outcomes = run_all(experiments, store=Path(store), workers=workers, watch=watch)
+        check_output_folders(experiments, out=out, store=store)
+    results = run_all(experiments, store=store, workers=workers, progress=progress)
     if out is not None:
         for experiment in experiments:
-            write(experiment, outcomes[experiment.name], Path(out) / experiment.name)
+            write_results(experiment, results[experiment.name], out / experiment.name)
     for experiment in experiments:
-        Ledger.of(experiment.name, experiment.yaml(), store=Path(store)).close()
-    return table_of([row for outcome in outcomes.values() for row in outcome.rows]).to_pandas()
+        Ledger.of(experiment.name, experiment.yaml(), store=store).close()
+    return [row for result in results.values() for row in result.rows]
 
 
 def check_unique_names(experiments: Sequence[Experiment]) -> None:
+    """Raise UserError if two experiments have the same name, since results are written under their names."""
     names = [experiment.name for experiment in experiments]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"name: two of the experiments are called '{name}'; results are written under their names")
+            raise UserError(f"name: two experiments are called '{name}', so one would overwrite the other's results; rename one")
 
 
 def check_output_folders(experiments: Sequence[Experiment], *, out: Path, store: Path) -> None:
-    """UserError if the results of an experiment could not be written, or would land elsewhere than below `out`, or in the store.
+    """Raise UserError if results cannot be written, or would be written outside `out` or into the store.
 
-    Asked before anything runs. `out` itself may be a link; one below it was put there by somebody, and is not followed.
+    `out` itself may be a symbolic link. Links below it are rejected, since they could redirect the output.
     """
     for experiment in experiments:
         folder = out / experiment.name
         try:
             for path in (folder, folder / "samples"):
                 if path.is_symlink():
-                    raise UserError(f"--out: {path} is a link to {os.readlink(path)}; results are written to folders of their own")
-            there = next(path for path in (folder / "samples", folder, *folder.parents) if path.exists() or path.is_symlink())
-            if not there.is_dir():
-                raise UserError(f"--out: {there} is no folder")
+                    raise UserError(f"--out: {path} is a link to {os.readlink(path)}; results are written to real folders only")
+            existing = next(path for path in (folder / "samples", folder, *folder.parents) if path.exists() or path.is_symlink())
+            if not existing.is_dir():
+                raise UserError(f"--out: {existing} is not a folder")
             if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(store)):
-                raise UserError(
-                    f"name: '{experiment.name}' would be written to {folder}, where the store is; another name or --out, please"
-                )
+                raise UserError(f"name: results of '{experiment.name}' would be written into the store ({folder}); change name or --out")
         except OSError as error:
-            raise UserError(f"--out: {folder} cannot be looked at: {error}") from error
+            raise UserError(f"--out: {folder} cannot be examined: {error}") from error
 
 
 def default_workers(experiments: Sequence[Experiment]) -> int:
-    """As many as there are processors this process may use, but never more than there are chains."""
-    return max(1, min(processors(), sum(chains(experiment) for experiment in experiments)))
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def chains(experiment: Experiment) -> int:
-    return len(experiment.arms) * len(experiment.seeds)
+    """The number of processors that this process may use, or of chains if there are fewer."""
+    return max(1, min(processors(), sum(experiment.chains for experiment in experiments)))
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows as an Arrow table of SCHEMA."""
+    """Rows as an Arrow table with the columns of SCHEMA."""
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
-def write(experiment: Experiment, outcome: ChainResult, folder: Path) -> None:
-    """Write the results of an experiment; each file appears complete or not at all."""
+def write_results(experiment: Experiment, result: ChainResult, folder: Path) -> None:
+    """Write the results of an experiment. Each file appears complete or not at all."""
+    provenance = {"models": result.models, "seconds": _seconds_by_stage(result), "artifacts": sorted(result.seconds)}
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         atomic_write(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
-        atomic_write(folder / "samples" / "pool.arrow", Pool.concat(outcome.samples).write)
-        generated = {"models": outcome.models, "seconds": _by_stage(outcome), "artifacts": sorted(outcome.seconds)}
-        atomic_write(folder / "provenance.json", lambda path: path.write_text(json.dumps(generated, indent=1)))
-        atomic_write(folder / "rows.parquet", lambda path: parquet.write_table(table_of(outcome.rows), path))
+        atomic_write(folder / "samples" / "pool.arrow", Pool.concat(result.samples).write)
+        atomic_write(folder / "provenance.json", lambda path: path.write_text(json.dumps(provenance, indent=1)))
+        atomic_write(folder / "rows.parquet", lambda path: parquet.write_table(table_of(result.rows), path))
     except OSError as error:
         raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error
 
 
-def _by_stage(outcome: ChainResult) -> dict[str, float]:
-    """Seconds that each kind of stage cost when it was made, stages that chains share counted once; dearest first."""
-    found: dict[str, float] = {}
-    for name, seconds in outcome.seconds.values():
-        found[name] = found.get(name, 0.0) + seconds
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+def _seconds_by_stage(result: ChainResult) -> dict[str, float]:
+    """Seconds that each kind of stage took to build, the most expensive first. Shared stages count once."""
+    seconds: dict[str, float] = {}
+    for name, duration in result.seconds.values():
+        seconds[name] = seconds.get(name, 0.0) + duration
+    return dict(sorted(seconds.items(), key=lambda item: -item[1]))

@@ -1,9 +1,10 @@
-"""Many chains: policies x seeds of one or more experiments, on local worker processes.
+"""Runs many chains: policies x seeds of one or more experiments, on local worker processes.
 
-    prepare (data, base model, feature model) ──► generation 0 of each seed ──► a chain per policy
+    look up finished chains ──► prepare (data, base model, feature model) ──► generation 0 of each seed ──► a chain per policy
 
-A task starts when what it shares with others is in the store, so workers rarely wait for each other. Each worker computes
-with one thread: that is faster for small models than one worker with many, and makes results independent of `workers`.
+Chains whose artifacts are all in the store are read in this process, so a finished run starts no worker. A task starts when
+the stages that it shares with other tasks are in the store, so workers rarely wait for each other. Each worker computes with
+one thread: for small models that is faster than one worker with many, and results do not depend on `workers`.
 """
 
 from __future__ import annotations
@@ -24,21 +25,22 @@ from ..core.errors import UserError
 from ..core.pool import REAL, Pool
 from ..core.random_streams import derive
 from ..core.resources import machine_fault
-from ..loop.chain import chain
+from ..loop.chain import Generation, chain
 from ..loop.stages import Stages
 from ..store import ArtifactMissing, Store
 from ..store.in_use import Ledger
+from ..store.read_only import ArtifactNotBuilt, ReadOnlyStore
 from .cost_estimate import check_disk_space
-from .workers import Event, ProgressCallback, executor, one_thread, tell
+from .workers import Event, ProgressCallback, emit, executor, one_thread
 
-SHOWN_ROWS = 12
-"""Samples of each generation for the report: drawn beside the chain, from the same noise (and prompts) every time, so that one sees
-one sample change. Nothing is trained on or measured of them."""
+REPORT_SAMPLES = 12
+"""Rows of each generation that the report shows. They are sampled from the same noise (and prompts) in every generation, so that
+one can follow one sample. Nothing is trained on them or measured from them."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work for one worker. `policy` None: generation 0 of `seed`; `seed` None as well: what all seeds share."""
+    """One unit of work. Without `policy`: generation 0 of `seed`. Without `seed` too: the stages that all seeds share."""
 
     experiment: Experiment
     store: Path
@@ -53,182 +55,251 @@ class Task:
 
 @dataclass
 class ChainResult:
-    """What a chain gave: tidy rows, a few samples of every generation, and where its models are."""
+    """The results of one chain, or of all chains of an experiment: rows, samples for the report, and models."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Pool] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """What the stages cost when they were made: name and seconds, by key."""
+    """For each artifact key: the name of the stage and the seconds it took to build."""
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """The rows that say how many optimizer steps were taken."""
+        """The rows with the number of optimizer steps."""
         return [row for row in self.rows if row["metric"] == "steps"]
 
+    def add(self, other: ChainResult) -> None:
+        """Append the results of another chain."""
+        self.rows += other.rows
+        self.samples += other.samples
+        self.models += other.models
+        self.seconds |= other.seconds
 
-def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, watch: ProgressCallback) -> Mapping[str, ChainResult]:
-    """Run all chains of all experiments; the outcome of each by its name, rows in the order of the config.
 
-    Raises UserError for what a user can put right. Whatever was finished before stays in the store.
+ChainKey = tuple[str, str, int]
+"""Experiment name, policy and seed."""
+
+
+def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, progress: ProgressCallback) -> Mapping[str, ChainResult]:
+    """Run all chains of all experiments. Returns the results by experiment name, rows in the order of the config.
+
+    Raises UserError for faults that a user can fix. Everything that was finished before stays in the store.
     """
     Store(store)
-    _labs.clear()  # data files may have changed since
-    outcomes: dict[tuple[str, str, int], ChainResult] = {}
-    prepare = deque(Task(experiment, store) for experiment in experiments)  # what is wrong with any data is said at once
-    then: Mapping[str, deque[Task]] = {experiment.name: deque() for experiment in experiments}
+    _stages.clear()  # data files may have changed since the last call
+    results: dict[ChainKey, ChainResult] = {}
+    for experiment in experiments:
+        results |= _look_up(experiment, store, progress)
+        _check_equal_steps(experiment, results)
+    unfinished = [one for one in experiments if any((one.name, policy, seed) not in results for policy in one.arms for seed in one.seeds)]
+    if unfinished:
+        _run_tasks(unfinished, results, store=store, workers=workers, progress=progress)
+    return {experiment.name: _join(experiment, results) for experiment in experiments}
+
+
+def _run_tasks(
+    experiments: Sequence[Experiment], results: dict[ChainKey, ChainResult], *, store: Path, workers: int, progress: ProgressCallback
+) -> None:
+    """Run the chains that `results` does not have yet, and add them to it."""
+    prepare = deque(Task(experiment, store) for experiment in experiments)  # first, so that faults in any data show at once
+    ready: Mapping[str, deque[Task]] = {experiment.name: deque() for experiment in experiments}
     running: dict[Future[ChainResult], Task] = {}
-    with executor(workers, watch) as processes:
-        while (ready := [tasks for tasks in (prepare, *then.values()) if tasks]) or running:
-            if ready and len(running) < workers:
-                task = ready[0].popleft()  # one experiment after the other: workers keep the data of few
-                running[processes.submit(_perform, task)] = task
+    with executor(workers, progress) as pool:
+        while (queues := [tasks for tasks in (prepare, *ready.values()) if tasks]) or running:
+            if queues and len(running) < workers:
+                task = queues[0].popleft()  # one experiment after the other: a worker caches the data of few
+                running[pool.submit(_perform, task)] = task
                 continue
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
                 task = running.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool as error:
-                    raise UserError(
-                        f"a worker process died while working on {task.experiment.name} ({task}); out of memory, "
-                        "or a script that runs without `if __name__ == '__main__':`? "
-                        "What was finished is kept: the same command goes on from there"
-                    ) from error
-                if task.policy is not None:
-                    outcomes[task.experiment.name, task.policy, task.seed] = outcome
-                    mine = [one for key, one in outcomes.items() if key[0] == task.experiment.name]
-                    _check_equal_steps(task.experiment, [row for one in mine for row in one.steps])
-                then[task.experiment.name].extend(_following(task))
-    return {experiment.name: _joined(experiment, outcomes) for experiment in experiments}
+                result = _result_of(future, task)
+                if task.policy is not None and task.seed is not None:
+                    results[task.experiment.name, task.policy, task.seed] = result
+                    _check_equal_steps(task.experiment, results)
+                ready[task.experiment.name].extend(_next_tasks(task, results))
 
 
-def _following(task: Task) -> list[Task]:
-    wanted = task.experiment
+def _result_of(future: Future[ChainResult], task: Task) -> ChainResult:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"a worker process died while working on {task.experiment.name} ({task}). Either it ran out of memory, or a script calls "
+            "`run` without `if __name__ == '__main__':`. Finished stages are kept; the same command continues from there"
+        ) from error
+
+
+def _next_tasks(task: Task, results: Mapping[ChainKey, ChainResult]) -> list[Task]:
+    """The tasks that can start once `task` is done, without chains that are finished."""
+    experiment = task.experiment
+    missing = [(policy, seed) for seed in experiment.seeds for policy in experiment.arms if (experiment.name, policy, seed) not in results]
     if task.seed is None:
-        return [Task(wanted, task.store, seed) for seed in wanted.seeds]
+        seeds = dict.fromkeys(seed for _, seed in missing)
+        return [Task(experiment, task.store, seed) for seed in seeds]
     if task.policy is None:
-        return [Task(wanted, task.store, task.seed, policy) for policy in wanted.arms]
+        return [Task(experiment, task.store, seed, policy) for policy, seed in missing if seed == task.seed]
     return []
 
 
-def _joined(experiment: Experiment, outcomes: Mapping[tuple[str, str, int], ChainResult]) -> ChainResult:
+def _join(experiment: Experiment, results: Mapping[ChainKey, ChainResult]) -> ChainResult:
     joined = ChainResult()
     for policy in experiment.arms:
         for seed in experiment.seeds:
-            one = outcomes[experiment.name, policy, seed]
-            joined.rows += one.rows
-            joined.samples += one.samples
-            joined.models += one.models
-            joined.seconds |= one.seconds
+            joined.add(results[experiment.name, policy, seed])
     return joined
 
 
-def _check_equal_steps(experiment: Experiment, steps: Sequence[Mapping[str, Any]]) -> None:
-    """Asked after every chain, so that a comparison that would mean nothing does not run to its end."""
+def _check_equal_steps(experiment: Experiment, results: Mapping[ChainKey, ChainResult]) -> None:
+    """Check that all policies take the same number of optimizer steps, unless the config allows a difference.
+
+    Called after every chain, so that a comparison without meaning stops early.
+    """
     if experiment.unequal_steps:
         return
-    found: dict[tuple[str, int], dict[str, int]] = {}
-    for row in steps:
-        found.setdefault((row["generator"], row["generation"]), {})[row["policy"]] = int(row["value"])
-    for (generator, generation), by_policy in found.items():
+    steps: dict[tuple[str, int], dict[str, int]] = {}
+    for key, result in results.items():
+        if key[0] == experiment.name:
+            for row in result.steps:
+                steps.setdefault((row["generator"], row["generation"]), {})[row["policy"]] = int(row["value"])
+    for (generator, generation), by_policy in steps.items():
         if len(set(by_policy.values())) > 1:
             raise UserError(
-                f"{experiment.name}: at generation {generation} policies trained '{generator}' for different numbers of steps "
-                f"({by_policy}), so they cannot be compared; set training.steps instead of epochs, or unequal_steps: true if that is meant"
+                f"{experiment.name}: generation {generation}: policies train '{generator}' for different numbers of optimizer steps "
+                f"({by_policy}), so they cannot be compared. Set training.steps instead of epochs, or unequal_steps: true to allow this"
             )
 
 
-# ---- in the worker ------------------------------------------------------------------------------------------------
-
-LABS = 4
-"""Experiments whose data and feature models a worker keeps in memory, those it worked on last."""
-_labs: dict[tuple[str, Path], Stages] = {}
+# ---- finished chains --------------------------------------------------------------------------------------------------
 
 
-def _lab(wanted: Experiment, store: Store) -> Stages:
-    key = wanted.yaml(), store.root
-    _labs[key] = _labs.pop(key, None) or Stages(wanted, store)
-    if len(_labs) > LABS:
-        del _labs[next(iter(_labs))]
-    return _labs[key]
+def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) -> dict[ChainKey, ChainResult]:
+    """The results of the chains whose artifacts are all in the store.
+
+    Skipped if an earlier run of this experiment did not finish: then workers would verify the same artifacts a second time.
+    """
+    ledger = Ledger.of(experiment.name, experiment.yaml(), store=store)
+    if ledger.path.exists() or not any((store / "artifacts").iterdir()):
+        return {}
+    stages = Stages(experiment, ReadOnlyStore(store, used=ledger.note))
+    results: dict[ChainKey, ChainResult] = {}
+    try:
+        with _error_context(lambda: f"{experiment.name}, prepare"):
+            stages.prepare()
+    except (ArtifactNotBuilt, ArtifactMissing):
+        return {}
+    for seed in experiment.seeds:
+        for policy in experiment.arms:
+            task = Task(experiment, store, seed, policy)
+            try:
+                stages.seconds.clear()
+                result = _follow(stages, task, reported=set(range(experiment.generations + 1)))
+            except (ArtifactNotBuilt, ArtifactMissing):
+                continue
+            results[experiment.name, policy, seed] = result
+            for number in range(experiment.generations + 1):
+                progress(Event(experiment.name, str(task), f"generation {number}", done=True))
+    return results
+
+
+# ---- in the worker ----------------------------------------------------------------------------------------------------
+
+CACHED_EXPERIMENTS = 4
+"""Experiments whose data and feature model a worker keeps in memory: those it worked on last."""
+_stages: dict[tuple[str, Path], Stages] = {}
+
+
+def _stages_of(experiment: Experiment, store: Store) -> Stages:
+    key = experiment.yaml(), store.root
+    _stages[key] = _stages.pop(key, None) or Stages(experiment, store)
+    if len(_stages) > CACHED_EXPERIMENTS:
+        del _stages[next(iter(_stages))]
+    return _stages[key]
 
 
 def _perform(task: Task) -> ChainResult:
-    wanted = task.experiment
-    stages = _lab(wanted, Store(task.store, used=Ledger.of(wanted.name, wanted.yaml(), store=task.store).note))
-    curations = [arm.curation for arm in wanted.arms.values()]
-    for part in (*(member.generator for member in wanted.members.values()), wanted.features, *wanted.metrics, *curations):
-        if part is not None:
-            part.build()  # imports what it needs, torch above all, before threads are limited
-    told: set[int] = set()
+    """Do a task. If an artifact disappears meanwhile, start again: existing artifacts are reused."""
+    experiment = task.experiment
+    ledger = Ledger.of(experiment.name, experiment.yaml(), store=task.store)
+    stages = _stages_of(experiment, Store(task.store, used=ledger.note))
+    reported: set[int] = set()
     with one_thread():
         while True:
             try:
-                if task.seed is not None:
-                    outcome = _follow(stages, task, told)
-                else:
-                    outcome = _prepare(stages, task)
-                if task.policy is None and task.seed in (None, wanted.seeds[0]):
-                    check_disk_space(wanted, task.store, real=stages.real)  # with a generation to judge by, the second time
-                return outcome
-            except ArtifactMissing as gone:
-                stages.again(gone)
+                result = _prepare(stages, task) if task.seed is None else _follow(stages, task, reported)
+                if task.policy is None and task.seed in (None, experiment.seeds[0]):
+                    check_disk_space(experiment, task.store, real=stages.real)  # the second time with a generation to estimate from
+                return result
+            except ArtifactMissing as missing:
+                stages.again(missing)
 
 
 def _prepare(stages: Stages, task: Task) -> ChainResult:
-    stages.say = lambda what: tell(Event(task.experiment.name, str(task), what))
-    with _naming(lambda: f"{task.experiment.name}, {task}"):
+    stages.say = lambda activity: emit(Event(task.experiment.name, str(task), activity))
+    with _error_context(lambda: f"{task.experiment.name}, {task}"):
         stages.prepare()
     return ChainResult()
 
 
-def _follow(stages: Stages, task: Task, told: set[int]) -> ChainResult:
-    """Go along a chain, to its end or (no policy named) through generation 0 alone, and keep what it gives.
+def _follow(stages: Stages, task: Task, reported: set[int]) -> ChainResult:
+    """Follow a chain to its end, or through generation 0 if the task names no policy, and collect its results.
 
-    told: generations of which those who watch have heard that they are done; it grows.
+    reported: generations whose end was already reported; updated in place.
     """
-    wanted, outcome, number = task.experiment, ChainResult(), 0
-    stages.say = lambda what: tell(Event(wanted.name, str(task), f"generation {number}: {what}"))
-    policy = task.policy or next(iter(wanted.arms))
-    last = list(wanted.members)[-1]
-    real = stages.real.splits["control"].only(wanted.columns).slice(0, SHOWN_ROWS).bare()
-    given = None if wanted.prompts == "none" else real.take(np.resize(np.arange(len(real)), SHOWN_ROWS))
-    with _naming(lambda: f"{wanted.name}, {task}, generation {number}"):
+    assert task.seed is not None
+    experiment, result, number = task.experiment, ChainResult(), 0
+    stages.say = lambda activity: emit(Event(experiment.name, str(task), f"generation {number}: {activity}"))
+    policy = task.policy or next(iter(experiment.arms))
+    last_member = list(experiment.members)[-1]
+    with _error_context(lambda: f"{experiment.name}, {task}, generation {number}"):
         for generation in chain(stages, policy=policy, seed=task.seed):
-            name, number = generation.member.name, generation.number
-            done = name == last
+            number = generation.number
+            is_last_member = generation.member.name == last_member
             if task.policy is None:
-                if done:
+                if is_last_member:
                     break
                 continue
-            about = {"policy": policy, "generator": name, "seed": task.seed, "generation": number}
-            outcome.rows += generation.rows
-            outcome.models.append({**about, "key": generation.model.key, **generation.model.manifest["provenance"]})
-            if task.seed == wanted.seeds[0]:  # one seed is enough to look at
-                shown = stages.sample(generation.member, generation.model, n=SHOWN_ROWS, seed=derive(task.seed, "shown"), given=given)
-                outcome.samples.append(shown.note(generation=number, policy=policy, generator=name))
-            if done:
-                if number not in told:
-                    tell(Event(wanted.name, str(task), f"generation {number}", done=True))
-                told.add(number)
+            _collect(result, generation, stages, task)
+            if is_last_member:
+                if number not in reported:
+                    emit(Event(experiment.name, str(task), f"generation {number}", done=True))
+                reported.add(number)
                 number += 1
-    if task.seed == wanted.seeds[0] and policy == next(iter(wanted.arms)):
-        outcome.samples.insert(0, real.note(generation=REAL, policy="", generator=""))
-    outcome.seconds = dict(stages.seconds)
-    return outcome
+    if task.seed == experiment.seeds[0] and policy == next(iter(experiment.arms)):
+        result.samples.insert(0, _real_samples(stages).note(generation=REAL, policy="", generator=""))
+    result.seconds = dict(stages.seconds)
+    return result
+
+
+def _collect(result: ChainResult, generation: Generation, stages: Stages, task: Task) -> None:
+    """Add the rows, the model and, for the first seed, the report's samples of one generation to a chain's results."""
+    assert task.seed is not None
+    labels = {"policy": task.policy, "generator": generation.member.name, "seed": task.seed, "generation": generation.number}
+    result.rows += generation.rows
+    result.models.append({**labels, "key": generation.model.key, **generation.model.manifest["provenance"]})
+    if task.seed == task.experiment.seeds[0]:
+        real = _real_samples(stages)
+        given = None if task.experiment.prompts == "none" else real.take(np.resize(np.arange(len(real)), REPORT_SAMPLES))
+        samples = stages.sample(generation.member, generation.model, n=REPORT_SAMPLES, seed=derive(task.seed, "shown"), given=given)
+        result.samples.append(samples.note(generation=generation.number, policy=task.policy, generator=generation.member.name))
+
+
+def _real_samples(stages: Stages) -> Pool:
+    """The real rows that the report shows."""
+    return stages.real.splits["control"].only(stages.experiment.columns).slice(0, REPORT_SAMPLES).bare()
 
 
 @contextmanager
-def _naming(where: Callable[[], str]) -> Iterator[None]:
-    """Inside, errors say where they arose. One that neither a user nor the machine can be blamed for is a fault of somebody's code:
-    its traceback stays and gets a note."""
+def _error_context(where: Callable[[], str]) -> Iterator[None]:
+    """Prefix errors that a user or the machine caused with where they arose. Other exceptions keep their traceback and get a note."""
     try:
         yield
+    except (ArtifactNotBuilt, ArtifactMissing):
+        raise
     except UserError as error:
         raise UserError(f"{where()}: {error}") from error
     except Exception as error:
-        if lack := machine_fault(error):
-            raise UserError(f"{where()}: {lack}") from error
+        if fault := machine_fault(error):
+            raise UserError(f"{where()}: {fault}") from error
         error.add_note(f"This happened in {where()}.")
         raise

@@ -1,4 +1,4 @@
-"""Workers: the processes that tasks are done in, how they are started, heard and ended."""
+"""Worker processes: how they start, report progress and stop."""
 
 from __future__ import annotations
 
@@ -14,84 +14,115 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 
 @dataclass(frozen=True)
 class Event:
-    """Something to tell whoever watches: what a task is doing, or (`done`) that a generation is finished."""
+    """A progress report: what a task is doing or, with `done`, that it has finished a generation."""
 
     experiment: str
     task: str
-    what: str
+    activity: str
     done: bool = False
 
 
 ProgressCallback = Callable[[Event], None]
 
-_hears: ProgressCallback = lambda event: None  # noqa: E731
+
+def ignore_progress(event: Event) -> None:
+    """A progress callback that does nothing."""
 
 
-def tell(event: Event) -> None:
-    """Tell whoever watches; said in a worker it reaches the parent."""
-    _hears(event)
+_listener: ProgressCallback = ignore_progress
+
+
+def emit(event: Event) -> None:
+    """Send an event to the progress callback. In a worker process, it is sent to the parent."""
+    _listener(event)
+
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread inside, so that the order of sums, and with it every bit, is the same on any machine load."""
-    with threadpool_limits(1):
-        torch = sys.modules.get("torch")
-        before = torch.get_num_threads() if torch else None
-        if torch:
-            torch.set_num_threads(1)
-        try:
+    """Compute with one thread inside, so that the order of sums, and so every bit, does not depend on the machine.
+
+    Libraries that are already loaded are limited directly. Those imported inside read the environment when they load.
+    """
+    from threadpoolctl import threadpool_limits
+
+    environment = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    threads = _torch_threads()
+    _set_torch_threads(1)
+    try:
+        with threadpool_limits(1):
             yield
-        finally:
-            if torch:
-                torch.set_num_threads(before)
+    finally:
+        for name, value in environment.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        _set_torch_threads(threads or processors())
+
+
+def _torch_threads() -> int | None:
+    """Threads that torch uses. None if torch has not been imported."""
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch else None
+
+
+def _set_torch_threads(threads: int) -> None:
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(threads)
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def executor(workers: int, watch: ProgressCallback) -> Iterator[Executor]:
-    """Does tasks, in this process if there is to be one worker, else in processes of their own; `tell` in a task reaches `watch`."""
-    global _hears
+def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
+    """An executor that runs tasks in this process if `workers` is 1, else in worker processes. Events go to `progress`."""
+    global _listener
     if workers == 1:
-        _hears = watch
-        yield _Here()
+        _listener = progress
+        yield _SerialExecutor()
         return
     context = multiprocessing.get_context("spawn")
     events = context.Queue()
-    listener = threading.Thread(target=_listen, args=(events, watch), daemon=True)
-    listener.start()
-    processes = _Workers(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
+    forwarder = threading.Thread(target=_forward, args=(events, progress), daemon=True)
+    forwarder.start()
+    pool = _WorkerPool(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
     try:
-        yield processes
-        processes.shutdown()
+        yield pool
+        pool.shutdown()
     except BaseException:
-        for process in list((processes._processes or {}).values()):
+        for process in list((pool._processes or {}).values()):
             process.terminate()
-        processes.shutdown(wait=False, cancel_futures=True)
-        events.cancel_join_thread()  # a worker may have died while it held the queue
+        pool.shutdown(wait=False, cancel_futures=True)
+        events.cancel_join_thread()  # a worker may have died while it held the queue's lock
         raise
     finally:
         events.put(None)
-        listener.join(timeout=5)
+        forwarder.join(timeout=5)
 
 
-class _Workers(ProcessPoolExecutor):
-    """Worker processes that do not hear Ctrl-C, not even while they are being loaded: the parent decides."""
+class _WorkerPool(ProcessPoolExecutor):
+    """Worker processes that ignore Ctrl-C from their first instruction on. The parent decides when they stop."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is started now begins with it blocked
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a process started now inherits the mask
         try:
             return super().submit(fn, *args, **kwargs)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-class _Here(Executor):
-    """Runs tasks in this process, one after the other."""
+class _SerialExecutor(Executor):
+    """Runs each task in this process when it is submitted."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -102,20 +133,20 @@ class _Here(Executor):
         return future
 
 
-def _listen(events: Any, watch: ProgressCallback) -> None:
+def _forward(events: Any, progress: ProgressCallback) -> None:
     while (event := events.get()) is not None:
-        watch(event)
+        progress(event)
 
 
 def _start_worker(events: Any, parent: int) -> None:
-    """Set up a worker process: its voice, one thread, and an end when its parent has ended, however that came about."""
-    global _hears
+    """Initialise a worker: send events to the parent's queue, and exit when the parent dies."""
+    global _listener
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _hears = events.put
+    _listener = events.put
 
-    def follow() -> None:
+    def watch_parent() -> None:
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=watch_parent, daemon=True).start()

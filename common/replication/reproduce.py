@@ -1,187 +1,157 @@
-"""Re-testing published claims: their experiments run through the ordinary engine and store, then each claim's judge reads the rows.
+"""Re-tests published claims: runs their experiments with the ordinary engine and store, then calls each claim's judge on the rows.
 
-Claims that name the same experiment share its run. Results appear as `claims.json` and `claims.md`, after every class of cost.
+Claims that name the same experiment share its run. Results are written to `claims.json` and `claims.md` after every group of claims.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..config.schema import Experiment, load_config
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
 from ..execution.run import chains, run
 from ..execution.workers import ProgressCallback
-from .claim import CONFIGS, COSTS, Claim, JudgeOutput, contradictions
-from .statistical_checks import Check
+from .claim import CONFIGS, COSTS, Claim, JudgeOutput, Rows, contradictions
+from .schema import Check, ClaimResult, ClaimsFile, PublishedClaim
 
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class ClaimResult:
-    """A claim and what was found, or why it could not be tested."""
-
-    claim: Claim
-    finding: JudgeOutput | None
-    not_run: str = ""
-
-    @property
-    def verdict(self) -> str:
-        return self.finding.verdict if self.finding else "not run"
-
-    @property
-    def headline(self) -> Check | None:
-        """The check that decided: the one that failed or told nothing, else the first."""
-        if self.finding is None:
-            return None
-        return next((check for check in self.finding.checks if check.verdict == self.finding.verdict), self.finding.checks[0])
+if TYPE_CHECKING:
+    import pandas
 
 
 def reproduce(
-    wanted: Sequence[Claim],
+    claims: Sequence[Claim],
     *,
     store: str | Path,
     out: str | Path,
     workers: int = 1,
-    watching: Callable[[int], AbstractContextManager[ProgressCallback]],
-    told: Callable[[ClaimResult], None] = lambda judged: None,
+    progress: Callable[[int], AbstractContextManager[ProgressCallback]],
+    on_result: Callable[[ClaimResult], None] = lambda result: None,
 ) -> list[ClaimResult]:
-    """Run the experiments of claims and judge them, the cheap ones first; `<out>/claims.json` and each experiment's folder are written.
+    """Run the experiments of claims and judge them, cheap claims first. Writes `claims.json`, `claims.md` and a folder per experiment.
 
-    watching: gives a watcher for so many generations. told: hears of every verdict as it falls. A claim that needs what this
-    machine has not (weights from the hub) is told of as not run, with the reason; any other UserError is raised.
+    progress: called with a number of generations, returns a context manager that gives a progress callback.
+    on_result: called with each result as soon as it is known.
+
+    A claim with requirements (`needs`) that this machine does not meet gets the verdict "not run" and the reason. Any other UserError is
+    raised.
     """
-    out, found = Path(out), []
-    _refuse_two_under_one_name(wanted)
-    for group in _groups(wanted):
-        experiments = list({name: one for claim in group for name, one in experiments_of(claim).items()}.values())
-        not_run, rows = "", None
+    out = Path(out)
+    results: list[ClaimResult] = []
+    _check_experiment_names(claims)
+    for group in _groups(claims):
+        experiments = {name: experiment for claim in group for name, experiment in experiments_of(claim).items()}
+        reason, rows = "", None
         try:
-            with watching(sum(chains(one) * (one.generations + 1) for one in experiments)) as watch:
-                rows = run(*experiments, store=store, out=out, workers=workers, watch=watch)
+            with progress(sum(chains(one) * (one.generations + 1) for one in experiments.values())) as callback:
+                rows = run(*experiments.values(), store=store, out=out, workers=workers, watch=callback)
         except UserError as error:
             if not all(claim.needs for claim in group):
                 raise
-            not_run = " ".join(str(error).split())  # a line of a table
-        by_name = {one.name: one for one in experiments}
+            reason = " ".join(str(error).split())  # one line of a table
         for claim in group:
-            judged = ClaimResult(claim, None, not_run)
-            if rows is not None:
-                judged = ClaimResult(claim, judge(claim, {name: _rows_of(rows, by_name[name]) for name in claim.experiments}))
-            found.append(judged)
-            told(judged)
-        _write(found, out)
-    return found
+            if rows is None:
+                result = result_of(claim, None, not_run=reason)
+            else:
+                result = result_of(claim, judge(claim, {name: _rows_of(rows, experiments[name]) for name in claim.experiments}))
+            results.append(result)
+            on_result(result)
+        write_results(results, out)
+    return results
 
 
 def experiments_of(claim: Claim) -> dict[str, Experiment]:
     """The experiments of a claim, by name."""
-    found = {}
+    experiments = {}
     for name, (config, *changes) in claim.experiments.items():
         path = Path(config)
-        found[name] = load_config(path if path.parent != Path() else CONFIGS / path, [*changes, f"name={name}"])
-    return found
+        experiments[name] = load_config(path if path.parent != Path() else CONFIGS / path, [*changes, f"name={name}"])
+    return experiments
 
 
-def judge(claim: Claim, rows: Any) -> JudgeOutput:
-    """What a claim's judge finds in the rows of its experiments."""
-    finding = claim.judge(rows)
-    if not finding.checks:
-        raise ValueError(f"the judge of {claim.id} checked nothing")
-    return finding
+def judge(claim: Claim, rows: Rows) -> JudgeOutput:
+    """Call a claim's judge. ValueError if it returns no checks."""
+    output = claim.judge(rows)
+    if not output.checks:
+        raise ValueError(f"claim {claim.id}: its judge returned no checks; at least one was expected")
+    return output
 
 
-def _rows_of(rows: Any, experiment: Experiment) -> Any:
-    own = rows[rows.experiment == experiment.name]
-    own.attrs["worlds"] = experiment.data.settings.get("worlds", 1)
-    return own
+def result_of(claim: Claim, output: JudgeOutput | None, *, not_run: str = "") -> ClaimResult:
+    """The result of a claim: the output of its judge, or the reason why it was not run."""
+    published = {name: getattr(claim, name) for name in PublishedClaim.model_fields}
+    if output is None:
+        return ClaimResult(**published, verdict="not run", not_run=not_run)
+    headline = next(check for check in output.checks if check.verdict == output.verdict)
+    return ClaimResult(
+        **published,
+        verdict=output.verdict,
+        headline=headline,
+        checks=list(output.checks),
+        figure=output.figure,
+        note=output.note,
+    )
 
 
-def _groups(wanted: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """What is run together: claims of one cost; what needs more than a processor, one by one."""
+def _rows_of(rows: pandas.DataFrame, experiment: Experiment) -> pandas.DataFrame:
+    matches = rows[rows.experiment == experiment.name]
+    matches.attrs["worlds"] = experiment.data.settings.get("worlds", 1)
+    return matches
+
+
+def _groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
+    """Claims that are run together: all of one cost, except that a claim with requirements is run alone."""
     for cost in COSTS:
-        together = [claim for claim in wanted if claim.cost == cost and not claim.needs]
-        yield from ([together] if together else [])
-        yield from ([claim] for claim in wanted if claim.cost == cost and claim.needs)
+        if together := [claim for claim in claims if claim.cost == cost and not claim.needs]:
+            yield together
+        yield from ([claim] for claim in claims if claim.cost == cost and claim.needs)
 
 
-def _refuse_two_under_one_name(wanted: Sequence[Claim]) -> None:
-    seen: dict[str, tuple[str, list[str]]] = {}
-    for claim in wanted:
-        for name, written in claim.experiments.items():
-            other, before = seen.setdefault(name, (claim.id, list(written)))
-            if before != list(written):
-                raise UserError(f"{claim.id} and {other} mean different experiments by '{name}'")
+def _check_experiment_names(claims: Sequence[Claim]) -> None:
+    """UserError if two claims use one experiment name for different experiments."""
+    first_use: dict[str, Claim] = {}
+    for claim in claims:
+        for name, config in claim.experiments.items():
+            other = first_use.setdefault(name, claim)
+            if other.experiments[name] != config:
+                raise UserError(
+                    f"experiment '{name}' is defined differently by claims {other.id} ({' '.join(other.experiments[name])}) "
+                    f"and {claim.id} ({' '.join(config)}); rename one of them"
+                )
 
 
-# ---- what is written --------------------------------------------------------------------------------------------------
+# ---- output -------------------------------------------------------------------------------------------------------------
 
 
-def _write(found: Sequence[ClaimResult], out: Path) -> None:
+def write_results(results: Sequence[ClaimResult], out: Path) -> None:
+    """Write `claims.json` and `claims.md`. UserError if the folder is not writable."""
+    ids = {result.id for result in results}
+    relevant = [one for one in contradictions() if any(ids & set(side) for _, side in one.sides)]
+    text = ClaimsFile(claims=list(results), contradictions=relevant).model_dump_json(indent=1)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(_plain(found), indent=1, ensure_ascii=False)
         atomic_write(out / "claims.json", lambda path: path.write_text(text, encoding="utf-8"))
-        atomic_write(out / "claims.md", lambda path: path.write_text(markdown(found), encoding="utf-8"))
+        atomic_write(out / "claims.md", lambda path: path.write_text(markdown(results), encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--out: {out} cannot be written: {error.strerror}") from error
 
 
-def _plain(found: Sequence[ClaimResult]) -> dict[str, Any]:
-    ids = {judged.claim.id for judged in found}
-    return _finite(
-        {
-            "format": FORMAT,
-            "claims": [_claim(judged) for judged in found],
-            "contradictions": [asdict(one) for one in contradictions() if any(ids & set(side) for _, side in one.sides)],
-        }
-    )
-
-
-def _claim(judged: ClaimResult) -> dict[str, Any]:
-    claim, finding = judged.claim, judged.finding
-    plain = {
-        name: getattr(claim, name) for name in ("id", "says", "source", "cost", "observable", "expects", "tolerance", "needs")
-    }  # fmt: skip
-    plain |= {"experiments": {name: list(written) for name, written in claim.experiments.items()}}
-    plain |= {"verdict": judged.verdict, "not_run": judged.not_run}
-    if finding is not None:
-        plain |= {"headline": asdict(judged.headline), "checks": [asdict(check) for check in finding.checks]}
-        plain |= {"picture": asdict(finding.picture), "note": finding.note}
-    return plain
-
-
-def _finite(value: Any) -> Any:
-    """Plain values without infinity and NaN, which JSON does not know: they become null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
-def markdown(found: Sequence[ClaimResult]) -> str:
-    """The verdicts as a table, as the README shows it."""
+def markdown(results: Sequence[ClaimResult]) -> str:
+    """The verdicts as a table, as in `docs/claims.md`."""
     lines = ["| | claim | verdict | measured | expected | z |", "|---|---|---|---|---|---|"]
-    for judged in found:
-        cells = (judged.claim.id, judged.claim.says, *(measured(judged.headline) if judged.headline else (judged.not_run, "", "")))
-        name, says, *numbers = (re.sub(r"([\\|^*])", r"\\\1", cell) for cell in cells)
-        lines.append("| " + " | ".join((name, says, f"**{judged.verdict}**", *numbers)) + " |")
+    for result in results:
+        cells = (result.id, result.statement, *(describe(result.headline) if result.headline else (result.not_run, "", "")))
+        claim_id, statement, *numbers = (re.sub(r"([\\|^*])", r"\\\1", cell) for cell in cells)
+        lines.append("| " + " | ".join((claim_id, statement, f"**{result.verdict}**", *numbers)) + " |")
     return "\n".join(lines) + "\n"
 
 
-def measured(check: Check) -> tuple[str, str, str]:
-    """A check in words: what was measured with its interval, what was expected, and how many standard errors lie between."""
-    found = f"{check.about}: {check.measured:.3g} [{check.low:.3g}, {check.high:.3g}]"
-    band = "" if check.reach is None else f" ± {check.reach:.2g}"
-    return found, f"{check.relation} {check.expected:.3g}{band}", f"{check.z:+.1f}"
+def describe(check: Check) -> tuple[str, str, str]:
+    """A check as text: the measured value with its interval, the expected value, and the standard errors between them."""
+    measured = f"{check.label}: {check.measured:.3g} [{check.low:.3g}, {check.high:.3g}]"
+    band = "" if check.half_width is None else f" ± {check.half_width:.2g}"
+    return measured, f"{check.relation} {check.expected:.3g}{band}", f"{check.z:+.1f}"

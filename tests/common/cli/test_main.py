@@ -1,4 +1,4 @@
-"""What users type, and what they are told."""
+"""The commands: what users type, and the messages they get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import typer
 import yaml
 from autophagy import UserError, experiment, load_config, run
 from autophagy.common.cli import main as cli
-from autophagy.common.cli.console import told
+from autophagy.common.cli.console import report_errors
 from autophagy.common.config.registry import registered
 from autophagy.common.loop.stages import Stages
 from autophagy.common.store import Store
@@ -28,7 +28,7 @@ def folders(tmp_path):
     return ["--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", "1"]
 
 
-def test_run_writes_what_it_says_and_a_second_time_changes_nothing(write_config, folders, tmp_path):
+def test_run_writes_its_files_and_a_second_run_changes_nothing(write_config, folders, tmp_path):
     config = write_config(ANALYTIC)
     first = autophagy("run", config, *folders)
     assert first.exit_code == 0, first.output
@@ -39,7 +39,7 @@ def test_run_writes_what_it_says_and_a_second_time_changes_nothing(write_config,
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-def test_the_written_config_is_complete_and_runs_again_as_the_same(write_config, folders, tmp_path):
+def test_the_written_config_is_complete_and_equal(write_config, folders, tmp_path):
     autophagy("run", write_config(ANALYTIC), "generations=2", *folders)
     written = tmp_path / "out" / "tiny-gaussian" / "config.yaml"
     again = load_config(written)
@@ -47,7 +47,7 @@ def test_the_written_config_is_complete_and_runs_again_as_the_same(write_config,
     assert again.yaml() == written.read_text()
 
 
-def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_config):
+def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
     config = write_config(VISION)
     changed = load_config(
         config, ["data.use=image-folder", "data.path=x", "generator.training.steps=9", "generator.training.learning_rate=1e-4"]
@@ -64,7 +64,7 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"generatons": 3}, "generatons: unknown key; did you mean 'generations'?"),
         ({"generations": "many"}, "generations: "),
         ({"generations": 0}, "generations: Input should be greater than or equal to 1, not 0"),
-        ({"eval_size": 11}, "eval_size: 11 rows cannot be measured when a generation makes size = 10"),
+        ({"eval_size": 11}, "eval_size: 11 must not exceed size = 10, the rows that a generation produces"),
         ({"size": 30}, "size: 30 real rows are asked for, data 'gaussian' has 20 for training"),
         ({"policies": ["replase"]}, "policies.replase: there is no policy called 'replase'; did you mean 'replace'?"),
         (
@@ -81,13 +81,13 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
             {"generator": {"use": "gaussian", "sampling": {"variance_scal": 1}}},
             "generator.sampling.variance_scal: unknown setting; did you mean 'variance_scale'?",
         ),
-        ({"generator": {"ddof": 1}}, "generator: `use` says which generator; known: categorical, causal-lm, diffusion, gaussian, gmm"),
+        ({"generator": {"ddof": 1}}, "generator: `use` must name a generator; known: categorical, causal-lm, diffusion, gaussian, gmm"),
         ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
         ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
-        ({"metrics": ["frechet"]}, "metrics: frechet needs `features:`"),
+        ({"metrics": ["frechet"]}, "metrics: frechet needs a feature model; set `features:`"),
         ({"metrics": []}, "metrics: "),
-        ({"metrics": ["distinct"]}, "metrics: distinct looks at 'text', 'gaussian' makes x"),
-        ({"metrics": ["moments"] * 2}, "metrics: moments and moments both give 'variance'"),
+        ({"metrics": ["distinct"]}, "metrics: distinct needs the column 'text', but generator 'gaussian' produces x"),
+        ({"metrics": ["moments"] * 2}, "metrics: moments and moments both give 'variance'; remove one of them"),
         ({"seeds": [10**20]}, "seeds.0: Input should be less than"),
         (
             {"generator": {"use": "gaussian", "sampling": {"variance_scale": float("inf")}}},
@@ -98,27 +98,33 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
             {"generator": {"use": "causal-lm", "training": {"steps": 1}, "architecture": {"model_type": "llama", "hiden_size": 8}}},
             "generator.architecture.hiden_size: a llama has no such setting; did you mean 'hidden_size'?",
         ),
-        ({"prompts": "real"}, "prompts: real cannot be: generator 'gaussian' continues nothing"),
-        ({"init": "base"}, "init: base needs a `base:` section"),
+        ({"prompts": "real"}, "prompts: real: generator 'gaussian' does not support prompts; set prompts: none"),
+        ({"init": "base"}, "init: base needs a model to start from; add a `base:` section for 'gaussian'"),
         ({"base": {"ddoff": 1}}, "base.ddoff: unknown setting; did you mean 'ddof'?"),
         ({"base": {}}, "base: data 'gaussian' has no base split to pretrain on"),
-        ({"seeds": [1, 1]}, "seeds: [1, 1] names a seed twice"),
+        ({"seeds": [1, 1]}, "seeds: [1, 1] contains a seed twice"),
         ({"name": "../../x"}, "name: String should match pattern"),
-        ({"generator": None}, "exactly one of generator and generators is needed"),
-        ({"generators": {"a": "gaussian", "b": "gaussian"}}, "exactly one of generator and generators is needed"),
+        ({"generator": None}, "set exactly one of generator and generators"),
+        ({"generators": {"a": "gaussian", "b": "gaussian"}}, "set exactly one of generator and generators"),
         ({"generator": None, "generators": {"a": "gaussian"}}, "generators: Value should have at least 2 items"),
-        ({"generator": None, "generators": {"a": "gaussian", "b": "gmm"}}, "generators: 'gmm' makes image, another makes x"),
+        (
+            {"generator": None, "generators": {"a": "gaussian", "b": "gmm"}},
+            "generators: all must produce the same columns; 'gaussian' produces x, 'gmm' produces image",
+        ),
         ({"generator": None, "generators": {"a": {"use": "gaussian", "base": {"ddoff": 1}}, "b": "gaussian"}}, "generators.a.base.ddoff:"),
-        ({"labels": "conditional"}, "labels: conditional cannot be: generator 'gaussian' does not learn labels"),
+        ({"labels": "conditional"}, "labels: conditional: generator 'gaussian' does not learn labels"),
         ({"imbalance": 10}, "imbalance: this data has no labels, so it cannot be made long-tailed"),
         ({"imbalance": {"ratio": 0.5}}, "imbalance.ratio: Input should be greater than or equal to 1"),
         (
             {"policies": {"a": {"use": "replace", "learn_from": "union"}}},
-            "policies.a.learn_from: 'union' needs `generators:` with more than one",
+            "policies.a.learn_from: 'union' needs several generators",
         ),
         ({"policies": {"a": {"use": "replace", "learn_from": "all"}}}, "policies.a.learn_from: Input should be 'self', 'other' or 'union'"),
         ({"policies": {"a": {"use": "replace", "synthetic_fraction": 0}}}, "policies.a.synthetic_fraction: Input should be greater than 0"),
-        ({"policies": {"a": {"use": "real", "curation": "dedup"}}}, "policies.a.curation: policy 'real' trains on nothing that was made"),
+        (
+            {"policies": {"a": {"use": "real", "curation": "dedup"}}},
+            "policies.a.curation: has no effect, since policy 'real' never trains on generated rows",
+        ),
         (
             {"policies": {"a": {"use": "replace", "curation": "dedupe"}}},
             "policies.a.curation: there is no curation called 'dedupe'; did you",
@@ -129,12 +135,15 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ),
         (
             {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "by": "features"}}}},
-            "policies.a.curation: verify needs `features:`, a feature model to measure with",
+            "policies.a.curation: verify needs a feature model; set `features:`",
         ),
-        ({"policies": {"a": {"use": "replace", "curation": "detect"}}}, "policies.a.curation: detect needs a generator that can `detect`"),
+        (
+            {"policies": {"a": {"use": "replace", "curation": "detect"}}},
+            "policies.a.curation: detect needs a generator with `detect`, which 'gaussian' does not have",
+        ),
         (
             {"policies": {"a": {"use": "replace", "curation": "token-edit"}}},
-            "policies.a.curation: token-edit looks at 'text', 'gaussian' makes x",
+            "policies.a.curation: token-edit needs the column 'text', but generator 'gaussian' produces x",
         ),
         (
             {"policies": {"a": {"use": "replace", "synthetic_fraction": 0.5}}},
@@ -146,16 +155,22 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ),
         (
             {"policies": {"a": {"use": "replace", "curation": {"use": "prune", "keep": 0.04}}}},
-            "policies.a.curation: prune would keep 0.04 of what it is shown",
+            "policies.a.curation: prune is expected to keep 0.04 of its candidates",
         ),
         (
             {"policies": {"a": {"use": "replace", "curation": {"use": "verify", "keep": 1, "error": 1}}}},
-            "policies.a.curation: verify would keep 0 of what it is shown",
+            "policies.a.curation: verify is expected to keep 0 of its candidates",
         ),
-        ({"policies": [{"use": "replace"}]}, "policies: a list holds names, not {'use': 'replace'}"),
-        ({"generator": None, "generators": [{"use": "gaussian"}, "gaussian"]}, "generators: a list holds names, not {'use': 'gaussian'}"),
-        ({"generator": None, "generators": {"a": {"use": "gaussian", "base": True}, "b": "gaussian"}}, "generators.a.base: settings that"),
-        ({"generator": None, "generators": {"real": "gaussian", "b": "gaussian"}}, "generators: 'real' is what the audit calls rows"),
+        ({"policies": [{"use": "replace"}]}, "policies: a list may hold names only, not {'use': 'replace'}"),
+        (
+            {"generator": None, "generators": [{"use": "gaussian"}, "gaussian"]},
+            "generators: a list may hold names only, not {'use': 'gaussian'}",
+        ),
+        (
+            {"generator": None, "generators": {"a": {"use": "gaussian", "base": True}, "b": "gaussian"}},
+            "generators.a.base: must be a mapping of settings",
+        ),
+        ({"generator": None, "generators": {"real": "gaussian", "b": "gaussian"}}, "generators: 'real' is reserved; choose another name"),
         (
             {"policies": ["accumulate"], "controls": "auto"},
             "policies.real-growing (which controls: auto adds): needs 30 real rows that no generation has seen",
@@ -163,7 +178,7 @@ def test_changes_reach_the_config_and_a_new_use_starts_its_section_anew(write_co
         ({"init": "previos"}, "init: Input should be 'base', 'previous' or 'scratch', not 'previos'"),
     ],
 )
-def test_bad_configs_get_one_clear_message_and_exit_code_2(change, said, write_config, folders):
+def test_invalid_configs_get_one_message_and_exit_code_2(change, said, write_config, folders):
     result = autophagy(
         "run",
         write_config({**ANALYTIC, **change} if "name" not in change else {**ANALYTIC}),
@@ -179,26 +194,26 @@ def test_bad_configs_get_one_clear_message_and_exit_code_2(change, said, write_c
     ("content", "said"),
     [
         ("a: [1", "not valid YAML"),
-        ("- 1", "a config is a mapping"),
+        ("- 1", "a config must be a mapping"),
         ("a: 1\na: 2", "the key 'a' is written twice"),
-        ("", "a config is a mapping"),
+        ("", "a config must be a mapping"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
-def test_files_that_are_no_configs(content, said, tmp_path):
+def test_invalid_config_files_are_rejected(content, said, tmp_path):
     (tmp_path / "c.yaml").write_text(content)
     result = autophagy("run", tmp_path / "c.yaml")
     assert result.exit_code == 2
     assert said in result.stderr.replace("\n", " ")
 
 
-def test_missing_files_and_wrong_words(tmp_path, write_config):
+def test_missing_files_and_wrong_arguments_are_rejected(tmp_path, write_config):
     config = write_config(ANALYTIC)
     for words, said in [
         (["run", tmp_path / "tiny-gausian.yaml"], "there is no such config; did you mean"),
-        (["run", "size=3"], "no config was given"),
-        (["run", config, config], "two of the experiments are called 'tiny-gaussian'"),
-        (["run", config, "size.x=3"], "size holds 10, which has no keys"),
+        (["run", "size=3"], "no config given"),
+        (["run", config, config], "two experiments are called 'tiny-gaussian'"),
+        (["run", config, "size.x=3"], "size is 10, which has no keys"),
         (["run", config, "--device", "cuda:99"], "--device cuda:99"),
         (["report", tmp_path], "is not the folder of a finished run: it has no config.yaml"),
         (["list", "generator"], "did you mean 'generators'?"),
@@ -208,14 +223,14 @@ def test_missing_files_and_wrong_words(tmp_path, write_config):
         assert said in result.stderr.replace("\n", " "), words
 
 
-def test_list_names_everything_with_a_line_about_it():
+def test_list_describes_every_component():
     result = autophagy("list")
     assert result.exit_code == 0
     for name in ("replace", "causal-lm", "vae", "diffusion", "frechet", "bible", "mnist", "classifier"):
         assert name in result.output
 
 
-def test_dry_run_prints_the_whole_experiment_and_runs_nothing(write_config, folders, tmp_path):
+def test_dry_run_prints_the_complete_config_and_runs_nothing(write_config, folders, tmp_path):
     result = autophagy("run", write_config(ANALYTIC), "--dry-run", *folders)
     assert result.exit_code == 0
     plan = yaml.safe_load(result.output)
@@ -225,6 +240,7 @@ def test_dry_run_prints_the_whole_experiment_and_runs_nothing(write_config, fold
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_path, monkeypatch):
     """The demo command on the demo's own configs, made small."""
     small = []
@@ -243,9 +259,9 @@ def test_demo_runs_both_tracks_and_writes_one_report(write_config, folders, tmp_
 
 
 @pytest.mark.parametrize("config", sorted(ROOT.glob("configs/*/*.yaml")), ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_every_shipped_config_is_valid_and_its_data_suffices(config, tmp_path):
+def test_shipped_configs_are_valid_and_have_enough_data(config, tmp_path):
     stages = Stages(load_config(config), Store(tmp_path))
-    if stages.experiment.data.use == "hub":  # of no test's reach; whether it suffices, those who ship it test on data of its size
+    if stages.experiment.data.use == "hub":  # tests have no network
         with pytest.raises(UserError, match="on the Hub"):
             _ = stages.real.splits
     else:
@@ -263,8 +279,8 @@ def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
     assert (tmp_path / "both.html").stat().st_size > 100_000
 
 
-def test_an_answer_is_never_given_for_another_question(write_config, folders):
-    """Changing a setting that acts when a feature model is called must change the numbers, not find the old ones."""
+def test_changed_feature_settings_change_the_numbers(write_config, folders):
+    """A setting that acts when a feature model is called is part of the cache key."""
     features = {"use": "support.scaled_features:ScaledPixels", "scale": 1.0}
     config = write_config({**VISION, "metrics": ["frechet"], "features": features, "policies": ["replace"], "generations": 1, "seeds": [0]})
     found = []
@@ -275,7 +291,7 @@ def test_an_answer_is_never_given_for_another_question(write_config, folders):
     assert found[1] == pytest.approx(100 * found[0], rel=1e-3)
 
 
-def test_data_that_changed_between_two_runs_is_read_again(tmp_path):
+def test_changed_data_is_read_again(tmp_path):
     path, wanted = tmp_path / "data.txt", {**TEXT, "base": None, "generations": 1, "metrics": ["distinct"], "policies": ["replace"]}
     floors = []
     for text in ("one two three four five six ", "one "):
@@ -290,37 +306,41 @@ def test_data_that_changed_between_two_runs_is_read_again(tmp_path):
 @pytest.mark.parametrize(
     ("track", "change", "said"),
     [
-        ("vision", {"policies": {"a": {"use": "replace", "curation": "verify"}}, "generator": TINY["gmm"]}, "can `score`, 'gmm' cannot"),
-        ("vision", {"policies": {"a": {"use": "replace", "curation": "detect"}}}, "'vae' leaves none; set its sampling.watermark"),
-        ("vision", {"metrics": ["watermark"]}, "metrics: watermark looks for a watermark and 'vae' leaves none"),
-        ("text", {"labels": "conditional"}, "labels: conditional cannot be: generator 'causal-lm' does not learn labels"),
+        (
+            "vision",
+            {"policies": {"a": {"use": "replace", "curation": "verify"}}, "generator": TINY["gmm"]},
+            "needs a generator with `score`, which 'gmm' does not have",
+        ),
+        ("vision", {"policies": {"a": {"use": "replace", "curation": "detect"}}}, "'vae' writes none; set its sampling.watermark"),
+        ("vision", {"metrics": ["watermark"]}, "metrics: watermark detects watermarks, but 'vae' writes none"),
+        ("text", {"labels": "conditional"}, "labels: conditional: generator 'causal-lm' does not learn labels"),
         ("text", {"imbalance": 3}, "imbalance: this data has no labels"),
-        ("vision", {"prompts": "synthetic"}, "prompts: synthetic cannot be: generator 'vae' continues nothing"),
+        ("vision", {"prompts": "synthetic"}, "prompts: synthetic: generator 'vae' does not support prompts"),
     ],
 )
-def test_combinations_that_cannot_be_are_refused_before_anything_runs(track, change, said, write_config, folders):
+def test_incompatible_components_are_rejected_before_anything_runs(track, change, said, write_config, folders):
     result = autophagy("run", write_config({**{"text": TEXT, "vision": VISION}[track], **change}), *folders, "--dry-run")
     assert result.exit_code == 2
     assert said in result.stderr.replace("\n", " ")
 
 
-def test_every_regime_has_a_small_config_in_every_modality_it_applies_to():
-    """Policies run everywhere; what looks at a column runs where that column is made."""
+def test_every_regime_has_a_config_in_every_modality():
+    """Policies have a config in every modality; components that need a column, where that column exists."""
     shown: dict[str, set[str]] = {"analytic": set(), "text": set(), "vision": set()}
     for config in ROOT.glob("configs/*/*.yaml"):
         wanted = load_config(config)
         for arm in wanted.arms.values():
-            shown[wanted.modality] |= {arm.policy.use, arm.learn_from, "contaminated" if arm.synthetic_fraction < 1 else "clean"}
+            shown[wanted.modality] |= {arm.policy.use, arm.learn_from, "half-synthetic" if arm.synthetic_fraction < 1 else "clean"}
             shown[wanted.modality] |= {arm.curation.use} if arm.curation else set()
         shown[wanted.modality] |= {wanted.labels, "long-tailed" if wanted.imbalance else "as it is"}
-    everywhere = {*registered("policy"), "verify", "prune", "dedup", "contaminated"}
+    everywhere = {*registered("policy"), "verify", "prune", "dedup", "half-synthetic"}
     tracks = {"detect", "self", "other", "union"}
     assert shown["analytic"] >= everywhere
     assert shown["text"] >= everywhere | tracks | {"minhash-dedup", "token-edit"}
     assert shown["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}
 
 
-def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
+def test_changes_inside_arms_keep_the_arms_own_keys(tmp_path):
     curated = ROOT / "configs" / "analytic" / "curation.yaml"
     arms = load_config(
         curated, ["policies.scraped.use=accumulate", "policies.replace.curation=dedup", "policies.verify.curation.keep=0.2"]
@@ -330,7 +350,7 @@ def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
     assert arms["verify"].curation.settings["keep"] == 0.2
     population = ROOT / "configs" / "text" / "population.yaml"
     with pytest.raises(UserError, match=r"generators\.causal-lm\.base\.training: unknown setting"):
-        load_config(population, ["generators.causal-lm.use=ngram"])  # what its base was is not dropped in silence
+        load_config(population, ["generators.causal-lm.use=ngram"])  # settings of the old base are not dropped silently
     members = load_config(population, ["generators.causal-lm.use=ngram", "generators.causal-lm.base={}"]).members
     assert members["causal-lm"].generator.use == "ngram" and members["causal-lm"].base_settings is not None
     listed = tmp_path / "listed.yaml"
@@ -339,27 +359,27 @@ def test_changes_reach_into_arms_and_leave_what_is_the_arms_own(tmp_path):
 
 
 @pytest.mark.parametrize("made_of_it", [ImportError("initialization failed"), UserError("generator 'x' cannot be loaded")])
-def test_an_interrupt_is_one_whatever_a_library_that_was_being_loaded_makes_of_it(made_of_it, capfd):
+def test_an_interrupt_inside_an_import_is_reported_as_interrupt(made_of_it, capfd):
     made_of_it.__cause__ = KeyboardInterrupt()
-    with pytest.raises(typer.Exit) as ended, told():
+    with pytest.raises(typer.Exit) as ended, report_errors():
         raise made_of_it
     assert ended.value.exit_code == 130
     said = " ".join(capfd.readouterr().err.split())
-    assert said == "interrupted; what was finished is kept, the same command goes on from there"
+    assert said == "interrupted; finished stages are kept, and the same command continues from there"
 
 
-def test_on_a_terminal_a_bar_says_how_far_it_is(write_config, folders):
+def test_a_terminal_shows_a_progress_bar(write_config, folders):
     config = write_config(ANALYTIC)
     seen, terminal = pty.openpty()
     command = [sys.executable, "-m", "autophagy", "run", config, *folders]
     with subprocess.Popen(list(map(str, command)), stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm", "COLUMNS": "160"}):
         os.close(terminal)
         said = b""
-        with contextlib.suppress(OSError):  # how a terminal says that nobody writes to it any more
+        with contextlib.suppress(OSError):  # raised when the process at the other end has exited
             while more := os.read(seen, 4096):
                 said += more
     os.close(seen)
     n_generations = (ANALYTIC["generations"] + 1) * len(ANALYTIC["policies"])
-    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())  # without colours and where to write
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())  # without colours and cursor movements
     assert f"{n_generations}/{n_generations} generations" in words
     assert re.search(r"tiny-gaussian · \w+, seed 0 · generation \d: ", words)

@@ -20,6 +20,8 @@ from autophagy.common.config.registry import registered
 from autophagy.common.store.artifact import digest_of, read_manifest
 from support.tiny import ANALYTIC, TEXT, TINY, TINY_DIFFUSION, VISION
 
+pytestmark = pytest.mark.slow
+
 SHORT = {"generations": 2, "size": 20, "eval_size": 10, "seeds": [0]}
 BY_FEATURES = [
     *("frechet", "precision-recall", "kernel-distance", "density-coverage", "mauve", "vendi"),

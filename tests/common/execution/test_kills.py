@@ -25,6 +25,8 @@ from autophagy.common.store import cache as store_module
 from support.killed_runs import run_until_killed, run_with_report
 from support.tiny import ANALYTIC, TEXT, VISION
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("AUTOPHAGY_KILLS", "34"))
 """Kills of each track."""
 IMPORTED = [

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from support.tiny import ANALYTIC, TEXT, TINY, VISION
 
+pytestmark = pytest.mark.slow
+
 GENERATIONS = int(os.environ.get("AUTOPHAGY_GENERATIONS", "60"))
 LONG = {"seeds": [0], "generations": GENERATIONS, "policies": ["replace"], "base": None}
 CHAINS = {
@@ -41,7 +43,7 @@ def watch(event):
         seen.append((held(), process.num_fds(), time.perf_counter()))
         order.append(event.experiment)
 
-run_all([experiment(one) for one in written], store=Path(sys.argv[2]), workers=1, watch=watch)
+run_all([experiment(one) for one in written], store=Path(sys.argv[2]), workers=1, progress=watch)
 print(json.dumps([seen, order]))
 """
 

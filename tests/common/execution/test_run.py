@@ -114,6 +114,7 @@ def test_policies_that_differ_in_steps_are_refused_unless_that_is_meant(tmp_path
     assert rows[rows.metric == "steps"].value.nunique() > 1
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_finished_by_two_workers_gives_the_values_of_one(done, write_config, tmp_path):
     """Real processes, real SIGKILL; then the rows of an uninterrupted run by one worker, value for value."""
     wanted, _, rows = done

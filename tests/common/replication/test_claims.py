@@ -472,6 +472,7 @@ def test_claims_are_listed():
         assert f"{claim.id} " in listed.output
 
 
+@pytest.mark.slow
 def test_a_killed_reproduction_goes_on_and_ends_with_the_same_verdicts(tmp_path):
     """Killed three times with SIGKILL at random moments, with two workers."""
 

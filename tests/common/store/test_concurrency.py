@@ -22,6 +22,8 @@ from autophagy.common.store.in_use import ledgers
 from autophagy.common.store.verify import check, left_drafts, to_check
 from support.tiny import ANALYTIC, ROOT
 
+pytestmark = pytest.mark.slow
+
 PROCESSES = 4
 KILLS = int(os.environ.get("AUTOPHAGY_KILLS", "2"))
 """Of each process."""

@@ -34,8 +34,8 @@ class Thief:
         self.heard, self.done = 0, []
 
     def __call__(self, event):
-        self.done += [(event.task, event.what)] if event.done else []
-        if event.what.endswith(self.what):
+        self.done += [(event.task, event.activity)] if event.done else []
+        if event.activity.endswith(self.what):
             self.heard += 1
             if self.heard in self.times:
                 self.act(self.store)
@@ -61,7 +61,7 @@ def flip(path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:artifact .* is damaged")
 def test_what_goes_under_the_hands_of_a_run_is_made_again(tmp_path, rows, what, act):
     thief = Thief(tmp_path, what, {3, 6}, act)
-    assert run(WANTED, store=tmp_path, watch=thief).equals(rows)
+    assert run(WANTED, store=tmp_path, progress=thief).equals(rows)
     assert thief.heard >= 6
     assert len(thief.done) == len(set(thief.done)), "those who watch hear of every generation once, however often it was gone along"
     with warnings.catch_warnings(action="error"):
@@ -73,19 +73,19 @@ def test_weights_that_a_fit_starts_from_are_made_again(tmp_path, init):
     wanted = experiment({**TRAINED, "init": init})
     rows = run(wanted, store=tmp_path / "whole")
     thief = Thief(tmp_path / "robbed", ": fit", {2, 5}, lambda store: shutil.rmtree(newest(store, "fit")))
-    assert run(wanted, store=tmp_path / "robbed", watch=thief).equals(rows)
+    assert run(wanted, store=tmp_path / "robbed", progress=thief).equals(rows)
 
 
 def test_a_feature_model_that_goes_is_made_again(tmp_path):
     wanted = experiment(TRAINED)
     rows = run(wanted, store=tmp_path / "whole")
     thief = Thief(tmp_path / "robbed", "measure frechet", {2}, lambda store: shutil.rmtree(newest(store, "feature-model")))
-    assert run(wanted, store=tmp_path / "robbed", watch=thief).equals(rows)
+    assert run(wanted, store=tmp_path / "robbed", progress=thief).equals(rows)
     assert thief.heard > 2
 
 
 def test_what_goes_again_and_again_stops_the_run_with_a_message(tmp_path):
     thief = Thief(tmp_path, ": sample", set(range(1000)), lambda store: shutil.rmtree(newest(store, "fit")))
     with pytest.raises(UserError, match=r"^artifact [0-9a-f]{16} was in the store and is gone.*The same command makes it anew$"):
-        run(WANTED, store=tmp_path, watch=thief)
+        run(WANTED, store=tmp_path, progress=thief)
     assert thief.heard == 2

@@ -192,6 +192,7 @@ def small_files(folder, scratch):
         (folder / name).write_bytes(b"x" * 400)
 
 
+@pytest.mark.slow
 def test_a_big_store_is_verified_in_little_time_and_memory(tmp_path, monkeypatch):
     for module in (artifact_module, store_module):
         monkeypatch.setattr(module, "flush", lambda path: None)  # what is measured here is reading

@@ -1,0 +1,29 @@
+"""A view of a store that finds artifacts and never builds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .artifact import Artifact
+from .cache import Store
+
+
+class ArtifactNotBuilt(Exception):
+    """The store has no artifact for a recipe."""
+
+
+class ReadOnlyStore(Store):
+    """A store whose `make` raises ArtifactNotBuilt instead of building. `found` holds every artifact it returned, by key."""
+
+    def __init__(self, root: Path, **options: Any):
+        super().__init__(root, **options)
+        self.found: dict[str, Artifact] = {}
+
+    def make(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None], **_: Any) -> Artifact:
+        artifact = self.find(recipe)
+        if artifact is None:
+            raise ArtifactNotBuilt
+        self.found[artifact.key] = artifact
+        return artifact
