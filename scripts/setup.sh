@@ -1,15 +1,15 @@
-# Sourced by scripts/demo and scripts/test: an up-to-date .venv, made only when pyproject.toml has changed since.
-# Usage: setup EXTRA, where EXTRA is "" or "[test]".
+# Sourced by scripts/demo and scripts/test. `setup EXTRA` installs the package into .venv, with EXTRA "" or "[test]".
+# It does nothing if pyproject.toml has not changed since the last time.
 
 setup() {
   local extra="$1" stamp=".venv/.installed$1"
   local python="${PYTHON:-python3}"
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "autophagy needs Python 3.11 or newer; $python is $("$python" --version 2>&1). Set PYTHON to another one." >&2
+    echo "error: autophagy needs Python 3.11 or newer; $python is $("$python" --version 2>&1). Set the variable PYTHON to another one." >&2
     return 1
   fi
   if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
-    echo "This Python cannot make virtual environments. On Debian: apt-get install python3-venv" >&2
+    echo "error: $python cannot create virtual environments. On Debian: apt-get install python3-venv" >&2
     return 1
   fi
   if [ -f "$stamp" ] && cmp -s "$stamp" pyproject.toml && .venv/bin/python -c '' 2>/dev/null; then
@@ -18,7 +18,7 @@ setup() {
   echo "installing into .venv (a few minutes the first time)"
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-  # the build backend warns that the root is a package, which is so on purpose
+  # the repository root is the package, about which the build backend warns
   PYTHONWARNINGS=ignore .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$extra"
   cp pyproject.toml "$stamp"
 }

@@ -57,6 +57,7 @@ def embedded(tmp_path_factory):
     return model
 
 
+@pytest.mark.slow
 def test_a_128_token_sample_of_the_language_model_is_found_99_times_in_100_at_1_false_alarm(embedded):
     splits = Bible(words=110).load(eval_size=200)
     embedded.sampling = Sampling(watermark=GreenList(gamma=0.25, delta=2.0))
@@ -87,6 +88,7 @@ def test_images_carry_it_as_well_as_their_pixels_allow():
     assert found[8] > 0.9 and found[32] > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("track", ["text", "vision"])
 def test_a_detector_slows_collapse_under_replace_with_half_the_pool_contaminated(track, tmp_path):
     wanted = load_config(ROOT / "configs" / track / "watermark.yaml", [f"generations={LAST}", "seeds=[0]"])

@@ -268,14 +268,10 @@ def test_shipped_configs_are_valid_and_have_enough_data(config, tmp_path):
         assert stages.real.splits["train"]
 
 
-def test_the_scripts_are_the_commands(write_config, folders, tmp_path):
-    config = write_config(ANALYTIC)
-    words = [str(word) for word in folders]
-    subprocess.run([sys.executable, ROOT / "scripts" / "run_text.py", str(config), *words], check=True, capture_output=True)
-    out = tmp_path / "out" / "tiny-gaussian"
-    subprocess.run(
-        [sys.executable, ROOT / "scripts" / "compare.py", out, out, "-o", tmp_path / "both.html"], check=True, capture_output=True
-    )
+def test_report_command_puts_two_runs_on_one_page(write_config, folders, tmp_path):
+    assert autophagy("run", write_config(ANALYTIC), *folders).exit_code == 0
+    finished = tmp_path / "out" / "tiny-gaussian"
+    assert autophagy("report", finished, finished, "-o", tmp_path / "both.html").exit_code == 0
     assert (tmp_path / "both.html").stat().st_size > 100_000
 
 

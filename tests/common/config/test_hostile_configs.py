@@ -30,6 +30,8 @@ from support.config_mutations import BOMB, MERGES, NUDGES, Material, mutated, re
 from support.side_effects import recorded_side_effects
 from support.tiny import ANALYTIC, ROOT
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS = int(os.environ.get("AUTOPHAGY_MUTATIONS", "10"))
 """Random mutations of each shipped config."""
 RUNS = int(os.environ.get("AUTOPHAGY_MUTATED_RUNS", "5"))
