@@ -5,7 +5,6 @@ Each command imports what it needs when it runs, so that `--help` and error mess
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..core import runtime
 from .console import err_console, out_console, report_errors, say
 from .store_commands import Store, gc, verify
 
@@ -43,10 +43,10 @@ LISTED = {
 
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes. Default: the number of processors.")]
-Device = Annotated[str, typer.Option(envvar="AUTOPHAGY_DEVICE", help="Device for models: auto, cpu, cuda, cuda:1 or mps.")]
+Device = Annotated[str, typer.Option(envvar=runtime.DEVICE_VARIABLE, help="Device for models: auto, cpu, cuda, cuda:1 or mps.")]
 Checkpoints = Annotated[
     float,
-    typer.Option(envvar="AUTOPHAGY_CHECKPOINT_SECONDS", min=0, help="Seconds between checkpoints of a fit: the most a kill can cost."),
+    typer.Option(envvar=runtime.CHECKPOINT_VARIABLE, min=0, help="Seconds between checkpoints of a fit: the most a kill can cost."),
 ]
 
 
@@ -268,8 +268,7 @@ def _set_runtime(device: str, checkpoint_seconds: float) -> None:
             torch.empty(0, device=device)
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
-    os.environ["AUTOPHAGY_DEVICE"] = device
-    os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
+    runtime.configure(device=device, checkpoint_seconds=checkpoint_seconds)
 
 
 def _print_estimate(experiments: Sequence[Experiment], store: Path, out: Path, workers: int | None) -> None:

@@ -1,30 +1,34 @@
-"""Where and with what something was made: written beside results, never part of what they are kept under."""
+"""The environment in which an artifact was made: recorded next to results, never part of a cache key."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import sys
 from collections.abc import Mapping
 from functools import cache
 
-RECORDED = (
+from .runtime import requested_device
+
+RECORDED_PACKAGES = (
     *("autophagy", "torch", "torchvision", "transformers", "tokenizers"),
     *("diffusers", "accelerate", "torchmetrics", "numpy", "pyarrow"),
 )
-"""Packages whose versions are kept with every artifact."""
+"""Packages whose versions are recorded with every artifact."""
 
 
 def provenance() -> dict[str, str]:
-    """Where and with what something was made. Written beside results, never part of a key."""
-    device = os.environ.get("AUTOPHAGY_DEVICE", "auto")
+    """Python version, machine, system, device and package versions.
+
+    With `auto` as the requested device, the actual one is recorded if torch is already imported.
+    """
+    device = requested_device()
     if device == "auto" and (torch := sys.modules.get("torch")):
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    where = {"machine": platform.machine(), "system": platform.system(), "device": device}
-    return {"python": platform.python_version(), **where, **_versions()}
+    environment = {"machine": platform.machine(), "system": platform.system(), "device": device}
+    return {"python": platform.python_version(), **environment, **_package_versions()}
 
 
 @cache
-def _versions() -> Mapping[str, str]:
-    return {name: importlib.metadata.version(name) for name in RECORDED}
+def _package_versions() -> Mapping[str, str]:
+    return {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from autophagy import UserError
-from autophagy.common.training.trainer import Training, _batch, seeded, train, visit_counts
+from autophagy.common.training.trainer import Training, _Schedule, seeded, train, visit_counts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +60,7 @@ def test_a_killed_fit_ends_with_the_very_weights_it_would_have_had(tmp_path, mon
 def test_checkpoints_come_at_a_number_of_seconds(written, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", written)
     model, loss = problem()
-    with pytest.raises(UserError, match=f"AUTOPHAGY_CHECKPOINT_SECONDS: a number of seconds.*not '{written}'"):
+    with pytest.raises(UserError, match=f"AUTOPHAGY_CHECKPOINT_SECONDS: must be a number of seconds >= 0.*not '{written}'"):
         train(model, loss, rows=20, training=Training(steps=2), seed=0, scratch=tmp_path)
 
 
@@ -79,7 +79,7 @@ def test_global_random_state_neither_matters_nor_changes(tmp_path):
 
 @pytest.mark.parametrize(("rows", "size", "steps"), [(20, 8, 7), (3, 8, 4), (5, 5, 5), (100, 7, 3)])
 def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
-    dealt = np.concatenate([_batch(step, steps=steps, rows=rows, size=size, seed=4) for step in range(steps)])
+    dealt = np.concatenate([_Schedule(steps, rows, size, seed=4).batch(step) for step in range(steps)])
     counts = np.bincount(dealt, minlength=rows)
     assert (counts == visit_counts(steps * size, rows=rows, seed=4)).all()
     assert counts.max() - counts.min() <= 1
