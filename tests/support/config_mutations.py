@@ -1,4 +1,4 @@
-"""Spoils a config at random, and always the same way for the same number: what a user, an editor or an enemy may hand in."""
+"""Random mutations of configs: mistakes of users and editors, and attacks. The same number always gives the same mutation."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ SNIPPETS = (
 BOMB = "\n".join(
     ["bomb0: &b0 [x, x, x, x, x, x, x, x, x, x]", *(f"bomb{n}: &b{n} [{', '.join([f'*b{n - 1}'] * 10)}]" for n in range(1, 12))]
 )
-"""Ten to the twelfth strings in half a thousand characters ("billion laughs")."""
+"""10^12 strings in 500 characters of YAML aliases ("billion laughs")."""
 MERGES = "\n".join(["merge0: &m0 {x: 1}", *(f"merge{n}: &m{n} {{<<: [{', '.join([f'*m{n - 1}'] * 10)}], y{n}: 1}}" for n in range(1, 12))])
-"""The same with merge keys."""
+"""The same attack with YAML merge keys."""
 
 
 NUDGES: tuple[Callable[[Any], Any], ...] = (
@@ -49,40 +49,40 @@ NUDGES: tuple[Callable[[Any], Any], ...] = (
 
 @dataclass(frozen=True)
 class Material:
-    """What spoiled configs are made with."""
+    """Values and configs that mutations are built from."""
 
     others: Sequence[dict[str, Any]]
-    """Configs whose sections may turn up in another."""
+    """Configs whose sections may replace those of another config."""
     numbers: Sequence[float] = NUMBERS
     nudges: Sequence[Callable[[Any], Any]] = (*NUDGES, lambda x: x * 1000)
 
 
-def mutated(config: str, number: int, *, material: Material, label: str) -> tuple[bytes, list[str]]:
-    """The bytes of a spoiled config and words for the command line, the same for the same label and number."""
+def mutated(source: str, number: int, *, material: Material, label: str) -> tuple[bytes, list[str]]:
+    """A mutated config as bytes, and `key=value` words for the command line. Depends on `label` and `number` only."""
     rng = random.Random(f"{label}, {number}")
     kind = rng.random()
     if kind < 0.15:
-        return _spoiled_text(config, rng), []
-    written = yaml.safe_load(config)
+        return _mutated_text(source, rng), []
+    config = yaml.safe_load(source)
     if kind < 0.3:
-        return config.encode(), [_change(written, rng) for _ in range(rng.randint(1, 2))]
-    text = yaml.safe_dump(restructured(written, rng, material), sort_keys=False, allow_unicode=rng.random() < 0.5)
+        return source.encode(), [_change(config, rng) for _ in range(rng.randint(1, 2))]
+    text = yaml.safe_dump(restructured(config, rng, material), sort_keys=False, allow_unicode=rng.random() < 0.5)
     return text.encode("utf-8", "surrogatepass"), []
 
 
-def restructured(written: Any, rng: random.Random, material: Material) -> Any:
-    """A config with one to three things about it changed, in place."""
+def restructured(config: Any, rng: random.Random, material: Material) -> Any:
+    """Change one to three things in a config, in place."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        if isinstance(written, dict) and written:
-            rng.choice(STRUCTURAL)(written, rng, material)
-    return written
+        if isinstance(config, dict) and config:
+            rng.choice(STRUCTURAL)(config, rng, material)
+    return config
 
 
 # ---- values -------------------------------------------------------------------------------------------------------------
 
 
 def _value(rng: random.Random, material: Material) -> Any:
-    """Something that is most likely wrong."""
+    """A value that is most likely invalid."""
     kind = rng.random()
     if kind < 0.45:
         return rng.choice(material.numbers)
@@ -96,34 +96,34 @@ def _value(rng: random.Random, material: Material) -> Any:
     return deep
 
 
-def _places(written: Any) -> list[tuple[Any, Any]]:
+def _places(config: Any) -> list[tuple[Any, Any]]:
     """Every (container, key) of a config."""
-    found = []
-    if isinstance(written, dict | list):
-        for key, value in list(written.items() if isinstance(written, dict) else enumerate(written)):
-            found += [(written, key), *_places(value)]
-    return found
+    places = []
+    if isinstance(config, dict | list):
+        for key, value in list(config.items() if isinstance(config, dict) else enumerate(config)):
+            places += [(config, key), *_places(value)]
+    return places
 
 
-def _replace(written: Any, rng: random.Random, material: Material) -> None:
-    inner, key = rng.choice(_places(written))
+def _replace(config: Any, rng: random.Random, material: Material) -> None:
+    inner, key = rng.choice(_places(config))
     inner[key] = _value(rng, material)
 
 
-def _nudge(written: Any, rng: random.Random, material: Material) -> None:
-    numbers = [(inner, key) for inner, key in _places(written) if isinstance(inner[key], int | float) and not isinstance(inner[key], bool)]
+def _nudge(config: Any, rng: random.Random, material: Material) -> None:
+    numbers = [(inner, key) for inner, key in _places(config) if isinstance(inner[key], int | float) and not isinstance(inner[key], bool)]
     if numbers:
         inner, key = rng.choice(numbers)
         inner[key] = rng.choice(material.nudges)(inner[key])
 
 
-def _drop(written: Any, rng: random.Random, material: Material) -> None:
-    inner, key = rng.choice(_places(written))
+def _drop(config: Any, rng: random.Random, material: Material) -> None:
+    inner, key = rng.choice(_places(config))
     del inner[key]
 
 
-def _rename(written: Any, rng: random.Random, material: Material) -> None:
-    mappings = [(inner, key) for inner, key in _places(written) if isinstance(inner, dict)]
+def _rename(config: Any, rng: random.Random, material: Material) -> None:
+    mappings = [(inner, key) for inner, key in _places(config) if isinstance(inner, dict)]
     inner, key = rng.choice(mappings)
     new = rng.choice((str(key)[1:], f"{key}s", str(key).upper(), str(key)[::-1], rng.choice(TEXTS), rng.choice(NUMBERS), True, None))
     items = [(new if name == key else name, value) for name, value in inner.items()]
@@ -131,27 +131,27 @@ def _rename(written: Any, rng: random.Random, material: Material) -> None:
     inner.update(items)
 
 
-def _swap(written: Any, rng: random.Random, material: Material) -> None:
-    (one, here), (other, there) = (rng.choice(_places(written)) for _ in range(2))
+def _swap(config: Any, rng: random.Random, material: Material) -> None:
+    (one, here), (other, there) = (rng.choice(_places(config)) for _ in range(2))
     values = copy.deepcopy((one[here], other[there]))
     one[here], other[there] = values[1], values[0]
 
 
-def _double(written: Any, rng: random.Random, material: Material) -> None:
-    inner, key = rng.choice(_places(written))
+def _double(config: Any, rng: random.Random, material: Material) -> None:
+    inner, key = rng.choice(_places(config))
     inner[key] = [copy.deepcopy(inner[key]) for _ in range(rng.choice((1, 2, 100)))]
 
 
-def _add(written: Any, rng: random.Random, material: Material) -> None:
-    containers = [written, *(inner[key] for inner, key in _places(written) if isinstance(inner[key], dict))]
+def _add(config: Any, rng: random.Random, material: Material) -> None:
+    containers = [config, *(inner[key] for inner, key in _places(config) if isinstance(inner[key], dict))]
     rng.choice(containers)[rng.choice(("rows", "worlds", "use", "base", "seed", "keep", rng.choice(TEXTS), 3))] = _value(rng, material)
 
 
-def _borrow(written: Any, rng: random.Random, material: Material) -> None:
-    """A section of another config in place of this one's: mostly right, and a combination nobody has tried."""
+def _borrow(config: Any, rng: random.Random, material: Material) -> None:
+    """Replace a section by that of another config: usually valid, in a combination that nobody has tried."""
     other = copy.deepcopy(rng.choice(material.others))
     key = rng.choice([key for key in other if key not in ("name", "question")])
-    written[key] = other[key]
+    config[key] = other[key]
 
 
 STRUCTURAL = (_replace, _replace, _replace, _nudge, _nudge, _nudge, _nudge, _drop, _rename, _swap, _double, _add, _borrow, _borrow)
@@ -160,9 +160,9 @@ STRUCTURAL = (_replace, _replace, _replace, _nudge, _nudge, _nudge, _nudge, _dro
 # ---- text ---------------------------------------------------------------------------------------------------------------
 
 
-def _change(written: Any, rng: random.Random) -> str:
-    """A word for the command line: a path that exists or nearly does, and a value."""
-    path, inner = [], written
+def _change(config: Any, rng: random.Random) -> str:
+    """A `key=value` word for the command line. The path exists or is close to one that does."""
+    path, inner = [], config
     while isinstance(inner, dict) and inner and rng.random() < 0.8:
         path.append(str(rng.choice(list(inner))))
         inner = inner.get(path[-1])
@@ -173,17 +173,17 @@ def _change(written: Any, rng: random.Random) -> str:
     return f"{'.'.join(path)}={value}".replace("\0", "")
 
 
-def _spoiled_text(config: str, rng: random.Random) -> bytes:
-    lines, raw = config.splitlines(), config.encode()
+def _mutated_text(source: str, rng: random.Random) -> bytes:
+    lines, raw = source.splitlines(), source.encode()
     at = rng.randrange(len(lines))
     kind = rng.randrange(12)
     if kind == 0:
         return raw[: rng.randrange(len(raw))]
     if kind == 1:
-        spoiled = bytearray(raw)
+        mutated_bytes = bytearray(raw)
         for _ in range(rng.choice((1, 3, 30))):
-            spoiled[rng.randrange(len(raw))] = rng.randrange(256)
-        return bytes(spoiled)
+            mutated_bytes[rng.randrange(len(raw))] = rng.randrange(256)
+        return bytes(mutated_bytes)
     if kind == 2:
         return rng.randbytes(rng.choice((0, 1, 100, 5000)))
     if kind == 3:

@@ -1,6 +1,6 @@
 """Run one command after the other on a small disk of its own, in a mount namespace that ends with this process.
 
-`unshare --user --map-root-user --mount python full_disk.py CONFIG`: prints what happened as JSON.
+`unshare --user --map-root-user --mount python full_disk.py CONFIG`: prints what results as JSON.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 def command(*words):
     done = CliRunner().invoke(cli.app, [str(word) for word in words])
-    return {"code": done.exit_code, "said": done.output, "raised": repr(done.exception) if done.exception else ""}
+    return {"code": done.exit_code, "output": done.output, "raised": repr(done.exception) if done.exception else ""}
 
 
 def main(config):
@@ -29,35 +29,35 @@ def main(config):
         mount = lambda options: subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", disk], check=True)  # noqa: E731
         mount("size=600k")
         run = ("run", config, "--workers", 1)
-        happened = {"refused": command(*run, "--store", disk / "store", "--out", elsewhere)}
-        happened["made before it was refused"] = len(list(disk.glob("store/artifacts/*/*")))
-        spare, plan.RESERVED_BYTES = plan.RESERVED_BYTES, -(10**12)  # begin all the same
-        happened["full"] = command(*run, "--store", disk / "store", "--out", elsewhere)
-        happened["made until it was full"] = len(list(disk.glob("store/artifacts/*/*")))
-        happened["drafts"] = len(list(disk.glob("store/drafts/*")))
-        happened["verified, full"] = command("verify", "--store", disk / "store")
+        results = {"refused": command(*run, "--store", disk / "store", "--out", elsewhere)}
+        results["artifacts when refused"] = len(list(disk.glob("store/artifacts/*/*")))
+        spare, plan.RESERVED_BYTES = plan.RESERVED_BYTES, -(10**12)  # start despite the full disk
+        results["full"] = command(*run, "--store", disk / "store", "--out", elsewhere)
+        results["artifacts when full"] = len(list(disk.glob("store/artifacts/*/*")))
+        results["drafts"] = len(list(disk.glob("store/drafts/*")))
+        results["verified, full"] = command("verify", "--store", disk / "store")
         mount("remount,size=300m")
         plan.RESERVED_BYTES = spare
-        happened["went on"] = command(*run, "--store", disk / "store", "--out", elsewhere)
-        happened["verified, larger"] = command("verify", "--store", disk / "store")
-        happened["rows"] = str(elsewhere / "tiny-vision" / "rows.parquet")
-        happened["equal"] = same_rows(config, elsewhere, root)
+        results["continued"] = command(*run, "--store", disk / "store", "--out", elsewhere)
+        results["verified, larger"] = command("verify", "--store", disk / "store")
+        results["rows"] = str(elsewhere / "tiny-vision" / "rows.parquet")
+        results["equal"] = same_rows(config, elsewhere, root)
 
         mount("remount,ro")
-        happened["read, all there"] = command(*run, "--store", disk / "store", "--out", elsewhere)
-        happened["read, more wanted"] = command(*run, "generations=5", "--store", disk / "store", "--out", elsewhere)
-        happened["verified, read only"] = command("verify", "--store", disk / "store")
-        happened["freed, read only"] = command("gc", elsewhere / "tiny-vision", "--weights", "--yes", "--store", disk / "store")
-        happened["results, read only"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
+        results["read-only, complete"] = command(*run, "--store", disk / "store", "--out", elsewhere)
+        results["read-only, incomplete"] = command(*run, "generations=5", "--store", disk / "store", "--out", elsewhere)
+        results["verified, read-only"] = command("verify", "--store", disk / "store")
+        results["gc, read-only"] = command("gc", elsewhere / "tiny-vision", "--weights", "--yes", "--store", disk / "store")
+        results["results, read-only"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
 
         mount("remount,rw,size=50m")
         with (disk / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while file.write(b"0" * 2**20):
                 pass
-        happened["results, full"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
-        happened["half a file"] = [path.name for path in disk.glob("runs/*/*") if path.is_file() and path.name.startswith(".")]
-        subprocess.run(["umount", "--lazy", disk], check=True)  # pools in it are still mapped
-    print(json.dumps(happened))
+        results["results, full"] = command(*run, "--store", Path(root) / "store", "--out", disk / "runs")
+        results["partial files"] = [path.name for path in disk.glob("runs/*/*") if path.is_file() and path.name.startswith(".")]
+        subprocess.run(["umount", "--lazy", disk], check=True)  # pools in it are still memory-mapped
+    print(json.dumps(results))
 
 
 def same_rows(config, elsewhere, root):

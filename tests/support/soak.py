@@ -1,11 +1,11 @@
-"""Do to real runs what a bad month does, for as long as you like: `python scripts/soak.py --minutes 30`.
+"""Random faults on real runs, for as long as you like: `python tests/support/soak.py --minutes 30`.
 
-    undisturbed runs ──► the rows that every later run must give
-    round:  processes on one store, killed at random, files damaged under them, `verify` and `gc` beside them
-            all killed; everything that is left damaged in some way ──► `verify` names exactly that
-            the same commands again, undisturbed ──► the same rows; `gc` ──► the same commands build nothing
+    undisturbed runs ──► the rows that every later run must reproduce
+    round:  concurrent runs on one store that are killed at random, while files are damaged and `verify` and `gc` run
+            kill all runs; damage more artifacts ──► `verify` names exactly the damaged ones
+            run the same commands undisturbed ──► the same rows; `gc`, then the same commands ──► nothing is rebuilt
 
-Ends with 1 at the first thing that is lost, built wrong or said wrong, and keeps the folder to look at.
+Stops with exit code 1 at the first violation and keeps the folder for inspection.
 """
 
 from __future__ import annotations
@@ -28,11 +28,9 @@ from typing import Annotated
 import pandas
 import typer
 import yaml
+from autophagy.common.store.cache import ArtifactMissing
+from tiny import TINY_LLAMA  # the folder of a script is on the import path
 
-TINY_LLAMA = {
-    "model_type": "llama", "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
-    "num_attention_heads": 2, "num_key_value_heads": 2, "tie_word_embeddings": True,
-}  # fmt: skip
 GAUSSIAN = {
     "generations": 30, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "worlds": 50}, "generator": "gaussian",
     "seeds": [0, 1], "policies": ["replace", "accumulate", "real"], "metrics": ["moments"],
@@ -59,76 +57,76 @@ EXPERIMENTS: Mapping[str, Mapping] = {
     "vae": VAE,
     "vae-again": {**VAE, "seeds": [1, 2], "policies": ["real", "replace"]},
 }
-"""Some share seeds, policies and generations, so that processes want the same artifacts."""
+"""Some share seeds, policies and generations, so that concurrent processes need the same artifacts."""
 KEPT = "gaussian"
-"""The run that `gc` is told to keep."""
+"""The run that `gc` keeps."""
 ROUND_SECONDS = 200
-GONE = "was in the store and is gone"
-"""A run may say so, and end with 2, if the same artifact is taken from it twice; the same command goes on."""
+MISSING = str(ArtifactMissing("#")).partition("#")[2][:40]
+"""Part of the message of a run that lost the same artifact twice. It may exit with 2; the same command then continues."""
 
 
-class Lost(Exception):
-    """Something that was promised did not hold."""
+class Violation(Exception):
+    """A guarantee of the store or of the loop did not hold."""
 
 
-def expect(holds: bool, said: str) -> None:
+def expect(holds: bool, message: str) -> None:
     if not holds:
-        raise Lost(said)
+        raise Violation(message)
 
 
 # ---- damage -------------------------------------------------------------------------------------------------------
 
 
 def flip(artifact: Path, rng: random.Random) -> None:
-    """Another bit in some byte of a file, as a new file: what is memory-mapped now keeps its bytes, as on a disk that rots later."""
-    path = some_file(artifact, rng)
+    """Flip one bit. The file is replaced, so that processes that have it memory-mapped keep the old bytes."""
+    path = random_file(artifact, rng)
     data = bytearray(path.read_bytes())
     data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-    instead_of(path, bytes(data))
+    replace_file(path, bytes(data))
 
 
 def cut(artifact: Path, rng: random.Random) -> None:
-    path = some_file(artifact, rng)
-    instead_of(path, path.read_bytes()[: rng.randrange(path.stat().st_size)])
+    path = random_file(artifact, rng)
+    replace_file(path, path.read_bytes()[: rng.randrange(path.stat().st_size)])
 
 
 def delete(artifact: Path, rng: random.Random) -> None:
-    some_file(artifact, rng).unlink()
+    random_file(artifact, rng).unlink()
 
 
 def add(artifact: Path, rng: random.Random) -> None:
-    (artifact / "notes.txt").write_text("not mine")
+    (artifact / "notes.txt").write_text("not part of the artifact")
 
 
-def newer(artifact: Path, rng: random.Random) -> None:
+def newer_format(artifact: Path, rng: random.Random) -> None:
     edit(artifact, lambda manifest: manifest.update(format=manifest["format"] + 1))
 
 
-def edited(artifact: Path, rng: random.Random) -> None:
+def edited_recipe(artifact: Path, rng: random.Random) -> None:
     edit(artifact, lambda manifest: manifest["recipe"].update(seed=12345))
 
 
 def link(artifact: Path, rng: random.Random) -> None:
-    path = some_file(artifact, rng)
+    path = random_file(artifact, rng)
     path.unlink()
     path.symlink_to("/etc/hostname")
 
 
-DAMAGE: Sequence[Callable[[Path, random.Random], None]] = (flip, cut, delete, add, newer, edited, link)
+DAMAGE: Sequence[Callable[[Path, random.Random], None]] = (flip, cut, delete, add, newer_format, edited_recipe, link)
 
 
-def some_file(artifact: Path, rng: random.Random) -> Path:
+def random_file(artifact: Path, rng: random.Random) -> Path:
     return rng.choice(sorted(path for path in artifact.rglob("*") if path.is_file() and path.stat().st_size))
 
 
 def edit(artifact: Path, change: Callable[[dict], None]) -> None:
     manifest = json.loads((artifact / "manifest.json").read_text())
     change(manifest)
-    instead_of(artifact / "manifest.json", json.dumps(manifest).encode())
+    replace_file(artifact / "manifest.json", json.dumps(manifest).encode())
 
 
-def instead_of(path: Path, data: bytes) -> None:
-    draft = path.parent.parent / f".{path.name}.damage"  # not among the files of the artifact
+def replace_file(path: Path, data: bytes) -> None:
+    draft = path.parent.parent / f".{path.name}.damage"  # outside the artifact
     draft.write_bytes(data)
     os.replace(draft, path)
 
@@ -136,29 +134,33 @@ def instead_of(path: Path, data: bytes) -> None:
 # ---- processes ----------------------------------------------------------------------------------------------------
 
 
-def hears_ctrl_c() -> None:
-    """What a shell starts in the background ignores SIGINT, and so do its children unless they are told otherwise."""
+def restore_sigint() -> None:
+    """Shells make background jobs ignore SIGINT, and children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def before_ours(said: str) -> bool:
-    """Whether a traceback is of Python's own start, before the first line of `autophagy` ran: no program can catch that one."""
-    return any(start in said for start in ("<frozen site>", "<frozen runpy>", "init_import_site")) and "__main__.py" not in said
+def interrupted_at_startup(output: str) -> bool:
+    """True if the traceback comes from the start of Python, before the first line of `autophagy` could catch it."""
+    return any(start in output for start in ("<frozen site>", "<frozen runpy>", "init_import_site")) and "__main__.py" not in output
 
 
 @dataclass
 class Running:
-    """A command at work, and when it is to be killed."""
+    """A running command and the time at which it is killed."""
 
     name: str
     process: subprocess.Popen
-    until: float
-    said: Path
+    kill_at: float
+    log: Path
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
 
 
 @dataclass
 class Soak:
-    """One soak: its folder, what undisturbed runs gave, and what was done so far."""
+    """One soak test: its folder, the rows of undisturbed runs, and counts of what was done."""
 
     folder: Path
     rng: random.Random
@@ -177,26 +179,26 @@ class Soak:
         config = self.folder / f"{name}.yaml"
         config.write_text(yaml.safe_dump({"name": name, **EXPERIMENTS[name]}))
         self.counts["runs started"] += 1
-        said = self.folder / f"said-{self.counts['runs started']}.txt"
+        log = self.folder / f"log-{self.counts['runs started']}.txt"
         workers = self.rng.choice((1, 1, 2))
         command = self.command("run", config, "--store", store, "--out", out, "--workers", workers, "--checkpoint-seconds", 0)
-        with said.open("w") as file:
-            process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, preexec_fn=hears_ctrl_c)
-        return Running(name, process, time.monotonic() + self.rng.expovariate(1 / 12) + 1, said)
+        with log.open("w") as file:
+            process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True, preexec_fn=restore_sigint)
+        return Running(name, process, time.monotonic() + self.rng.expovariate(1 / 12) + 1, log)
 
     def finish_all(self, *, store: Path, out: Path) -> str:
-        """All experiments, undisturbed, to their ends, two at a time; what they said."""
-        said = ""
+        """Run all experiments undisturbed, two at a time, and return their output."""
+        output = ""
         for pair in zip(*[iter(EXPERIMENTS)] * 2, strict=True):
-            for one in [self.start(name, store=store, out=out) for name in pair]:
-                code = one.process.wait(timeout=900)
-                expect(code == 0, f"{one.name} ended with {code}, undisturbed:\n{one.said.read_text()}")
-                said += one.said.read_text()
-        return said
+            for run in [self.start(name, store=store, out=out) for name in pair]:
+                code = run.process.wait(timeout=900)
+                expect(code == 0, f"{run.name}: exit code {code} although undisturbed:\n{run.output}")
+                output += run.output
+        return output
 
     def compare(self, name: str, out: Path) -> None:
         rows = pandas.read_parquet(out / name / "rows.parquet")
-        expect(rows.equals(self.expected[name]), f"the rows of {name} in {out} are not those of an undisturbed run")
+        expect(rows.equals(self.expected[name]), f"the rows of {name} in {out} differ from those of an undisturbed run")
         self.counts["runs compared, all rows equal"] += 1
 
     def call(self, *arguments: object) -> tuple[int, str]:
@@ -207,7 +209,7 @@ class Soak:
     def artifacts(self) -> list[Path]:
         return sorted(self.store.glob("artifacts/??/*"))
 
-    # ---- what happens -------------------------------------------------------------------------------------------------
+    # ---- phases -------------------------------------------------------------------------------------------------------
 
     def undisturbed(self) -> None:
         self.finish_all(store=self.folder / "undisturbed-store", out=self.folder / "undisturbed")
@@ -217,155 +219,158 @@ class Soak:
         shutil.rmtree(self.folder / "undisturbed-store")
 
     def disturbed(self, seconds: float, *, processes: int) -> None:
-        """Runs of all experiments on one store, over and over, while everything happens to them."""
-        out, end, next_mischief = self.folder / "runs", time.monotonic() + seconds, time.monotonic()
+        """Run experiments on one store again and again, while runs are killed and the store is disturbed."""
+        out, end, next_disturbance = self.folder / "runs", time.monotonic() + seconds, time.monotonic()
         running: list[Running] = []
         while time.monotonic() < end:
             while len(running) < processes:
-                free = [name for name in EXPERIMENTS if name not in (one.name for one in running)]
+                free = [name for name in EXPERIMENTS if name not in (run.name for run in running)]
                 name = self.rng.choice(free)
                 if name != KEPT:
                     shutil.rmtree(out / name, ignore_errors=True)
                 running.append(self.start(name, store=self.store, out=out))
-            for one in list(running):
-                if self.ended(one, out):
-                    running.remove(one)
-            if time.monotonic() > next_mischief:
-                self.mischief(out)
-                next_mischief = time.monotonic() + self.rng.expovariate(1 / 2)
+            for run in list(running):
+                if self.ended(run, out):
+                    running.remove(run)
+            if time.monotonic() > next_disturbance:
+                self.disturb_store(out)
+                next_disturbance = time.monotonic() + self.rng.expovariate(1 / 2)
             time.sleep(0.05)
-        for one in running:
-            self.kill(one)
+        for run in running:
+            self.kill(run)
 
-    def ended(self, one: Running, out: Path) -> bool:
-        code = one.process.poll()
+    def ended(self, run: Running, out: Path) -> bool:
+        """True if the run has ended or was killed now."""
+        code = run.process.poll()
         if code is None:
-            if time.monotonic() > one.until:
-                self.kill(one)
+            if time.monotonic() > run.kill_at:
+                self.kill(run)
                 return True
             return False
-        said = one.said.read_text()
-        expect(code == 0 or (code == 2 and GONE in said), f"{one.name} ended with {code}:\n{said}")
+        expect(code == 0 or (code == 2 and MISSING in run.output), f"{run.name}: exit code {code}:\n{run.output}")
         if code == 0:
-            self.compare(one.name, out)
+            self.compare(run.name, out)
         else:
-            self.counts["runs that were robbed twice of one artifact and said so"] += 1
+            self.counts["runs that lost an artifact twice and reported it"] += 1
         return True
 
-    def kill(self, one: Running) -> None:
-        """SIGKILL to the process and its workers; a third of the time SIGINT, as Ctrl-C would."""
+    def kill(self, run: Running) -> None:
+        """Send SIGKILL, or in one case of three SIGINT (Ctrl-C), to the process and its workers."""
         how = self.rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT))
         try:
-            os.killpg(one.process.pid, how)
+            os.killpg(run.process.pid, how)
         except ProcessLookupError:
             return
         try:
-            one.process.wait(timeout=20)
+            run.process.wait(timeout=20)
         except subprocess.TimeoutExpired as error:
-            raise Lost(f"{one.name} did not end within 20 s of {how.name}") from error
-        said = one.said.read_text()
-        expect(how == signal.SIGKILL or "Traceback" not in said or before_ours(said), f"{one.name}, interrupted, said:\n{said}")
+            raise Violation(f"{run.name} did not end within 20 s after {how.name}") from error
+        output = run.output
+        expect(how == signal.SIGKILL or "Traceback" not in output or interrupted_at_startup(output), f"{run.name}, interrupted:\n{output}")
         self.counts[f"killed by {how.name}"] += 1
 
-    def mischief(self, out: Path) -> None:
-        what = self.rng.random()
-        if what < 0.5 and (there := self.artifacts()):
+    def disturb_store(self, out: Path) -> None:
+        """Damage an artifact, verify the store, or collect garbage."""
+        kind = self.rng.random()
+        if kind < 0.5 and (artifacts := self.artifacts()):
             try:
-                act = self.rng.choice(DAMAGE)
-                act(self.rng.choice(there), self.rng)
-                self.counts["damaged under runs at work"] += 1
+                damage = self.rng.choice(DAMAGE)
+                damage(self.rng.choice(artifacts), self.rng)
+                self.counts["damaged while runs work"] += 1
             except (OSError, ValueError, IndexError, KeyError):
-                pass  # it was being mended, freed or damaged already
-        elif what < 0.75:
+                pass  # it is being repaired or removed, or is damaged already
+        elif kind < 0.75:
             if (self.store / "artifacts").is_dir():
-                code, said = self.call("verify", "--store", self.store)
-                expect(code in (0, 1), f"verify ended with {code}:\n{said}")
-                self.counts["verify beside runs"] += 1
+                code, output = self.call("verify", "--store", self.store)
+                expect(code in (0, 1), f"verify: exit code {code}:\n{output}")
+                self.counts["verify while runs work"] += 1
         elif (out / KEPT / "provenance.json").is_file():
-            also = [["--unfinished"], ["--weights"], ["--set-aside"], []][self.rng.randrange(4)]
-            code, said = self.call("gc", out / KEPT, "--store", self.store, "--yes", *also)
-            allowed = code == 0 or "not one of the artifacts" in said or "not finished" in said or "written by `run`" in said
-            expect(allowed, f"gc ended with {code}:\n{said}")
-            self.counts["gc beside runs"] += 1
+            options = [["--unfinished"], ["--weights"], ["--set-aside"], []][self.rng.randrange(4)]
+            code, output = self.call("gc", out / KEPT, "--store", self.store, "--yes", *options)
+            refused = code == 2 and f"{out / KEPT}: " in output  # the run is being rewritten, or its artifacts are damaged
+            expect(code == 0 or refused, f"gc: exit code {code}:\n{output}")
+            self.counts["gc while runs work"] += 1
 
     def damaged_at_rest(self) -> None:
-        """Nobody is at work. What verify names is what was damaged, no more and no less."""
-        self.again()  # mends what was damaged before
+        """Damage artifacts while no process works: `verify` names exactly these, and runs rebuild them."""
+        self.run_again()  # repairs earlier damage
         for path in self.faulty():
-            shutil.rmtree(path)  # of a run that no experiment asks for any more
-        there = self.artifacts()
-        hurt = self.rng.sample(there, min(len(there), 20))
-        for number, artifact in enumerate(hurt):
+            shutil.rmtree(path)  # no experiment needs it any more
+        artifacts = self.artifacts()
+        damaged = self.rng.sample(artifacts, min(len(artifacts), 20))
+        for number, artifact in enumerate(damaged):
             DAMAGE[number % len(DAMAGE)](artifact, self.rng)
             self.counts[f"damaged at rest: {DAMAGE[number % len(DAMAGE)].__name__}"] += 1
         named = self.faulty()
-        expect(named == set(hurt), f"verify named {len(named)} artifacts, {len(hurt)} were damaged; differing: {named ^ set(hurt)}")
+        differing = named ^ set(damaged)
+        expect(not differing, f"verify named {len(named)} artifacts, {len(damaged)} are damaged; differing: {differing}")
         before = len(list((self.store / "set-aside").glob("*")))
-        self.counts["damage named by runs"] += self.again().count("is damaged")
-        aside = len(list((self.store / "set-aside").glob("*"))) - before
-        left = self.faulty()
-        expect(aside + len(left) == len(hurt), f"of {len(hurt)} damaged artifacts {aside} were set aside and {len(left)} stand")
-        self.counts["damaged, named by verify, set aside and rebuilt"] += aside
+        self.run_again()
+        set_aside = len(list((self.store / "set-aside").glob("*"))) - before
+        left = len(self.faulty())
+        expect(set_aside + left == len(damaged), f"{len(damaged)} damaged artifacts: {set_aside} set aside, {left} still there")
+        self.counts["damaged, named by verify, set aside and rebuilt"] += set_aside
 
-    def again(self) -> str:
-        """All experiments once more on the store as it is, held against what they gave undisturbed; what they said."""
-        said = self.finish_all(store=self.store, out=self.folder / "runs")
+    def run_again(self) -> str:
+        """Run all experiments on the store, compare their rows with those of undisturbed runs, and return their output."""
+        output = self.finish_all(store=self.store, out=self.folder / "runs")
         for name in EXPERIMENTS:
             self.compare(name, self.folder / "runs")
-        return said
+        return output
 
     def faulty(self) -> set[Path]:
-        code, said = self.call("verify", "--store", self.store)
-        keys = {line.split()[1] for line in said.splitlines() if line.startswith("damaged: ")}
-        expect(code == bool(keys), f"verify ended with {code}:\n{said}")
+        """The artifacts that `verify` calls damaged."""
+        code, output = self.call("verify", "--store", self.store)
+        keys = {line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("damaged: ")}
+        expect(code == bool(keys), f"verify: exit code {code}:\n{output}")
         self.counts["verify at rest"] += 1
-        return {path for path in self.artifacts() if path.name in {key.rstrip(":") for key in keys}}
+        return {path for path in self.artifacts() if path.name in keys}
 
-    def freed(self) -> None:
-        """After a gc, what is kept builds nothing, and says what it said."""
+    def collect_garbage(self) -> None:
+        """After `gc`, the kept runs build nothing and give the same rows."""
         runs = [self.folder / "runs" / name for name in EXPERIMENTS]
-        code, said = self.call("gc", *runs, "--store", self.store, "--unfinished", "--set-aside", "--yes")
-        expect(code == 0, f"gc ended with {code}:\n{said}")
+        code, output = self.call("gc", *runs, "--store", self.store, "--unfinished", "--set-aside", "--yes")
+        expect(code == 0, f"gc: exit code {code}:\n{output}")
         before = {path: path.stat().st_mtime_ns for path in self.store.glob("artifacts/*/*/*")}
-        self.again()
+        self.run_again()
         after = {path: path.stat().st_mtime_ns for path in self.store.glob("artifacts/*/*/*")}
         expect(before == after, f"a kept run built something after gc: {len(after.keys() ^ before.keys())} files differ")
         left = [path for name in ("drafts", "scratch", "unfinished", "set-aside") for path in (self.store / name).glob("*")]
-        expect(not left, f"gc left {len(left)} things that nobody needs, {left[:3]}")
-        expect(not self.faulty(), "something is damaged after all was mended")
+        expect(not left, f"gc left {len(left)} unneeded entries, for example {left[:3]}")
+        expect(not self.faulty(), "an artifact is damaged after all were repaired")
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="How long; the undisturbed runs before and the end of the last round come on top.")] = 30,
-    processes: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 4,
-    seed: Annotated[int | None, typer.Option(help="Of what happens when; as far as that can be repeated.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where to work; a temporary folder if left out.")] = None,
+    minutes: Annotated[float, typer.Option(help="Duration; the undisturbed runs and the end of the last round come on top.")] = 30,
+    processes: Annotated[int, typer.Option(min=1, help="Number of concurrent runs.")] = 4,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random faults. Timing still differs between runs.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Where to work. A temporary folder if not given.")] = None,
 ) -> None:
-    """Kill, damage, verify and free real runs at random, and see that nothing is lost."""
+    """Kill, damage, verify and collect garbage at random, and check that no result changes."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    where = folder or Path(tempfile.mkdtemp(prefix="autophagy-soak-"))
-    where.mkdir(parents=True, exist_ok=True)
-    soak, started = Soak(where, random.Random(seed)), time.monotonic()
-    print(f"seed {seed}, {processes} processes, {where}", flush=True)
+    work = folder or Path(tempfile.mkdtemp(prefix="autophagy-soak-"))
+    work.mkdir(parents=True, exist_ok=True)
+    soak, started = Soak(work, random.Random(seed)), time.monotonic()
+    print(f"seed {seed}, {processes} processes, {work}", flush=True)
     try:
         soak.undisturbed()
         end = time.monotonic() + 60 * minutes
         while time.monotonic() < end:
             soak.disturbed(min(ROUND_SECONDS, end - time.monotonic()), processes=processes)
             soak.damaged_at_rest()
-            soak.freed()
+            soak.collect_garbage()
             soak.counts["rounds"] += 1
             shutil.rmtree(soak.store)
-            shutil.rmtree(where / "runs")
+            shutil.rmtree(work / "runs")
             print(f"{(time.monotonic() - started) / 60:.1f} min: {dict(soak.counts)}", flush=True)
-    except Lost as lost:
-        print(f"LOST after {(time.monotonic() - started) / 60:.1f} min, {dict(soak.counts)}\n{lost}\nsee {where}", flush=True)
-        raise typer.Exit(1) from lost
-    for what, count in sorted(soak.counts.items()):
-        print(f"{count:>6,}  {what}")
-    print(f"nothing was lost in {(time.monotonic() - started) / 60:.1f} min")
+    except Violation as violation:
+        print(f"FAILED after {(time.monotonic() - started) / 60:.1f} min, {dict(soak.counts)}\n{violation}\nsee {work}", flush=True)
+        raise typer.Exit(1) from violation
+    for name, count in sorted(soak.counts.items()):
+        print(f"{count:>6,}  {name}")
+    print(f"no violation in {(time.monotonic() - started) / 60:.1f} min")
     if folder is None:
-        shutil.rmtree(where)
+        shutil.rmtree(work)
 
 
 if __name__ == "__main__":

@@ -48,37 +48,37 @@ def on_a_small_disk(tmp_path_factory):
 def test_a_run_that_would_not_fit_is_refused_before_anything_is_made(on_a_small_disk):
     refused = on_a_small_disk["refused"]
     assert refused["code"] == 2
-    assert re.search(r"error: --store .*/store: this would add about \d+ MB, \d+ MB are free on its disk", refused["said"])
-    assert on_a_small_disk["made before it was refused"] <= 1  # the feature model at most
+    assert re.search(r"error: --store .*/store: this would add about \d+ MB, \d+ MB are free on its disk", refused["output"])
+    assert on_a_small_disk["artifacts when refused"] <= 1  # the feature model at most
 
 
 def test_a_disk_that_fills_up_is_one_message_and_costs_nothing_that_was_made(on_a_small_disk):
     full = on_a_small_disk["full"]
-    assert full["code"] == 2 and "No space left on device" in full["said"]
-    assert len(full["said"].splitlines()) == 1 and "/store" in full["said"], full["said"]
-    assert on_a_small_disk["made until it was full"] > 3 and on_a_small_disk["drafts"] == 0
+    assert full["code"] == 2 and "No space left on device" in full["output"]
+    assert len(full["output"].splitlines()) == 1 and "/store" in full["output"], full["output"]
+    assert on_a_small_disk["artifacts when full"] > 3 and on_a_small_disk["drafts"] == 0
     assert on_a_small_disk["verified, full"]["code"] == 0
 
 
 def test_with_room_again_the_same_command_goes_on_to_the_same_rows(on_a_small_disk):
-    assert on_a_small_disk["went on"]["code"] == 0, on_a_small_disk["went on"]
+    assert on_a_small_disk["continued"]["code"] == 0, on_a_small_disk["went on"]
     assert on_a_small_disk["verified, larger"]["code"] == 0
     assert on_a_small_disk["equal"]
 
 
 def test_a_store_that_can_only_be_read_gives_what_it_has_and_says_what_it_cannot(on_a_small_disk):
-    assert on_a_small_disk["read, all there"]["code"] == 0, on_a_small_disk["read, all there"]
-    more = on_a_small_disk["read, more wanted"]
-    assert more["code"] == 2 and re.search(r"--store .*/store: .* cannot be written: Read-only file system", more["said"]), more
-    assert on_a_small_disk["verified, read only"]["code"] == 0
-    assert "Read-only file system" in on_a_small_disk["freed, read only"]["said"]
-    assert on_a_small_disk["freed, read only"]["code"] == 2
+    assert on_a_small_disk["read-only, complete"]["code"] == 0, on_a_small_disk["read, all there"]
+    more = on_a_small_disk["read-only, incomplete"]
+    assert more["code"] == 2 and re.search(r"--store .*/store: .* cannot be written: Read-only file system", more["output"]), more
+    assert on_a_small_disk["verified, read-only"]["code"] == 0
+    assert "Read-only file system" in on_a_small_disk["gc, read-only"]["output"]
+    assert on_a_small_disk["gc, read-only"]["code"] == 2
 
 
 def test_results_that_cannot_be_written_are_one_message(on_a_small_disk):
-    for what, why in (("results, read only", "Read-only file system"), ("results, full", "No space left on device")):
+    for what, why in (("results, read-only", "Read-only file system"), ("results, full", "No space left on device")):
         happened = on_a_small_disk[what]
-        assert happened["code"] == 2 and why in happened["said"] and "--out" in happened["said"], happened
+        assert happened["code"] == 2 and why in happened["output"] and "--out" in happened["output"], happened
 
 
 def test_without_permission(write_config, tmp_path):
@@ -140,7 +140,7 @@ def test_what_a_library_says_of_a_lack_is_understood():
 
     assert machine_fault(Odd("I/O error: No space left on device (os error 28)")).startswith("No space left on device: Odd")
     assert machine_fault(OSError(24, "Too many open files", "/some/where")) == "/some/where: Too many open files"
-    assert machine_fault(MemoryError()) == "out of memory: no more was to be had"
+    assert machine_fault(MemoryError()) == "out of memory"
     wrapped = Odd("could not save")
     wrapped.__cause__ = PermissionError(13, "Permission denied", "/some/where")
     assert machine_fault(wrapped) == "/some/where: Permission denied"
