@@ -7,16 +7,17 @@ from pathlib import Path
 from .errors import UserError, short_repr
 
 
-def path_of(written: str, *, key: str) -> Path:
-    """The path in the setting `key`, with `~` expanded. It need not exist.
+def path_of(raw: str, *, key: str) -> Path:
+    """The path that the config key `key` names, with `~` expanded. It need not exist.
 
-    Raises UserError if the operating system cannot accept such a path (too long, null bytes, a loop of links).
+    Raises UserError if the operating system rejects the path: too long, null bytes, a loop of symbolic links, an unknown user.
     """
     try:
-        path = Path(written).expanduser()
+        path = Path(raw).expanduser()
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         pass
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{key}: {short_repr(written)} cannot be a path here: {getattr(error, 'strerror', error)}") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{key}: {short_repr(raw)} is not a valid path on this machine: {reason}") from error
     return path

@@ -1,4 +1,4 @@
-"""Pool: a table of samples, the only thing that data, generators, policies and metrics hand to each other."""
+"""Pool: an immutable table of samples. Data sets, generators, policies and metrics exchange nothing else."""
 
 from __future__ import annotations
 
@@ -13,69 +13,72 @@ import pyarrow as pa
 import pyarrow.feather
 
 REAL = -1
-"""The birth generation of a real row."""
+"""The value of the column `_generation` for real rows."""
 EDITED = "edited"
-"""The source of a row that was real until a model rewrote some of it."""
+"""The value of the column `_source` for real rows that a model has partly rewritten."""
 
 
 class Pool:
-    """A table of samples; row i of every column belongs to sample i. Never edited, only derived.
+    """A table of samples; row i of every column belongs to sample i. Methods return new pools and never change this one.
 
-    Columns are data (`text`: string; `image`: uint8 [n, h, w, c]; `label`: int64 [n]) or, with a leading underscore,
-    notes about a row (`_generation`: the generation that made it, -1 for real). Notes travel with rows, but `digest`
-    leaves them out: two pools with the same samples train the same model, whatever is written beside them.
+    Data columns hold the samples (`text`: string; `image`: uint8 [n, h, w, c]; `label`: int64 [n]). Columns with a leading
+    underscore are *notes*, metadata of a row (`_generation`: the generation that generated it, -1 for real rows). Notes stay
+    with their rows but are not part of `digest`: pools with the same samples train the same model.
+
+    Raises ValueError for columns of unsupported types and for null values.
     """
 
     def __init__(self, table: pa.Table):
         for field in table.schema:
             if not _supported(field.type):
-                raise ValueError(f"column '{field.name}' has type {field.type}; a pool holds strings, numbers and arrays of them")
-            if table[field.name].null_count:
-                raise ValueError(f"column '{field.name}' has {table[field.name].null_count} empty values; a pool has none")
+                raise ValueError(f"column '{field.name}' has type {field.type}; a pool holds strings, numbers and arrays of numbers")
+            if nulls := table[field.name].null_count:
+                raise ValueError(f"column '{field.name}' has {nulls} null values of {table.num_rows}; a pool holds no nulls")
         self.table = table
 
     @classmethod
     def of(cls, **columns: Any) -> Pool:
-        """A pool from numpy arrays (any shape [n, ...]) or sequences of strings."""
+        """A pool from numpy arrays of any shape [n, ...] or sequences of strings, one per column."""
         return cls(pa.table({name: _column(values) for name, values in columns.items()}))
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        return int(self.table.num_rows)
 
     def __repr__(self) -> str:
         return f"Pool({len(self)} rows: {', '.join(f'{f.name} {f.type}' for f in self.table.schema)})"
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the data columns (without the notes)."""
+        """Names of the data columns, without the notes."""
         return tuple(name for name in self.table.column_names if not name.startswith("_"))
 
     def __contains__(self, column: str) -> bool:
         return column in self.table.column_names
 
     def array(self, column: str) -> np.ndarray:
-        """A column as an array [n, ...], zero-copy where Arrow allows; strings come as an object array."""
+        """A column as an array [n, ...], zero-copy and read-only where Arrow allows. Strings become an object array."""
         chunked = self.table[column]
         if isinstance(chunked.type, pa.FixedShapeTensorType):
             if not len(chunked):
                 return np.empty((0, *chunked.type.shape), chunked.type.value_type.to_pandas_dtype())
-            return chunked.combine_chunks().to_numpy_ndarray()
-        return chunked.to_numpy()
+            return np.asarray(chunked.combine_chunks().to_numpy_ndarray())
+        return np.asarray(chunked.to_numpy())
 
     def list(self, column: str) -> list[Any]:
         """A column as a Python list."""
-        return self.table[column].to_pylist()
+        values: list[Any] = self.table[column].to_pylist()
+        return values
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Pool:
-        """The named rows, in the order given."""
+        """The rows with these numbers, in this order; numbers may repeat."""
         return Pool(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))))
 
     def slice(self, start: int, stop: int) -> Pool:
-        """Rows start to stop (exclusive), zero-copy."""
+        """Rows `start` to `stop` (exclusive), zero-copy."""
         return Pool(self.table.slice(start, max(0, stop - start)))
 
     def choose(self, n: int, rng: np.random.Generator) -> Pool:
-        """n rows drawn without replacement, kept in their order, so that equal choices are equal pools."""
+        """n random rows, drawn without replacement and kept in order. Raises ValueError if the pool has fewer."""
         if not 0 <= n <= len(self):
             raise ValueError(f"cannot choose {n} of {len(self)} rows without replacement")
         if n == len(self):
@@ -83,39 +86,39 @@ class Pool:
         return self.take(np.sort(rng.choice(len(self), size=n, replace=False)))
 
     def only(self, columns: Sequence[str]) -> Pool:
-        """The same rows with these data columns alone; notes stay."""
+        """The same rows with only these data columns. Notes stay."""
         return Pool(self.table.select([name for name in self.table.column_names if name in columns or name.startswith("_")]))
 
     def note(self, **notes: Any) -> Pool:
-        """The same samples with notes beside them; `generation=3` writes the column `_generation`, one value a row."""
+        """The same samples with notes added or replaced. `generation=3` sets the column `_generation`; an array gives a value per row."""
         table = self.table
         for name, values in notes.items():
             column = pa.array(np.broadcast_to(np.asarray(values), (len(self),)))
-            where = table.schema.get_field_index(f"_{name}")
-            if where >= 0:
-                table = table.set_column(where, f"_{name}", column)
+            index = table.schema.get_field_index(f"_{name}")
+            if index >= 0:
+                table = table.set_column(index, f"_{name}", column)
             else:
                 table = table.append_column(f"_{name}", column)
         return Pool(table)
 
     def without(self, *notes: str) -> Pool:
-        """The same samples without these notes."""
+        """The same samples without these notes. Names come without the underscore."""
         return Pool(self.table.drop_columns([f"_{name}" for name in notes]))
 
     def bare(self) -> Pool:
-        """The same samples without any note."""
+        """The same samples without notes."""
         return Pool(self.table.select(self.columns))
 
     def with_data(self, data: Pool) -> Pool:
-        """The rows of `data`, one for each row here, with the notes from here."""
+        """The samples of `data` with the notes of this pool. Both have the same number of rows."""
         notes = self.table.select([name for name in self.table.column_names if name.startswith("_")])
         table = data.table
         for name in notes.column_names:
             table = table.append_column(name, notes[name])
         return Pool(table)
 
-    def row_digests(self) -> list[bytes]:
-        """sha256 of the data of every row; equal rows have equal digests."""
+    def row_digests(self) -> Sequence[bytes]:
+        """sha256 of the data columns of every row. Equal rows have equal digests."""
         columns = [
             [text.encode() for text in self.list(name)]
             if pa.types.is_string(self.table.schema.field(name).type)
@@ -126,10 +129,10 @@ class Pool:
 
     @staticmethod
     def concat(pools: Iterable[Pool]) -> Pool:
-        """All rows of all pools, one after the other, zero-copy; the columns must agree exactly."""
+        """All rows of all pools in order, zero-copy. Raises ValueError unless columns and types are equal."""
         pools = list(pools)
         if not pools:
-            raise ValueError("nothing to concatenate: no pool was given")
+            raise ValueError("cannot concatenate an empty list of pools")
         first = pools[0].table
         tables = [first]
         for pool in pools[1:]:
@@ -143,7 +146,7 @@ class Pool:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of names, types and values of the data columns: not of file bytes, chunks or notes."""
+        """sha256 of the names, types and values of the data columns. It does not depend on notes, chunks or file bytes."""
         sha = hashlib.sha256()
         for name in sorted(self.columns):
             sha.update(f"{name}:{self.table.schema.field(name).type}:{len(self)};".encode())
@@ -156,35 +159,35 @@ class Pool:
         return sha.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write `pool.arrow` (Arrow IPC), which pandas, polars, DuckDB and HF datasets open."""
+        """Write `pool.arrow` (Arrow IPC), which pandas, polars, DuckDB and Hugging Face datasets can open."""
         self.write(folder / "pool.arrow")
 
     def write(self, path: Path) -> None:
-        """Write the table as an Arrow IPC file, uncompressed, so that it can be memory-mapped."""
+        """Write the table as an Arrow IPC file. It is uncompressed, so that it can be memory-mapped."""
         pa.feather.write_feather(self.table, str(path), compression="uncompressed")
 
     @classmethod
     def load(cls, folder: Path) -> Pool:
-        """Read what `save` wrote, memory-mapped."""
+        """Memory-map a pool that `save` wrote."""
         return cls(pa.feather.read_table(str(folder / "pool.arrow"), memory_map=True))
 
 
 def _supported(kind: pa.DataType) -> bool:
     if isinstance(kind, pa.FixedShapeTensorType):
         kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    return any(accepts(kind) for accepts in (pa.types.is_string, pa.types.is_integer, pa.types.is_floating))
 
 
 def _column(values: Any) -> pa.Array:
     if isinstance(values, np.ndarray) and values.dtype != object:
         if values.ndim == 1:
             return pa.array(values)
-        some = values if len(values) else np.zeros((1, *values.shape[1:]), values.dtype)  # Arrow makes no tensors of no rows
-        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(some)).slice(0, len(values))
+        rows = values if len(values) else np.zeros((1, *values.shape[1:]), values.dtype)  # Arrow rejects tensors without rows
+        return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(rows)).slice(0, len(values))
     return pa.array([str(value) for value in values], type=pa.string())
 
 
 def count_by_generation(pool: Pool) -> Mapping[int, int]:
-    """How many rows of a pool were born in which generation (-1: real), oldest first."""
+    """The number of rows from each generation (-1: real rows), in ascending order."""
     values, counts = np.unique(pool.array("_generation"), return_counts=True)
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}

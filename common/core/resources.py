@@ -1,4 +1,4 @@
-"""What a machine has and may run out of: memory, disk, open files, the right to write."""
+"""Limits of the machine: memory, disk, open files, permissions."""
 
 from __future__ import annotations
 
@@ -8,64 +8,70 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
 from .errors import UserError
 
 MEGABYTE = 10**6
-SHARE = 0.25
-"""Share of the memory that data may take: splits are copies of it, and models and features need room beside them."""
+MAX_DATA_FRACTION = 0.25
+"""Largest fraction of the memory that data may take. Splits are copies of it, and models and features need memory too."""
 
-LACKS = (
+MACHINE_ERRNOS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO),
 )
-"""Numbers of system errors that speak of the machine, not of whoever's code met them."""
+"""System errors that the machine causes, not the code that runs into them."""
 
-OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "MPS backend out of memory")
-"""What torch says, which has no error of its own for it on every device."""
+OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "CUDA out of memory", "MPS backend out of memory")
+"""Texts of torch's out-of-memory errors, which are plain RuntimeErrors on some devices."""
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """What the machine lacked if an error, or one that it came from, arose for that; None if it did not.
+    """A message if an error, or one of its causes, comes from a limit of the machine; else None.
 
-    Libraries have errors of their own for a full disk (safetensors, pyarrow, torch); what they say of its cause is looked for too.
+    Safetensors, pyarrow and torch raise errors of their own for a full disk, so the text of an error is searched as well.
     """
-    for one in cause_chain(error):
-        said = str(one)
-        if isinstance(one, MemoryError) or any(words in said for words in OUT_OF_MEMORY):
-            return f"out of memory: {said.splitlines()[0] if said else 'no more was to be had'}"
-        if isinstance(one, OSError) and one.errno in LACKS:
-            return f"{one.filename}: {one.strerror}" if one.filename else str(one.strerror)
-        if found := next((os.strerror(number) for number in LACKS if os.strerror(number) in said), None):
-            return f"{found}: {type(one).__name__}: {said.splitlines()[0]}"
+    for cause in cause_chain(error):
+        text = str(cause)
+        first_line = text.splitlines()[0] if text else ""
+        if isinstance(cause, MemoryError) or any(known in text for known in OUT_OF_MEMORY_TEXTS):
+            return f"out of memory: {first_line}" if first_line else "out of memory"
+        if isinstance(cause, OSError) and cause.errno in MACHINE_ERRNOS:
+            return f"{cause.filename}: {cause.strerror}" if cause.filename else str(cause.strerror)
+        system_messages = (os.strerror(number) for number in MACHINE_ERRNOS)
+        if message := next((message for message in system_messages if message in text), None):
+            return f"{message}: {type(cause).__name__}: {first_line}"
     return None
 
 
+def cause_chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, then its cause, the cause of that, and so on."""
+    visited: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in visited:
+        visited.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
 def free_disk(folder: Path) -> int:
-    """Bytes that may still be written where a folder is, or will be."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    return shutil.disk_usage(there).free
+    """Free bytes on the disk of a folder. The folder need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def free_memory() -> int:
-    """Bytes of this machine's memory that nobody uses."""
-    return psutil.virtual_memory().available
+    """Bytes of memory available on this machine."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def check_memory(n_bytes: int, *, what: str) -> None:
-    """UserError if data of so many bytes would take more than its share of the memory there is."""
-    most = int(SHARE * psutil.virtual_memory().total)
-    if n_bytes > most:
+    """Raise UserError if data of `n_bytes` bytes exceeds its share of the memory. `what` names the data in the message."""
+    import psutil
+
+    limit = int(MAX_DATA_FRACTION * psutil.virtual_memory().total)
+    if n_bytes > limit:
         raise UserError(
-            f"{what} would take {n_bytes // MEGABYTE:,} MB; an experiment's data may take {most // MEGABYTE:,} MB on this machine"
+            f"{what} would take {n_bytes // MEGABYTE:,} MB; an experiment's data may take {limit // MEGABYTE:,} MB on this machine "
+            f"({MAX_DATA_FRACTION:.0%} of its memory)"
         )
-
-
-def cause_chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, the last first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__

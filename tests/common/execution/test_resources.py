@@ -61,13 +61,13 @@ def test_a_disk_that_fills_up_is_one_message_and_costs_nothing_that_was_made(on_
 
 
 def test_with_room_again_the_same_command_goes_on_to_the_same_rows(on_a_small_disk):
-    assert on_a_small_disk["continued"]["code"] == 0, on_a_small_disk["went on"]
+    assert on_a_small_disk["continued"]["code"] == 0, on_a_small_disk["continued"]
     assert on_a_small_disk["verified, larger"]["code"] == 0
     assert on_a_small_disk["equal"]
 
 
 def test_a_store_that_can_only_be_read_gives_what_it_has_and_says_what_it_cannot(on_a_small_disk):
-    assert on_a_small_disk["read-only, complete"]["code"] == 0, on_a_small_disk["read, all there"]
+    assert on_a_small_disk["read-only, complete"]["code"] == 0, on_a_small_disk["read-only, complete"]
     more = on_a_small_disk["read-only, incomplete"]
     assert more["code"] == 2 and re.search(r"--store .*/store: .* cannot be written: Read-only file system", more["output"]), more
     assert on_a_small_disk["verified, read-only"]["code"] == 0
