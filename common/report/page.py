@@ -1,7 +1,8 @@
-"""What every report's page is made with: its templates, styles and scripts, numbers in words, and one file that appears whole."""
+"""HTML pages: renders a template with its styles, scripts and Vega into one self-contained file."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,25 +13,27 @@ from markupsafe import Markup
 
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
-from .runs import charts
+from .charts import VEGA_LITE, number, short, typeset
+
+FOLDER = Path(__file__).parent
 
 
-def render(template: str, *, styles: Sequence[str] = ("style.css",), scripts: Sequence[str] = ("page.js",), **about: Any) -> str:
-    """The page of a template, with its styles, and with Vega and its scripts as one script, so that it needs no network."""
+def render(template: str, *, styles: Sequence[str] = ("style.css",), scripts: Sequence[str] = ("page.js",), **context: Any) -> str:
+    """The page of a template. Styles, scripts and Vega are inlined, so that the page needs no network."""
     return (
         _environment()
         .get_template(template)
         .render(
-            **about,
-            style=Markup("\n".join(map(_file, styles))),
-            script=Markup("\n".join(map(_file, scripts))),
-            bundle=Markup(_bundle()),
+            **context,
+            style=Markup("\n".join(map(_read, styles))),
+            script=Markup("\n".join(map(_read, scripts))),
+            bundle=Markup(_vega_bundle()),
         )
     )
 
 
 def publish(page: str, output: str | Path) -> None:
-    """Write a page so that there is either all of it or none. UserError if the file cannot be written."""
+    """Write a page to a file, completely or not at all. Raises UserError if the file cannot be written."""
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(Path(output), lambda draft: draft.write_text(page, encoding="utf-8"))
@@ -38,45 +41,61 @@ def publish(page: str, output: str | Path) -> None:
         raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Four significant digits, or as many as are wanted, or a dash for no number."""
-    return "–" if value is None or value != value else f"{value:.{digits}g}"
-
-
-def typeset(value: float | None, digits: int = 4) -> str:
-    """The same with a true minus: for reading, which numbers in a CSV are not."""
-    return number(value, digits).replace("-", "−")
-
-
-def short(value: float) -> str:
-    """Two decimals or, of what is small, two significant digits; no more digits than tell anything at a glance."""
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return (f"{value:.{digits}f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "−")
-
-
 def _environment() -> jinja2.Environment:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    loader = jinja2.FileSystemLoader(FOLDER)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
     environment.filters["typeset"] = typeset
     environment.filters["fixed"] = lambda value, decimals, sign="+": f"{value:{sign}.{decimals}f}".replace("-", "−")
     environment.filters["short"] = short
-    environment.filters["words"] = charts.spelt
+    from .runs.charts import spelt
+
+    environment.filters["words"] = spelt
     return environment
 
 
-def _file(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+# ---- Vega ---------------------------------------------------------------------------------------------------------------
 
 
 @cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+def _vega_bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, about 900 kB.
+
+    `vl_convert` takes two seconds to bundle it, so the script is kept in the user's cache folder, in a file per version.
+    """
+    import vl_convert
+
+    path = _cache_folder() / f"vega-{vl_convert.__version__}-{VEGA_LITE}.js"
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        script = _make_bundle()
+    draft = path.with_name(f"{path.name}.{os.getpid()}")  # several processes may write the file at once
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft.write_text(script, encoding="utf-8")
+        os.replace(draft, path)
+    except OSError:
+        pass  # without a writable cache folder each report takes two seconds longer
+    return script
+
+
+def _make_bundle() -> str:
     import vl_convert
 
     try:
-        return vl_convert.javascript_bundle(vl_version=charts.VEGA_LITE).replace("</script", "<\\/script")
-    except BaseException as error:  # a panic in its Rust code is no Exception, and says nothing of its cause
+        script: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    except BaseException as error:  # a panic in its Rust code is not an Exception and has no useful message
         if type(error).__name__ != "PanicException":
             raise
-        raise UserError("report: the library of the charts gave up; too many open files, or no memory?") from error
+        raise UserError("report: vl-convert could not bundle Vega; check the limit of open files and the free memory") from error
+    return script.replace("</script", "<\\/script")
+
+
+def _cache_folder() -> Path:
+    """The user's cache folder: `autophagy` in XDG_CACHE_HOME, LOCALAPPDATA (Windows) or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache").expanduser() / "autophagy"
