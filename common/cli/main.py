@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..config.schema import Experiment
-    from ..replication.reproduce import ClaimResult
+    from ..replication.schema import ClaimResult
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -189,7 +189,7 @@ def claims() -> None:
 
         table = _table("id", "cost", "claim", "source")
         for claim in all_claims().values():
-            table.add_row(claim.id, claim.needs or claim.cost, claim.says, claim.source)
+            table.add_row(claim.id, claim.needs or claim.cost, claim.statement, claim.source)
         out_console().print(table)
 
 
@@ -209,8 +209,8 @@ def reproduce(
     with report_errors():
         from ..core.errors import UserError, did_you_mean
         from ..execution.workers import processors
-        from ..replication.claim import COSTS, chosen
-        from ..replication.reproduce import measured
+        from ..replication.claim import COSTS, select_claims
+        from ..replication.reproduce import describe
         from ..replication.reproduce import reproduce as reproduce_claims
         from ..report.claims.report import write_claims_report
         from .progress import progress_display
@@ -220,13 +220,13 @@ def reproduce(
         _set_runtime(device, checkpoint_seconds)
 
         def print_result(result: ClaimResult) -> None:
-            text = " ".join(measured(result.headline)[:2]) if result.headline else result.not_run
-            say(f"{result.claim.id:4} {result.verdict:12} {text}")
+            text = " ".join(describe(result.headline)[:2]) if result.headline else result.not_run
+            say(f"{result.id:4} {result.verdict:12} {text}")
 
         started = time.monotonic()
         results = reproduce_claims(
-            chosen(ids or (), cost), store=store, out=out, workers=workers or processors(),
-            watching=lambda total: progress_display(total, err_console()), told=print_result,
+            select_claims(ids or (), cost), store=store, out=out, workers=workers or processors(),
+            progress=lambda total: progress_display(total, err_console()), on_result=print_result,
         )  # fmt: skip
         write_claims_report(out / "claims.json", out / "report.html")
         out_console().print(_verdict_table(results))
@@ -246,14 +246,14 @@ def _table(*headings: str) -> Table:
 def _verdict_table(results: Sequence[ClaimResult]) -> Table:
     from rich.markup import escape
 
-    from ..replication.reproduce import measured
+    from ..replication.reproduce import describe
 
     table = _table("id", "verdict", "claim", "measured", "expected", "z", "checks")
     for result in results:
         colour = {"holds": "green", "fails": "red"}.get(result.verdict, "yellow")
-        cells = measured(result.headline) if result.headline else (result.not_run, "", "")
-        checks = str(len(result.finding.checks)) if result.finding else ""
-        table.add_row(result.claim.id, f"[{colour}]{result.verdict}[/]", result.claim.says, *map(escape, cells), checks)
+        cells = describe(result.headline) if result.headline else (result.not_run, "", "")
+        checks = str(len(result.checks) or "")
+        table.add_row(result.id, f"[{colour}]{result.verdict}[/]", result.statement, *map(escape, cells), checks)
     return table
 
 

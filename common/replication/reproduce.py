@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..config.schema import Experiment, load_config
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
-from ..execution.run import chains, run
+from ..execution.run import run
 from ..execution.workers import ProgressCallback
 from .claim import CONFIGS, COSTS, Claim, JudgeOutput, Rows, contradictions
 from .schema import Check, ClaimResult, ClaimsFile, PublishedClaim
@@ -47,8 +47,8 @@ def reproduce(
         experiments = {name: experiment for claim in group for name, experiment in experiments_of(claim).items()}
         reason, rows = "", None
         try:
-            with progress(sum(chains(one) * (one.generations + 1) for one in experiments.values())) as callback:
-                rows = run(*experiments.values(), store=store, out=out, workers=workers, watch=callback)
+            with progress(sum(one.chains * (one.generations + 1) for one in experiments.values())) as callback:
+                rows = run(*experiments.values(), store=store, out=out, workers=workers, progress=callback)
         except UserError as error:
             if not all(claim.needs for claim in group):
                 raise
