@@ -1,4 +1,4 @@
-"""Curations: what is kept of what was collected, before it becomes history. Those here are the same for every modality."""
+"""Curations: select or edit collected rows before they become history. The ones in this module work for every modality."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from typing import Annotated, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import linear_sum_assignment
 
 from ..core.errors import UserError
 from ..core.pool import EDITED, REAL, Pool
 from .distances import nearest_distance
+from .generator import CountsTokens
 from .metric import MetricInputs
-from .model_metrics import detection_threshold
+from .model_metrics import FalsePositiveRate, detection_threshold
 
-Share = Annotated[float, Field(gt=0, le=1)]
+KeepFraction = Annotated[float, Field(gt=0, le=1)]
+ErrorRate = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
 class CurationResult:
-    """What a curation keeps: `rows` int64 [k], numbers of candidates in ascending order; if it writes on them, `edited`: the k rows
-    as they are now; `figures`: what it has to say about it."""
+    """What a curation did with its candidates."""
 
     rows: np.ndarray
+    """Numbers of the kept candidates, ascending; int64 [k]."""
     stats: Mapping[str, float] = field(default_factory=dict)
+    """Numbers that the curation reports. Must be finite."""
     edited: Pool | None = None
+    """The k kept rows after editing, in the same order. None if nothing is edited."""
 
     def save(self, folder: Path) -> None:
+        """Write the result into an artifact. File names are fixed by the format of the store."""
         np.save(folder / "rows.npy", self.rows.astype(np.int64))
         (folder / "figures.json").write_text(json.dumps({name: float(value) for name, value in self.stats.items()}, sort_keys=True))
         if self.edited is not None:
@@ -38,160 +42,182 @@ class CurationResult:
 
     @classmethod
     def load(cls, folder: Path) -> CurationResult:
+        """Read what `save` wrote."""
         rows = np.load(folder / "rows.npy", allow_pickle=False)
         edited = Pool.load(folder) if (folder / "pool.arrow").exists() else None
         return cls(rows, json.loads((folder / "figures.json").read_text()), edited)
 
     def of(self, candidates: Pool) -> Pool:
-        """The kept rows with the notes of the candidates they were. A real row that was rewritten is no longer one: it counts as
-        born in the latest generation there is, at depth 1, its source `edited`."""
-        rows = candidates if len(self.rows) == len(candidates) else candidates.take(self.rows)  # rows are ascending: all are all
+        """The kept rows, edited if the curation edits, with the notes of the candidates.
+
+        A real row that was changed no longer counts as real: its note `generation` becomes the latest generation among the
+        candidates, its `depth` 1 and its `source` `edited`.
+        """
+        kept = candidates if len(self.rows) == len(candidates) else candidates.take(self.rows)  # ascending, so all rows are in order
         if self.edited is None:
-            return rows
-        same = [old == new for old, new in zip(rows.row_digests(), self.edited.row_digests(), strict=True)]
-        written = ~np.array(same) & (rows.array("_generation") == REAL)
+            return kept
+        unchanged = [before == after for before, after in zip(kept.row_digests(), self.edited.row_digests(), strict=True)]
+        changed_real = ~np.array(unchanged) & (kept.array("_generation") == REAL)
         latest = candidates.array("_generation").max()
-        return rows.with_data(self.edited).note(
-            generation=np.where(written, latest, rows.array("_generation")),
-            depth=np.where(written, 1.0, rows.array("_depth")),
-            source=np.where(written, EDITED, rows.array("_source").astype(str)),
+        return kept.with_data(self.edited).note(
+            generation=np.where(changed_real, latest, kept.array("_generation")),
+            depth=np.where(changed_real, 1.0, kept.array("_depth")),
+            source=np.where(changed_real, EDITED, kept.array("_source").astype(str)),
         )
 
 
 class Curation(Protocol):
-    """Keeps some of the candidates, or writes on them. A dataclass whose fields are its settings.
+    """Keeps some of the candidates, or edits them. A dataclass whose fields are its settings.
 
-    It sees the samples alone, never who made them. The loop samples more until it keeps enough rows, and says how many it took.
+    The loop calls a curation like this, until it keeps `n` rows:
+
+        candidates = n / expected_keep_rate rows, generated or real, without notes: their origin is hidden
+        result = curation(candidates, MetricInputs(...), rng=rng)
+        if len(result.rows) < n: candidates += more rows
+
+    A curation that edits uses generator methods such as `Edits.edit`.
     """
 
     version: ClassVar[int]
+    """Part of every cache key. Increase it when a change of the code changes the result."""
     reads: tuple[str, ...]
-    """What it looks at beside the candidates, as for a metric: `real` (the real training pool), `model`, `base`, `features`."""
+    """The attributes of `MetricInputs` that it uses: `real`, `model`, `first`, `base`, `features`."""
     abilities: tuple[str, ...] = ()
-    """Methods a generator must have for it, such as `score`."""
+    """Methods that the generator must have, such as `score`."""
     columns: ClassVar[tuple[str, ...]] = ()
+    """Data columns that it needs."""
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        """The share of candidates it is expected to keep, of which so many are made: how many are sampled to begin with."""
+        """The fraction of candidates it is expected to keep, if a fraction `synthetic_fraction` of them is generated.
+
+        It determines how many candidates are sampled at first.
+        """
         ...
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult: ...
 
 
-# ---- scores -----------------------------------------------------------------------------------------------------------
+# ---- selection by a score -----------------------------------------------------------------------------------------------
 
 
 def scores(inputs: MetricInputs, pool: Pool, *, by: Literal["base", "features"]) -> np.ndarray:
-    """How unlike real data each row is, float64 [n], lower is better.
+    """How unlike real data each row is; float64 [n], lower is better. Raises UserError if a score is not finite.
 
-    `base`: negative log-likelihood under the base model, nats a row (a token for generators that have tokens).
+    `base`: negative log-likelihood under the base model, in nats per row (per token for generators that have tokens).
     `features`: distance to the nearest real training row in feature space.
     """
     if by == "base":
         nats = inputs.base.score(pool)
-        return _finite(nats / np.maximum(1, inputs.base.tokens(pool)) if hasattr(inputs.base, "tokens") else nats)
+        return _finite(nats / np.maximum(1, inputs.base.tokens(pool)) if isinstance(inputs.base, CountsTokens) else nats)
     real, own = (inputs.features(rows)["features"] for rows in (inputs.real, pool))
     return nearest_distance(own, real, exclude_self=pool.digest == inputs.real.bare().digest)
 
 
-def _finite(scores: np.ndarray) -> np.ndarray:
-    """The scores; UserError if one is no number: sorted among the others it would be the worst, or the best."""
-    if not np.isfinite(scores).all():
-        raise UserError(f"curation: the scores of {np.count_nonzero(~np.isfinite(scores))} of {len(scores)} rows are not finite")
-    return scores
+def _finite(values: np.ndarray) -> np.ndarray:
+    """The values. Raises UserError if one is NaN or infinite, because sorting would put it first or last."""
+    if not np.isfinite(values).all():
+        broken = np.count_nonzero(~np.isfinite(values))
+        raise UserError(f"curation: the scores of {broken} of {len(values)} rows are not finite; rows cannot be ranked by them")
+    return values
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Settings of what judges rows by a score."""
+    """The settings shared by curations that rank rows by a score."""
 
     by: Literal["base", "features"] = "base"
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The inputs that the score needs."""
         return ("base", "real") if self.by == "base" else ("features", "real")
 
     @property
     def abilities(self) -> tuple[str, ...]:
+        """The methods of the generator that the score needs."""
         return ("score",) if self.by == "base" else ()
 
 
 @dataclass(frozen=True)
 class Verify(Scored):
-    """Keeps the `keep` share that a verifier likes best, erring on a share `error` of rows (Feng et al. 2024, sec. 4).
+    """Keeps the rows that an imperfect verifier accepts (Feng et al. 2024, sec. 4).
 
-    The verifier scores every row (`by`); its verdict, good for the best `keep` share, is turned round with probability `error`,
-    whatever the row: at 0.5 it says nothing.
+    The verifier ranks rows by a score (`by`), accepts the best `keep` fraction, then flips each decision with probability
+    `error`. At `error: 0.5` its decisions are random.
     """
 
-    keep: Share = 0.5
-    error: Annotated[float, Field(ge=0, le=1)] = 0.0
+    keep: KeepFraction = 0.5
+    error: ErrorRate = 0.0
     version: ClassVar[int] = 1
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
+        """`keep`, changed by the verifier's errors."""
         return self.keep * (1 - self.error) + (1 - self.keep) * self.error
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
-        found = scores(inputs, candidates, by=self.by)
-        good = _lowest(found, self.keep)
-        wrong = rng.random(len(good)) < self.error
-        kept = np.flatnonzero(good ^ wrong)
-        figures = {"verdicts_wrong": wrong.mean()}
-        return CurationResult(kept, figures | {"mean_score": found[kept].mean()} if len(kept) else figures)
+        values = scores(inputs, candidates, by=self.by)
+        accepted = _lowest(values, self.keep)
+        flipped = rng.random(len(accepted)) < self.error
+        rows = np.flatnonzero(accepted ^ flipped)
+        stats = {"verdicts_wrong": float(flipped.mean())}
+        return CurationResult(rows, stats | {"mean_score": float(values[rows].mean())} if len(rows) else stats)
 
 
 @dataclass(frozen=True)
 class Prune(Scored):
-    """Trims what was sampled by its score, keeping a share `keep`.
+    """Keeps a fraction `keep` of the rows, selected by score.
 
-    `quality` keeps the best scores, as a selection by perplexity does (Marion et al. 2023); `typicality` the scores nearest to the
-    median of real rows, so neither the unlikely nor the all too likely (after Meister et al. 2023); `match` picks, for every
-    quantile of real scores, the candidate nearest to it: the scores that are kept are distributed as real ones are.
+    `quality` keeps the best scores, as selection by perplexity does (Marion et al. 2023). `typicality` keeps the scores
+    nearest to the median of real rows, neither too unlikely nor too likely (after Meister et al. 2023). `match` keeps, for
+    every quantile of real scores, the candidate nearest to it, so that kept scores are distributed like real ones.
     """
 
     strategy: Literal["quality", "typicality", "match"] = "typicality"
-    keep: Share = 0.5
+    keep: KeepFraction = 0.5
     version: ClassVar[int] = 1
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
+        """`keep`."""
         return self.keep
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
-        found = scores(inputs, candidates, by=self.by)
+        values = scores(inputs, candidates, by=self.by)
         if self.strategy == "quality":
-            rows = np.flatnonzero(_lowest(found, self.keep))
+            rows = np.flatnonzero(_lowest(values, self.keep))
         else:
             real = scores(inputs, inputs.real.bare(), by=self.by)
             if self.strategy == "typicality":
-                rows = np.flatnonzero(_lowest(np.abs(found - np.median(real)), self.keep))
+                rows = np.flatnonzero(_lowest(np.abs(values - np.median(real)), self.keep))
             else:
-                rows = _matching(found, real, max(1, round(self.keep * len(found))))
-        return CurationResult(rows, {"mean_score": found[rows].mean()})
+                rows = _match_quantiles(values, real, max(1, round(self.keep * len(values))))
+        return CurationResult(rows, {"mean_score": float(values[rows].mean())})
 
 
-def _lowest(values: np.ndarray, share: float) -> np.ndarray:
-    """Which values are among the lowest `share`, bool [n]; of equal ones the first."""
+def _lowest(values: np.ndarray, fraction: float) -> np.ndarray:
+    """Marks the lowest `fraction` of values, at least one; bool [n]. Of equal values the first are marked."""
     chosen = np.zeros(len(values), dtype=bool)
-    chosen[np.argsort(values, kind="stable")[: max(1, round(share * len(values)))]] = True
+    chosen[np.argsort(values, kind="stable")[: max(1, round(fraction * len(values)))]] = True
     return chosen
 
 
-def _matching(values: np.ndarray, real: np.ndarray, n: int) -> np.ndarray:
-    """Numbers of n values, none twice, with the least sum of distances to n evenly spaced quantiles of `real`; ascending int64 [n].
+def _match_quantiles(values: np.ndarray, real: np.ndarray, n: int) -> np.ndarray:
+    """Indices of n different values with the least total distance to n evenly spaced quantiles of `real`; ascending int64 [n].
 
-    Exact, by the Hungarian algorithm; n x len(values) numbers are held in memory.
+    Exact, by the Hungarian algorithm. Needs an n x len(values) matrix in memory.
     """
-    wanted = np.quantile(real, (np.arange(n) + 0.5) / n)
-    _, chosen = linear_sum_assignment(np.abs(wanted[:, None] - values[None, :]))
+    from scipy.optimize import linear_sum_assignment
+
+    quantiles = np.quantile(real, (np.arange(n) + 0.5) / n)
+    _, chosen = linear_sum_assignment(np.abs(quantiles[:, None] - values[None, :]))
     return np.sort(chosen)
 
 
-# ---- equal rows, watermarked rows ----------------------------------------------------------------------------------------
+# ---- duplicates and watermarked rows --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Dedup:
-    """Drops rows that equal an earlier candidate or, with `against_real`, a row of the real pool: exact deduplication (Lee et al. 2022)."""
+    """Drops rows equal to an earlier candidate or, with `against_real`, to a real row: exact deduplication (Lee et al. 2022)."""
 
     against_real: bool = False
     version: ClassVar[int] = 1
@@ -199,42 +225,45 @@ class Dedup:
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The real pool, if rows are compared with it."""
         return ("real",) if self.against_real else ()
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
+        """1: duplicates are assumed to be rare."""
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
-        seen = set(inputs.real.row_digests()) if self.against_real else set()
+        known = set(inputs.real.row_digests()) if self.against_real else set()
         rows = []
         for row, digest in enumerate(candidates.row_digests()):
-            if digest not in seen:
-                seen.add(digest)
+            if digest not in known:
+                known.add(digest)
                 rows.append(row)
         return CurationResult(np.array(rows, dtype=np.int64))
 
 
 @dataclass(frozen=True)
 class Detect:
-    """Drops what the watermark detector of the generator flags (after Drayson et al. 2025, who detect without a watermark).
+    """Drops rows that the generator's watermark detector flags (after Drayson et al. 2025, who detect without a watermark).
 
-    A row is flagged above `threshold` standard deviations of rows without the watermark; left out, the threshold is where a share
-    `false_positives` of the real pool would be flagged. How many made rows it misses and how many real ones it loses stand
-    in the rows as `kept_share/made` and `kept_share/real`.
+    A row is flagged if its z-score is above `threshold`. By default the threshold is set such that a fraction
+    `false_positives` of the real pool would be flagged. The results `kept_share/made` and `kept_share/real` give the
+    fractions of generated rows that it misses and of real rows that it keeps.
     """
 
-    false_positives: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    false_positives: FalsePositiveRate = 0.01
     threshold: float | None = None
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model", "real")
     abilities: ClassVar[tuple[str, ...]] = ("detect",)
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        return 1 - synthetic_fraction  # a detector that misses nothing keeps the real rows
+        """The fraction of real rows: a perfect detector drops all others."""
+        return 1 - synthetic_fraction
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         threshold = self.threshold
         if threshold is None:
             threshold = detection_threshold(_finite(inputs.model.detect(inputs.real.bare())), self.false_positives)
         z = _finite(inputs.model.detect(candidates))
-        return CurationResult(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": (z > threshold).mean()})
+        return CurationResult(np.flatnonzero(z <= threshold), {"threshold": threshold, "flagged": float((z > threshold).mean())})

@@ -1,4 +1,7 @@
-"""The contract of a generator: something that learns from a pool and makes a pool."""
+"""The contract of a generator: a model that learns from a pool and generates a pool.
+
+The functions of this module read the optional members of a generator, with a default for generators that lack them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -15,24 +18,26 @@ from ..core.pool import Pool
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a fit did, row by row.
-
-    `seen` [n] int64 counts how often each row of the training pool went through the optimizer, `each` [n] float64 the units
-    (tokens, images, samples) that this took each time; `figures` are the fit's own numbers, such as its last loss.
-    """
+    """What a fit did with each of the n rows of its training pool. The audit checks it against the policy."""
 
     unit: str
+    """What the generator consumes: `tokens`, `images` or `samples`."""
     visit_counts: np.ndarray
+    """How often each row was trained on; int64 [n]."""
     units_per_row: np.ndarray
+    """Units that one visit of each row consumes; float64 [n]."""
     steps: int
+    """Optimizer steps."""
     stats: Mapping[str, float] = field(default_factory=dict)
+    """Numbers that the generator reports about its fit, such as the last loss. Must be finite."""
 
     @property
     def consumed(self) -> np.ndarray:
-        """Units of every row that went through the optimizer, float64 [n]."""
-        return self.visit_counts * self.units_per_row
+        """Units consumed from each row; float64 [n]."""
+        return np.asarray(self.visit_counts * self.units_per_row)
 
     def save(self, folder: Path) -> None:
+        """Write the result into an artifact. File names and keys are fixed by the format of the store."""
         np.save(folder / "seen.npy", self.visit_counts.astype(np.int64))
         np.save(folder / "each.npy", self.units_per_row.astype(np.float64))
         about = {"unit": self.unit, "steps": self.steps, "figures": dict(self.stats)}
@@ -40,6 +45,7 @@ class FitResult:
 
     @classmethod
     def load(cls, folder: Path) -> FitResult:
+        """Read what `save` wrote."""
         visit_counts, units_per_row = (np.load(folder / name, allow_pickle=False) for name in ("seen.npy", "each.npy"))
         about = json.loads((folder / "fitted.json").read_text())
         return cls(about["unit"], visit_counts, units_per_row, about["steps"], about["figures"])
@@ -48,69 +54,118 @@ class FitResult:
     def closed_form(
         cls, unit: str, rows: int, *, units_per_row: np.ndarray | float = 1.0, stats: Mapping[str, float] | None = None
     ) -> FitResult:
-        """A fit in closed form: one step that sees every row once."""
-        return cls(unit, np.ones(rows, dtype=np.int64), np.broadcast_to(np.float64(units_per_row), (rows,)), 1, stats or {})
+        """The result of a fit in closed form: one step that uses every row once."""
+        units = np.broadcast_to(np.float64(units_per_row), (rows,))
+        return cls(unit, np.ones(rows, dtype=np.int64), units, 1, stats or {})
 
 
 class Generator(Protocol):
-    """Learns from a pool and makes a pool. A dataclass whose fields are its whole recipe.
+    """Learns from a pool and generates a pool. A dataclass whose fields are its settings.
 
-    The loop calls it like this, with a new instance for every line (here `init: base`):
+    The loop calls a generator like this, with a new instance for every line (here with `init: base`):
 
-        generator.load(base); fitted = generator.fit(train, seed=1, scratch=folder); generator.save(model)
-        generator.load(model); made = generator.sample(1000, seed=2)
+        generator.load(base); result = generator.fit(train, seed=1, scratch=folder); generator.save(model)
+        generator.load(model); pool = generator.sample(1000, seed=2)
 
-    Promises, which `autophagy.common.contract.check` tests on any generator:
+    Requirements, which `autophagy.common.components.generator_checks.check` tests:
 
-    - `fit` starts from what `load` brought in, or from the generator's own beginning if nothing was loaded. With
-      `fresh=True` it draws new weights and keeps only what is not learned by gradient (a tokenizer).
+    - `fit` starts from the weights that `load` read, or from new weights if nothing was loaded. With `fresh=True` it draws new
+      weights and keeps only what is not learned by gradient descent (a tokenizer).
     - The same seed gives the same pool, and `sample(n)` begins with the rows of `sample(m)` for m < n.
-    - Global random state is neither read nor changed. `fit` leaves its pool as it was.
-    - Made pools have the `columns`, types and row shape of the training pool.
-    - After `load(save())` it samples and scores as before. `save` writes no pickle and no time stamp.
-    - A field named `sampling` says how samples are drawn and never changes what is fitted.
+    - Global random state is neither read nor changed. `fit` does not change its pool.
+    - Generated pools have the columns, types and row shapes of the training pool.
+    - A generator that is saved and loaded samples and scores as before. `save` writes no pickle and no time stamp.
+    - A field named `sampling` controls how rows are drawn and never changes the fit.
+
+    Optional members: `continues`, `conditional`, `classes`, and the methods of `Scores`, `CountsTokens`, `Edits`, `Detects` and
+    `DependsOnFiles`.
     """
 
     version: ClassVar[int]
-    """Raise it when the numbers it makes would change: it is part of every key."""
+    """Part of every cache key. Increase it when a change of the code changes the fit or the samples."""
     modality: ClassVar[str]
+    """`analytic`, `text` or `vision`."""
     columns: ClassVar[tuple[str, ...]]
-    """The data columns it learns and makes; the others (labels, say) it never sees."""
+    """The data columns that it learns and generates. Other columns are removed from its training pool."""
     continues: ClassVar[bool] = False
-    """Whether `sample` makes use of `given` rows; if not, a config that asks for prompts is refused."""
+    """True if `sample` uses its `given` rows as prompts. Else a config with prompts is rejected."""
     conditional: ClassVar[bool] = False
-    """Whether it learns and makes the column `label` too where a pool has one; if not, `labels: conditional` is refused."""
+    """True if it also learns and generates the column `label` when the pool has one. Else `labels: conditional` is rejected."""
     classes: int = 0
-    """For conditional ones: how many classes the data has, set before `fit`; a pool need not hold a row of each."""
+    """For conditional generators: the number of classes of the data, set before `fit`. A pool may lack some of them."""
 
-    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult: ...
+    def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
+        """Learn from a pool. `scratch`: a folder for checkpoints, from which a killed fit continues."""
+        ...
 
-    def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool: ...
+    def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
+        """Generate n rows. `given`: n rows to continue, if it `continues`."""
+        ...
 
-    def save(self, folder: Path) -> None: ...
+    def save(self, folder: Path) -> None:
+        """Write the weights and everything else that `sample` needs and settings do not contain."""
+        ...
 
-    def load(self, folder: Path) -> None: ...
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote."""
+        ...
 
 
+@runtime_checkable
 class Scores(Protocol):
-    """An optional ability: a GAN has none, a VAE has a bound."""
+    """Optional ability `score`: the likelihood of given rows. GANs do not have it; a VAE has a bound."""
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Negative log-likelihood of every row, nats, float64 [n]; lower is likelier."""
+        """Negative log-likelihood of every row in nats, float64 [n]; lower is more likely."""
         ...
 
 
+@runtime_checkable
+class CountsTokens(Protocol):
+    """Optional ability `tokens`: the length of rows, by which scores are normalised."""
+
+    def tokens(self, pool: Pool) -> np.ndarray:
+        """The number of tokens of every row that `score` sums over, int64 [n]."""
+        ...
+
+
+@runtime_checkable
 class Edits(Protocol):
-    """An optional ability of models of text: to write again what they find all too likely."""
+    """Optional ability `edit` of text models: replace tokens that the model finds too likely."""
 
     def edit(self, pool: Pool, *, above: float, seed: int) -> tuple[Pool, float]:
-        """The rows with every token likelier than `above` drawn anew (Zhu et al. 2024, eq. 4), and the share of tokens drawn."""
+        """The rows with every token of probability > `above` resampled (Zhu et al. 2024, eq. 4), and the share of resampled tokens."""
         ...
 
 
+@runtime_checkable
 class Detects(Protocol):
-    """An optional ability: to find the watermark that its own `sampling.watermark` put into what it made."""
+    """Optional ability `detect`: find the watermark that the generator's own `sampling.watermark` adds to samples."""
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """How much each row looks watermarked, in standard deviations of rows that are not; float64 [n]."""
+        """z-score of every row, float64 [n]: standard deviations above the mean of rows without the watermark."""
         ...
+
+
+@runtime_checkable
+class DependsOnFiles(Protocol):
+    """Optional for generators and feature models whose settings name files, such as a pretrained model."""
+
+    def inputs(self) -> Mapping[str, str]:
+        """Digests of these files by name. They are part of the cache key, because a path does not fix the content."""
+        ...
+
+
+def supports_prompts(generator: type[Generator] | Generator) -> bool:
+    """True if a generator uses the rows that it is asked to continue. Default: False."""
+    return bool(getattr(generator, "continues", False))
+
+
+def supports_labels(generator: type[Generator] | Generator) -> bool:
+    """True if a generator can learn labels. Default: False."""
+    return bool(getattr(generator, "conditional", False))
+
+
+def file_digests_of(component: object) -> Mapping[str, str]:
+    """Digests of the files that a component's settings name. Default: none."""
+    return component.inputs() if isinstance(component, DependsOnFiles) else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -92,6 +92,30 @@ class LimitsRows(Protocol):
     """Optional for metrics whose cost grows with the square of the rows: they compare the first `max_rows` rows only."""
 
     max_rows: int
+
+
+@runtime_checkable
+class NeedsColumns(Protocol):
+    """Optional for metrics and curations: the data columns that a generator must produce."""
+
+    columns: Sequence[str]
+
+
+@runtime_checkable
+class NeedsAbilities(Protocol):
+    """Optional for metrics and curations: the attributes that a generator must have."""
+
+    abilities: Sequence[str]
+
+
+def required_columns(component: object) -> Sequence[str]:
+    """Data columns that a metric or a curation needs. Default: none."""
+    return component.columns if isinstance(component, NeedsColumns) else ()
+
+
+def required_abilities(component: object) -> Sequence[str]:
+    """Attributes of the generator that a metric or a curation needs. Default: none."""
+    return component.abilities if isinstance(component, NeedsAbilities) else ()
 
 
 def info_of(metric: Metric, name: str) -> MetricInfo:

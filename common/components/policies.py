@@ -1,73 +1,37 @@
-"""Policies: what the next generation trains on. Pure functions of the pools, the same for every modality."""
+"""The built-in policies. They are pure functions of the pools and work for every modality; `policy.py` defines their contract."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Protocol
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ..core.pool import REAL, Pool
+from .policy import ANY, AvailableData
 
-ANY = -2
-"""In what a policy says it takes: rows of whichever pool."""
-
-
-@dataclass(frozen=True)
-class AvailableData:
-    """What a policy may draw from at generation >= 1 (generation 0 always trains on `real`)."""
-
-    real: Pool
-    """The fixed real training pool: `size` rows."""
-    reserve: Pool
-    """Real rows no generation has seen, in random order."""
-    history: Sequence[Pool]
-    """The pools made so far, oldest first: history[g] was made by generation g."""
-    generation: int
+GrowthExponent = Annotated[float, Field(ge=0, le=10)]
+PoolCount = Annotated[int, Field(ge=1)]
+Weight = Annotated[int, Field(ge=1, le=1000)]
 
 
-class Policy(Protocol):
-    """Picks a training pool: same arguments, same pool. A dataclass whose fields are its settings.
+def growing_pool_size(size: int, generation: int, *, max_pools: int | None, growth: float) -> int:
+    """Rows of a growing training pool: `size * pools ** growth`.
 
-    What it may also have, each read before anything runs:
-
-    - `reserve_rows(size=, generations=)`: unseen real rows it will have used after so many generations (else none);
-    - `made_rows(size=, generation=)`: rows the model of a generation has to make for it (else `size`);
-    - `asked(size=, generation=)`: rows it takes from the pool of each generation (REAL: real rows; ANY: any pool). The
-      audit counts what it really took and stops the run if that differs: double entry;
-    - `controls`: the policies to compare it with, as a config would name them; `controls: auto` adds them;
-    - `trains_on_made`: False if nothing that was made is ever trained on.
+    A generation has `generation + 1` pools: the real one and one of each earlier generation; at most `max_pools` count.
     """
-
-    version: ClassVar[int]
-
-    def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool: ...
+    return round(size * min(generation + 1, max_pools or generation + 1) ** growth)
 
 
-def reserve_rows(policy: Policy, *, size: int, generations: int) -> int:
-    """How many unseen real rows a policy will have used after the last generation."""
-    return policy.reserve_rows(size=size, generations=generations) if hasattr(policy, "reserve_rows") else 0
-
-
-def rows_to_generate(policy: Policy, *, size: int, generation: int) -> int:
-    """How many rows the model of a generation has to make for a policy."""
-    return policy.rows_to_generate(size=size, generation=generation) if hasattr(policy, "rows_to_generate") else size
-
-
-def growing_pool_size(size: int, generation: int, *, most: int | None, growth: float) -> int:
-    """Rows of a growing pool: `size` times a power of how many pools there are, the real one counting as the first; at most `most`."""
-    return round(size * min(generation + 1, most or generation + 1) ** growth)
-
-
-# ---- made data alone ------------------------------------------------------------------------------------------------
+# ---- generated rows only ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Replace:
-    """Only what the last generation made (Shumailov et al. 2024; the fully synthetic loop of Alemohammad et al. 2024)."""
+    """Trains on the output of the last generation only (Shumailov et al. 2024; the fully synthetic loop of Alemohammad et al. 2024)."""
 
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("real",)
@@ -81,13 +45,14 @@ class Replace:
 
 @dataclass(frozen=True)
 class ReplaceGrowing:
-    """Only what the last generation made, but as many rows as `accumulate` has (its matched-size control, Gerstgrasser et al. 2024).
+    """Trains on the output of the last generation only, with as many rows as `accumulate` has.
 
-    With `generations`, as many as `window` has. `growth` is another power of the number of pools: 2 for `size` rows times 4, 9, 16, ...
+    The matched-size control of `accumulate` (Gerstgrasser et al. 2024) or, with `generations`, of `window`. The pool has
+    `size * pools ** growth` rows; `growth: 2` gives 4, 9, 16, ... times `size`.
     """
 
-    generations: Annotated[int, Field(ge=1)] | None = None
-    growth: Annotated[float, Field(ge=0, le=10)] = 1.0
+    generations: PoolCount | None = None
+    growth: GrowthExponent = 1.0
     version: ClassVar[int] = 1
 
     @property
@@ -98,8 +63,8 @@ class ReplaceGrowing:
         return available.history[-1].choose(self.rows(size=size, generation=available.generation), rng)
 
     def rows(self, *, size: int, generation: int) -> int:
-        """Rows a generation >= 1 trains on."""
-        return growing_pool_size(size, generation, most=self.generations, growth=self.growth)
+        """The size of the training pool of a generation >= 1."""
+        return growing_pool_size(size, generation, max_pools=self.generations, growth=self.growth)
 
     def rows_to_generate(self, *, size: int, generation: int) -> int:
         return self.rows(size=size, generation=generation + 1)
@@ -108,12 +73,12 @@ class ReplaceGrowing:
         return {generation - 1: self.rows(size=size, generation=generation)}
 
 
-# ---- made data beside what was there before ---------------------------------------------------------------------------
+# ---- generated rows together with earlier ones -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Accumulate:
-    """The real pool and everything made so far; it grows by `size` rows a generation (Gerstgrasser et al. 2024)."""
+    """Trains on the real pool and the output of all generations. It grows by `size` rows per generation (Gerstgrasser et al. 2024)."""
 
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace-growing", "real-growing")
@@ -127,7 +92,7 @@ class Accumulate:
 
 @dataclass(frozen=True)
 class AccumulateSubsample:
-    """`size` rows drawn without replacement from all that `accumulate` would train on (Kazdan et al. 2024)."""
+    """Trains on `size` rows drawn without replacement from the pool of `accumulate` (Kazdan et al. 2024)."""
 
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace", "real")
@@ -141,9 +106,9 @@ class AccumulateSubsample:
 
 @dataclass(frozen=True)
 class Window:
-    """The last `generations` pools, the real pool counting as the first of all (accumulation that forgets)."""
+    """Trains on the last `generations` pools, like `accumulate` with a limited memory. The real pool counts as the oldest."""
 
-    generations: Annotated[int, Field(ge=1)]
+    generations: PoolCount
     version: ClassVar[int] = 1
 
     @property
@@ -159,12 +124,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Mix:
-    """A share of real rows, the rest from the last generation, `size` rows in all.
+    """Trains on `size` rows: a fraction of real rows, the rest from the last generation.
 
-    `real: fixed` draws the same real rows every generation (the synthetic augmentation loop of Alemohammad et al. 2024;
-    Bertrand et al. 2024); `real: fresh` takes rows that no generation has seen (their fresh data loop).
-    `real_fraction` is a number, a list (generations 1, 2, ...; the last one stays) or `1/t^gamma` of the generation t.
-    The number of real rows is `real_fraction * size`, rounded to the nearest row.
+    `real: fixed` uses the same real rows in every generation (the synthetic augmentation loop of Alemohammad et al. 2024;
+    Bertrand et al. 2024). `real: fresh` uses rows that no generation has trained on (their fresh data loop).
+    `real_fraction` is a number, a list (values for generations 1, 2, ...; the last one stays) or `1/t^gamma` of the
+    generation t. The number of real rows is `real_fraction * size`, rounded to the nearest integer.
     """
 
     real_fraction: float | list[float] | str
@@ -175,11 +140,11 @@ class Mix:
     def __post_init__(self) -> None:
         if isinstance(self.real_fraction, str):
             if not re.fullmatch(r"1/t(\^\d+(\.\d+)?)?", self.real_fraction):
-                raise ValueError(f"real_fraction: a number, a list of numbers or 1/t^gamma, not '{self.real_fraction}'")
+                raise ValueError(f"real_fraction: must be a number, a list of numbers or 1/t^gamma, not '{self.real_fraction}'")
             return
-        shares = self.real_fraction if isinstance(self.real_fraction, list) else [self.real_fraction]
-        if not shares or any(not 0 <= share <= 1 for share in shares):
-            raise ValueError(f"real_fraction: shares lie between 0 and 1, not {self.real_fraction}")
+        fractions = self.real_fraction if isinstance(self.real_fraction, list) else [self.real_fraction]
+        if not fractions or any(not 0 <= fraction <= 1 for fraction in fractions):
+            raise ValueError(f"real_fraction: must be one or more numbers between 0 and 1, not {self.real_fraction}")
 
     def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
         n_real = self.real_rows(size=size, generation=available.generation)
@@ -191,14 +156,14 @@ class Mix:
         return Pool.concat([real, available.history[-1].choose(size - n_real, rng)])
 
     def real_rows(self, *, size: int, generation: int) -> int:
-        """Real rows at a generation >= 1."""
+        """The number of real rows in a generation >= 1."""
         if isinstance(self.real_fraction, str):
-            share = float(generation) ** -float(self.real_fraction.partition("^")[2] or 1)
+            fraction = float(generation) ** -float(self.real_fraction.partition("^")[2] or 1)
         elif isinstance(self.real_fraction, list):
-            share = self.real_fraction[min(generation, len(self.real_fraction)) - 1]
+            fraction = self.real_fraction[min(generation, len(self.real_fraction)) - 1]
         else:
-            share = self.real_fraction
-        return round(share * size)
+            fraction = self.real_fraction
+        return round(fraction * size)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
         if self.real == "fixed":
@@ -212,15 +177,16 @@ class Mix:
 
 @dataclass(frozen=True)
 class Augment:
-    """The real pool beside what the last generation made, `size` rows each (the synthetic augmentation loop of Alemohammad et al. 2024).
+    """Trains on `size` real rows and `size` rows from the last generation (the synthetic augmentation loop of Alemohammad et al. 2024).
 
-    `real: fresh` takes `size` unseen real rows every generation instead. Every row is there `real_weight` or `synthetic_weight` times:
-    the share of the real ones in what a fit minimises is real_weight / (real_weight + synthetic_weight) (He, Xu & Cheng 2025).
+    `real: fixed` uses the real pool, `real: fresh` uses `size` unseen real rows per generation. Rows are repeated `real_weight`
+    or `synthetic_weight` times, so that real rows have the weight real_weight / (real_weight + synthetic_weight) in the
+    training objective (He, Xu & Cheng 2025).
     """
 
     real: Literal["fixed", "fresh"] = "fixed"
-    real_weight: Annotated[int, Field(ge=1, le=1000)] = 1
-    synthetic_weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    real_weight: Weight = 1
+    synthetic_weight: Weight = 1
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace", "real")
 
@@ -238,12 +204,12 @@ class Augment:
         return {REAL: size * self.real_weight, generation - 1: size * self.synthetic_weight}
 
 
-# ---- real data alone: the controls ------------------------------------------------------------------------------------
+# ---- controls: real rows only ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Real:
-    """The same real pool every generation, with a new seed: what retraining alone does."""
+    """Trains on the same real pool in every generation, with a new seed. Shows the effect of retraining alone."""
 
     version: ClassVar[int] = 1
     uses_synthetic: ClassVar[bool] = False
@@ -257,7 +223,7 @@ class Real:
 
 @dataclass(frozen=True)
 class RealFresh:
-    """`size` unseen real rows every generation: what `replace` would be if models made real data."""
+    """Trains on `size` unseen real rows in every generation: `replace` with a perfect generator."""
 
     version: ClassVar[int] = 1
     uses_synthetic: ClassVar[bool] = False
@@ -274,26 +240,27 @@ class RealFresh:
 
 @dataclass(frozen=True)
 class RealGrowing:
-    """The real pool and `size` more unseen real rows every generation: what `accumulate` would be if models made real data.
+    """Trains on the real pool and `size` more unseen real rows per generation: `accumulate` with a perfect generator.
 
-    With `generations`, the last so many of these pools: what `window` would be. `growth` as for `replace-growing`.
+    With `generations`: `window` with a perfect generator. `growth` as in `replace-growing`.
     """
 
-    generations: Annotated[int, Field(ge=1)] | None = None
-    growth: Annotated[float, Field(ge=0, le=10)] = 1.0
+    generations: PoolCount | None = None
+    growth: GrowthExponent = 1.0
     version: ClassVar[int] = 1
     uses_synthetic: ClassVar[bool] = False
 
     def __call__(self, available: AvailableData, *, size: int, rng: np.random.Generator) -> Pool:
-        seen = Pool.concat([available.real, available.reserve.slice(0, self.reserve_rows(size=size, generations=available.generation))])
-        return seen.slice(len(seen) - self.rows(size=size, generation=available.generation), len(seen))
+        used = self.reserve_rows(size=size, generations=available.generation)
+        pool = Pool.concat([available.real, available.reserve.slice(0, used)])
+        return pool.slice(len(pool) - self.rows(size=size, generation=available.generation), len(pool))
 
     def rows(self, *, size: int, generation: int) -> int:
-        """Rows a generation >= 1 trains on."""
-        return growing_pool_size(size, generation, most=self.generations, growth=self.growth)
+        """The size of the training pool of a generation >= 1."""
+        return growing_pool_size(size, generation, max_pools=self.generations, growth=self.growth)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:
-        return growing_pool_size(size, generations, most=None, growth=self.growth) - size
+        return growing_pool_size(size, generations, max_pools=None, growth=self.growth) - size
 
     def expected_counts(self, *, size: int, generation: int) -> Mapping[int, int]:
         return {REAL: self.rows(size=size, generation=generation)}

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from ..components import policy as policy_module
 from ..core.errors import short_repr
 from . import renames
 from .registry import ComponentSpec, SettingError, error_lines, prefix_errors, type_adapter
@@ -112,14 +113,14 @@ class Member:
 
 def uses_synthetic(policy: ComponentSpec) -> bool:
     """True if a policy ever trains on generated rows. The policies that use real rows only do not."""
-    return getattr(policy.build(), "uses_synthetic", True)
+    return policy_module.uses_synthetic(policy.build())
 
 
 def with_controls(arms: Mapping[str, Arm]) -> dict[str, Arm]:
     """The arms, and for each the control policies that its policy declares (real data alone, matched pool sizes)."""
     result = dict(arms)
     for name, arm in arms.items():
-        for raw in getattr(arm.policy.build(), "controls", ()):
+        for raw in policy_module.controls_of(arm.policy.build()):
             control = Arm(ComponentSpec.parse("policy", raw))
             if control not in result.values():
                 result[control.policy.use if control.policy.use not in result else f"{control.policy.use}-for-{name}"] = control

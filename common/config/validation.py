@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..components.generator import supports_labels, supports_prompts
+from ..components.metric import required_abilities, required_columns
 from ..core.pool import EDITED
 from .arms import Arm, Member, Start
 from .registry import ComponentSpec, find
@@ -40,9 +42,9 @@ def validate_members(members: Members, *, init: Start | None, prompts: str, labe
             )
         if init == "base" and not member.has_base:
             raise ValueError(f"init: base needs a model to start from; add a `base:` section for '{member.name}' or set its `pretrained`")
-        if prompts != "none" and not getattr(generator, "continues", False):
+        if prompts != "none" and not supports_prompts(generator):
             raise ValueError(f"prompts: {prompts}: generator '{use}' does not support prompts; set prompts: none")
-        if labels == "conditional" and not getattr(generator, "conditional", False):
+        if labels == "conditional" and not supports_labels(generator):
             raise ValueError(f"labels: conditional: generator '{use}' does not learn labels; set labels: none")
 
 
@@ -51,13 +53,13 @@ def validate_inputs(spec: ComponentSpec, setup: Setup, *, key: str) -> None:
     component = spec.build()
     if setup.features is None and "features" in component.reads:
         raise ValueError(f"{key}: {spec.use} needs a feature model; set `features:`")
-    missing = sorted(set(getattr(component, "columns", ())) - set(setup.columns))
+    missing = sorted(set(required_columns(component)) - set(setup.columns))
     if missing:
         use = next(iter(setup.members.values())).generator.use
         raise ValueError(f"{key}: {spec.use} needs the column '{missing[0]}', but generator '{use}' produces {', '.join(setup.columns)}")
     for member in setup.members.values():
         generator = find("generator", member.generator.use)
-        for ability in getattr(component, "abilities", ()):
+        for ability in required_abilities(component):
             if not (hasattr(generator, ability) or hasattr(member.generator.build(), ability)):
                 raise ValueError(f"{key}: {spec.use} needs a generator with `{ability}`, which '{member.generator.use}' does not have")
             if ability == "detect" and not (member.generator.settings.get("sampling") or {}).get("watermark"):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from ..components.policies import rows_to_generate
+from ..components.policy import rows_to_generate
 from ..config.schema import Experiment
 from ..core.errors import UserError
 from ..core.resources import free_disk

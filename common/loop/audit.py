@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..components.generator import FitResult
-from ..components.policies import ANY, Policy
+from ..components.policy import ANY, Policy, expected_counts
 from ..core.errors import UserError
 from ..core.pool import REAL, Pool, count_by_generation
 from .collect import CollectedPool
@@ -61,13 +61,14 @@ def check_mixture(train: Pool, fitted: FitResult, policy: Policy, *, size: int, 
         raise UserError(f"the policy gave rows without the note {sorted(missing)[0]}; rows are taken from the pools it is given, not made")
     collected = train.array("_collected")
     taken = {int(pool): int((collected == pool).sum()) for pool in np.unique(collected)}
-    if hasattr(policy, "expected_counts"):
-        expected_counts = {pool: rows for pool, rows in policy.expected_counts(size=size, generation=generation).items() if rows}
-        found = {ANY: len(train)} if ANY in expected_counts else taken
-        for pool in sorted({*expected_counts, *found}):
+    declared = expected_counts(policy, size=size, generation=generation)
+    if declared is not None:
+        declared = {pool: rows for pool, rows in declared.items() if rows}
+        found = {ANY: len(train)} if ANY in declared else taken
+        for pool in sorted({*declared, *found}):
             refuse(
                 found.get(pool, 0),
-                expected_counts.get(pool, 0),
+                declared.get(pool, 0),
                 of=len(train),
                 what=f"rows of {_named(pool)}",
                 by="the policy says it takes",
@@ -75,7 +76,13 @@ def check_mixture(train: Pool, fitted: FitResult, policy: Policy, *, size: int, 
     passes = int(fitted.visit_counts.sum())
     for pool, rows in taken.items():
         fair = passes * rows / len(train)
-        refuse(fitted.visit_counts[collected == pool].sum(), fair, of=passes, what=f"rows x epochs of {_named(pool)}", by="the mixture asks for")
+        refuse(
+            fitted.visit_counts[collected == pool].sum(),
+            fair,
+            of=passes,
+            what=f"rows x epochs of {_named(pool)}",
+            by="the mixture asks for",
+        )
 
 
 def refuse(found: float, expected_counts: float, *, of: int, what: str, by: str) -> None:

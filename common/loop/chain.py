@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..components.curation import CurationResult
-from ..components.metric import info_of
-from ..components.policies import AvailableData, rows_to_generate
+from ..components.metric import info_of, rows_compared
+from ..components.policy import AvailableData, rows_to_generate
 from ..config.arms import Arm, Member
 from ..core.errors import UserError
 from ..core.pool import REAL, Pool
@@ -167,5 +167,5 @@ def metric_rows(
         floors = [stages.measure(metric, member, {**shown, **real, "model": shown["first"]}) for real in stages.real.floors]
         for name, value in values.items():
             meaning, known = info_of(instance, name), [floor[name] for floor in floors if name in floor]
-            rows = min(n, getattr(instance, "max_rows", n))
+            rows = rows_compared(instance, n)
             yield metric_row(name, meaning.axis, value, meaning.unit, meaning.higher_is_better, n=rows, floors=known)

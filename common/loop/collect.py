@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..components.curation import CurationResult
-from ..components.policies import rows_to_generate
+from ..components.policy import rows_to_generate
 from ..config.arms import Arm
 from ..core.errors import UserError
 from ..core.pool import Pool

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from ..components.class_imbalance import long_tailed_splits
-from ..components.policies import reserve_rows
+from ..components.policy import reserve_rows
 from ..config.arms import Arm
 from ..config.schema import Experiment
 from ..core.errors import UserError

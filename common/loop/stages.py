@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ..components.curation import CurationResult
-from ..components.generator import FitResult
+from ..components.generator import FitResult, file_digests_of
 from ..components.metric import MetricInputs
 from ..config.arms import Member
 from ..config.registry import ComponentSpec
@@ -253,5 +253,4 @@ class Stages:
 
 def inputs_of(part: ComponentSpec) -> Mapping[str, str]:
     """Digests of the files a part's settings point at (a pretrained checkpoint), if it has any: names are not contents."""
-    generated = part.build()
-    return generated.inputs() if hasattr(generated, "inputs") else {}
+    return file_digests_of(part.build())

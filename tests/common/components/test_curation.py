@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from autophagy import UserError, experiment, run
-from autophagy.common.components.curation import CurationResult, Dedup, Detect, Prune, Verify, _matching
+from autophagy.common.components.curation import CurationResult, Dedup, Detect, Prune, Verify, _match_quantiles
 from autophagy.common.components.metric import MetricInputs
 from autophagy.common.config.arms import Arm
 from autophagy.common.config.registry import registered
@@ -70,13 +70,13 @@ def test_pruning_by_quality_typicality_and_match():
     assert np.abs(np.quantile(kept, quantiles) - np.quantile(np.abs(real.array("x")), quantiles)).max() < 0.1
 
 
-def test_matching_is_the_best_of_all_choices():
+def test_match_quantiles_is_the_best_of_all_choices():
     rng = np.random.default_rng(3)
     for _ in range(20):
         values, real = rng.standard_normal(6), rng.standard_normal(30)
         wanted = np.quantile(real, (np.arange(3) + 0.5) / 3)
         distance = lambda rows, wanted=wanted, values=values: np.abs(np.sort(values[list(rows)]) - wanted).sum()  # noqa: E731
-        assert distance(_matching(values, real, 3)) == pytest.approx(min(map(distance, itertools.combinations(range(6), 3))))
+        assert distance(_match_quantiles(values, real, 3)) == pytest.approx(min(map(distance, itertools.combinations(range(6), 3))))
 
 
 def test_scores_of_real_rows_in_feature_space_are_not_their_distance_to_themselves():

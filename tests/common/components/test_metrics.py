@@ -152,7 +152,14 @@ def test_worse_data_scores_worse(name):
         generated = degraded_text(share) if text else degraded_images(share)
         heldout = small_pool("text", 60) if text else degraded_images(0)
         levels.append(
-            measured(name, generated=generated, heldout=heldout, real=small_pool("text", 60), features=features_of, model=ConstantModel(1 + share))
+            measured(
+                name,
+                generated=generated,
+                heldout=heldout,
+                real=small_pool("text", 60),
+                features=features_of,
+                model=ConstantModel(1 + share),
+            )
         )
     judged = 0
     for metric in levels[0]:

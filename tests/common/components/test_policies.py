@@ -3,11 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from autophagy.common.components.policies import (
-    ANY,
     Accumulate,
     AccumulateSubsample,
     Augment,
-    AvailableData,
     Mix,
     Real,
     RealFresh,
@@ -15,9 +13,8 @@ from autophagy.common.components.policies import (
     Replace,
     ReplaceGrowing,
     Window,
-    reserve_rows,
-    rows_to_generate,
 )
+from autophagy.common.components.policy import ANY, AvailableData, reserve_rows, rows_to_generate
 from autophagy.common.config.registry import ComponentSpec, SettingError
 from autophagy.common.core.pool import REAL, Pool, count_by_generation
 from hypothesis import given
