@@ -14,7 +14,7 @@ from autophagy.common.core.pool import Pool
 from autophagy.common.training.trainer import Training
 from autophagy.text.data import Bible
 from autophagy.text.lm import CausalLM
-from autophagy.text.sampling import GreenList
+from autophagy.text.watermark import GreenList, watermark_of
 
 ROWS, CONTEXT, LENGTHS = 400, 128, (32, 64, 128)
 
@@ -27,8 +27,8 @@ plain = model.sampling
 
 def z_of(pool: Pool, length: int) -> np.ndarray:
     """z of the first `length` tokens of the rows that have so many."""
-    rows = [row[:length] for row in model._tokens(pool.list("text")) if len(row) >= length - 2]
-    watermark = model._watermark()
+    rows = [row[:length] for row in model.network.encode(pool.list("text")) if len(row) >= length - 2]
+    watermark = watermark_of(model.sampling.watermark, model.network.vocabulary)
     return np.array([watermark.z(row) for row in rows])
 
 

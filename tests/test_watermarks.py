@@ -12,7 +12,8 @@ from autophagy import load_config, run
 from autophagy.common.training.trainer import Training
 from autophagy.text.data import Bible
 from autophagy.text.lm import CausalLM
-from autophagy.text.sampling import GreenList, Sampling, Watermark
+from autophagy.text.sampling import Sampling
+from autophagy.text.watermark import GreenList, Watermark
 from autophagy.vision.data import Digits
 from autophagy.vision.watermark import Pattern
 from support.tiny import ROOT

@@ -10,13 +10,23 @@ import torch
 from autophagy import UserError
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
-from autophagy.text import lm
 from autophagy.text.data import Bible, HubText, TextFile, passages
-from autophagy.text.sampling import Sampling, distribution
+from autophagy.text.lm_decoding import SAMPLING_BATCH, continue_prompts
+from autophagy.text.sampling import Sampling, token_probabilities
 from autophagy.text.tokenizer import END, train_bpe
 from support.tiny import TINY_LM, small_pool
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+
+def continued(model, prompts, uniforms):
+    """The tokens that a model draws after prompts."""
+    return continue_prompts(model.network, prompts, uniforms, ends=model.ends, sampling=model.sampling)
+
+
+def sequences_of(model, texts):
+    """The sequences that a model trains on."""
+    return model.network.training_sequences(texts, context=model.context, ends=model.ends)
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +51,21 @@ def test_the_distribution_is_the_one_transformers_samples_from(sampling, warpers
     expected = logits
     for warper in warpers:
         expected = warper(None, expected)
-    found = distribution(logits, sampling)
+    found = token_probabilities(logits, sampling)
     torch.testing.assert_close(found / found.sum(-1, keepdim=True), expected.softmax(-1))
 
 
 def test_first_tokens_follow_the_models_distribution(fitted):
     """20,000 draws of the first token against its exact probabilities: chi-squared within 5 standard deviations."""
-    n, end = 20_000, fitted._tokenizer.eos_token_id
+    n, end = 20_000, fitted.network.end
     uniforms = np.random.default_rng(0).random((n, fitted.context))
     firsts = [
         row[0]
-        for start in range(0, n, lm.CHUNK)
-        for row in fitted._continue([[end]] * min(lm.CHUNK, n - start), uniforms[start : start + lm.CHUNK])
+        for start in range(0, n, SAMPLING_BATCH)
+        for row in continued(fitted, [[end]] * min(SAMPLING_BATCH, n - start), uniforms[start : start + SAMPLING_BATCH])
     ]
     with torch.inference_mode():
-        logits = fitted._model(torch.tensor([[end]])).logits[0, -1].double().clone()
+        logits = fitted.network.weights(torch.tensor([[end]])).logits[0, -1].double().clone()
         logits[end] = -torch.inf
     expected = n * logits.softmax(-1).numpy()
     common = expected >= 5
@@ -66,11 +76,11 @@ def test_first_tokens_follow_the_models_distribution(fitted):
 
 def test_cached_sampling_follows_the_full_forward_pass(fitted):
     """Redraw every token of made rows from logits computed without a cache and with the same uniforms."""
-    end, uniforms = fitted._tokenizer.eos_token_id, np.random.default_rng(1).random((6, fitted.context))
-    rows = fitted._continue([[end]] * 6, uniforms)
+    end, uniforms = fitted.network.end, np.random.default_rng(1).random((6, fitted.context))
+    rows = continued(fitted, [[end]] * 6, uniforms)
     for row, draws in zip(rows, uniforms, strict=True):
         with torch.inference_mode():
-            logits = fitted._model(torch.tensor([[end, *row]])).logits[0].double()
+            logits = fitted.network.weights(torch.tensor([[end, *row]])).logits[0].double()
         for step, token in enumerate(row):
             chances = logits[step].softmax(-1)
             if step == 0:
@@ -85,12 +95,12 @@ def test_score_is_the_sum_over_windows_whatever_the_company(fitted):
     scores = fitted.score(pool)
     alone = np.concatenate([fitted.score(pool.slice(row, row + 1)) for row in range(5)])
     assert np.array_equal(scores[:5], alone)
-    end, tokens = fitted._tokenizer.eos_token_id, fitted._tokenizer(pool.list("text"), add_special_tokens=False)["input_ids"]
+    end, tokens = fitted.network.end, fitted.network.encode(pool.list("text"))
     expected = 0.0
     for start in range(0, len(tokens[0]), fitted.context):
         window = torch.tensor([[end, *tokens[0][start : start + fitted.context]]])
         with torch.inference_mode():
-            logs = fitted._model(window).logits[0].double().log_softmax(-1)
+            logs = fitted.network.weights(window).logits[0].double().log_softmax(-1)
         expected -= sum(float(logs[step, token]) for step, token in enumerate(window[0, 1:].tolist()))
     assert scores[0] == pytest.approx(expected, rel=1e-4)
     assert fitted.tokens(pool).tolist() == [len(row) for row in tokens]
@@ -108,10 +118,10 @@ def test_prompts_are_continued_and_left_out(fitted):
     prompts = small_pool("text", 9)
     generated = fitted.sample(9, seed=1, given=prompts)
     assert generated.digest != fitted.sample(9, seed=1).digest
-    end = fitted._tokenizer.eos_token_id
-    rows = fitted._continue([[end, 5, 6, 7]] * 4, np.full((4, fitted.context), 0.5))
+    end = fitted.network.end
+    rows = continued(fitted, [[end, 5, 6, 7]] * 4, np.full((4, fitted.context), 0.5))
     assert max(map(len, rows)) <= fitted.context - fitted.prompt_tokens
-    with pytest.raises(ValueError, match="10 rows are to be continued, 9 were given"):
+    with pytest.raises(ValueError, match="10 rows to generate, but only 9 prompts"):
         fitted.sample(10, seed=1, given=prompts)
 
 
@@ -141,7 +151,7 @@ def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, 
     model = part.build()
     model.fit(small_pool("text"), seed=0, scratch=tmp_path)
     original = GPT2LMHeadModel.from_pretrained(pretrained)
-    torch.testing.assert_close(model._model.transformer.wte.weight, original.transformer.wte.weight, atol=1e-6, rtol=0)
+    torch.testing.assert_close(model.network.weights.transformer.wte.weight, original.transformer.wte.weight, atol=1e-6, rtol=0)
     assert set(model.inputs()) >= {"model.safetensors", "config.json", "tokenizer.json"}
     assert len(model.sample(3, seed=0)) == 3
 
@@ -168,9 +178,9 @@ def test_checkpoints_are_refused_with_reasons(pretrained, tmp_path):
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"\x80")
     with pytest.raises(UserError, match="Pickled weights are not loaded"):
         fit(pretrained=str(tmp_path / "pickled"))
-    with pytest.raises(UserError, match="40 tokens are asked for, the model .* has positions for 32"):
+    with pytest.raises(UserError, match="generator.context: 40 tokens, but the model in .* has 32 positions"):
         fit(pretrained=str(pretrained), context=40)
-    with pytest.raises(UserError, match="brings its own architecture"):
+    with pytest.raises(UserError, match="has its own architecture"):
         fit(pretrained=str(pretrained), vocabulary=500)
 
 
@@ -228,8 +238,8 @@ def test_line_separators_inside_json_do_not_end_a_line(tmp_path):
 
 
 def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
-    start, end = fitted._start, fitted._tokenizer.eos_token_id
-    short, long = fitted._encode(["the", "the lord said " * 20])
+    start, end = fitted.network.start, fitted.network.end
+    short, long = sequences_of(fitted, ["the", "the lord said " * 20])
     assert short[0] == start
     assert short[-1] == end
     assert len(long) == fitted.context + 1
@@ -244,7 +254,7 @@ def test_passages_without_ends_keep_their_length_however_often_they_are_learned(
     pool, lengths = prompts, []
     for generation in range(3):
         model.fit(pool, seed=generation, scratch=tmp_path)
-        rows = model._continue([[model._start, *row[:8]] for row in model._tokens(prompts.list("text"))], np.full((40, 16), 0.5))
+        rows = continued(model, [[model.network.start, *row[:8]] for row in model.network.encode(prompts.list("text"))], np.full((40, 16), 0.5))
         lengths += [len(row) for row in rows]
         pool = model.sample(40, seed=generation, given=prompts)
     assert max(lengths) == 8
@@ -254,12 +264,12 @@ def test_passages_without_ends_keep_their_length_however_often_they_are_learned(
 def test_a_passage_is_learned_without_an_end(fitted, tmp_path):
     passages_only = ComponentSpec.parse("generator", {**TINY_LM, "ends": False}).build()
     counted = passages_only.fit(small_pool("text", 40), seed=0, scratch=tmp_path)
-    end = passages_only._tokenizer.eos_token_id
-    short, long = passages_only._encode(["the", "the lord said " * 20])
+    end = passages_only.network.end
+    short, long = sequences_of(passages_only, ["the", "the lord said " * 20])
     assert end not in [*short[1:], *long[1:]]
-    assert [*short, end] == fitted._encode(["the"])[0]
-    assert long == fitted._encode(["the lord said " * 20])[0]
-    sequences = passages_only._encode(small_pool("text", 40).list("text"))
+    assert [*short, end] == sequences_of(fitted, ["the"])[0]
+    assert long == sequences_of(fitted, ["the lord said " * 20])[0]
+    sequences = sequences_of(passages_only, small_pool("text", 40).list("text"))
     assert counted.stats["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))
 
 

@@ -54,6 +54,11 @@ class Rates:
         return 2 * self.nats
 
 
+def encode(model, texts):
+    """Tokens of texts under a causal language model or an n-gram model."""
+    return (model if hasattr(model, "encode") else model.network).encode(texts)
+
+
 def zipf_text(rng, n_words, *, types=3000, row=20):
     """Rows of words w0, w1, ... whose chances fall as 1 / rank."""
     chances = 1 / np.arange(1, types + 1)
@@ -187,7 +192,7 @@ def test_rows_are_cut_before_the_space_of_their_middle_word():
 def test_tokens_of_the_first_half_begin_the_row(written, bible, tmp_path):
     model = fitted(written, bible["train"].slice(0, 100), tmp_path)
     rows = bible["heldout"].list("text")
-    whole, firsts = model._tokens(rows), model._tokens([first_half(row) for row in rows])
+    whole, firsts = encode(model, rows), encode(model, [first_half(row) for row in rows])
     assert np.mean([row[: len(first)] == first for row, first in zip(whole, firsts, strict=True)]) > 0.99
     assert all(0 < len(first) < len(row) for row, first in zip(whole, firsts, strict=True))
 
@@ -195,12 +200,12 @@ def test_tokens_of_the_first_half_begin_the_row(written, bible, tmp_path):
 def test_continuation_of_a_causal_lm_is_what_its_distributions_say(bible, tmp_path):
     model, nats, n_tokens, n_bytes = fitted(WIDE, bible["train"].slice(0, 100), tmp_path), 0.0, 0, 0
     for text in bible["heldout"].list("text"):
-        first = len(model._tokens([first_half(text)])[0])
-        tokens = torch.tensor([model._start, *model._tokens([text])[0]][:1000])
+        first = len(encode(model, [first_half(text)])[0])
+        tokens = torch.tensor([model.network.start, *encode(model, [text])[0]][:1000])
         for start in range(0, len(tokens) - 1, model.context):  # as the model reads rows beyond its context
             window = torch.cat([tokens[:1], tokens[1 + start : 1 + start + model.context]])
             with torch.no_grad():
-                log_chances = model._model(window[None, :-1]).logits[0].double().log_softmax(-1)
+                log_chances = model.network.weights(window[None, :-1]).logits[0].double().log_softmax(-1)
             each = -log_chances[torch.arange(len(window) - 1), window[1:]]
             nats += each[max(0, first - start) :].sum().item()
         n_tokens, n_bytes = n_tokens + len(tokens) - 1 - first, n_bytes + len(text[len(first_half(text)) :].encode())
@@ -212,8 +217,8 @@ def test_continuation_of_a_causal_lm_is_what_its_distributions_say(bible, tmp_pa
 def test_continuation_of_an_n_gram_model_is_what_its_distributions_say(bible, tmp_path):
     model, nats = fitted(TINY["ngram"], bible["train"].slice(0, 100), tmp_path), []
     for text in bible["heldout"].list("text"):
-        first, tokens = len(model._tokens([first_half(text)])[0]), model._tokens([text])[0]
-        chances = model.chances(model._codes(tokens) // model._base)
+        first, tokens = len(encode(model, [first_half(text)])[0]), encode(model, [text])[0]
+        chances = model.counts.distributions(model.counts.codes(tokens) // model.counts.base)
         nats.append(-np.log(chances[np.arange(first, len(tokens)), tokens[first:]]))
     found = measured("continuation", model=model, heldout=bible["heldout"])
     assert found["continuation_nll"] == pytest.approx(np.concatenate(nats).mean())
@@ -229,14 +234,14 @@ def test_the_held_out_loss_of_an_over_confident_model_is_finite_and_exact(bible,
     @torch.no_grad()
     def nats_of_tokens():
         for text in rows.list("text"):
-            tokens = torch.tensor([model._start, *model._tokens([text])[0]])
-            log_chances = model._model(tokens[None, :-1]).logits[0].double().log_softmax(-1)
+            tokens = torch.tensor([model.network.start, *encode(model, [text])[0]])
+            log_chances = model.network.weights(tokens[None, :-1]).logits[0].double().log_softmax(-1)
             yield -log_chances[torch.arange(len(tokens) - 1), tokens[1:]]
 
     for _ in range(20):  # the logits are linear in the last norm's weights, the nats nearly so
         worst = torch.cat(list(nats_of_tokens())).max().item()
         with torch.no_grad():
-            model._model.model.norm.weight.mul_(110 / worst)
+            model.network.weights.model.norm.weight.mul_(110 / worst)
     nats = torch.cat(list(nats_of_tokens()))
     assert nats.max().item() == pytest.approx(110, abs=0.1)
     assert np.exp(np.float32(-110)) == 0

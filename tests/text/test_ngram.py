@@ -20,41 +20,41 @@ def fitted(tmp_path_factory):
 
 
 def states_of(model, pool):
-    grams = np.concatenate([model._codes(row) for row in model._tokens(pool.list("text"))])
-    return grams // model._base, grams % model._base
+    grams = np.concatenate([model.counts.codes(row) for row in model.encode(pool.list("text"))])
+    return grams // model.counts.base, grams % model.counts.base
 
 
 def test_every_distribution_sums_to_one_also_after_contexts_never_seen(fitted):
     states, _ = states_of(fitted, Bible(words=16).load(eval_size=20)["control"])
-    assert np.allclose(fitted.chances(states).sum(1), 1)
-    assert (fitted.chances(states) > 0).all()
+    assert np.allclose(fitted.counts.distributions(states).sum(1), 1)
+    assert (fitted.counts.distributions(states) > 0).all()
 
 
 def test_scores_are_the_distributions_that_are_drawn_from(fitted):
     pool = Bible(words=16).load(eval_size=20)["control"]
     states, tokens = states_of(fitted, pool)
-    from_whole = -np.log(fitted.chances(states)[np.arange(len(tokens)), tokens])
+    from_whole = -np.log(fitted.counts.distributions(states)[np.arange(len(tokens)), tokens])
     assert fitted.score(pool).sum() == pytest.approx(from_whole.sum())
     assert fitted.tokens(pool).sum() == len(tokens)
 
 
 def test_draws_follow_the_distribution(fitted):
     """A state with a known two-token context, one known by its last token alone, and one never seen: a chi-squared test each."""
-    the = fitted._tokens([" the"])[0]
+    the = fitted.encode([" the"])[0]
     rng = np.random.default_rng(0)
-    for state in (fitted._codes([0], before=[*fitted._tokens(["of"])[0], *the])[0] // fitted._base, 7 * fitted._base + the[-1], 0):
-        drawn = np.bincount(fitted._draw(np.full(200_000, state), rng.random(200_000)), minlength=fitted._size)
-        expected = fitted.chances(np.array([state]))[0] * 200_000
+    for state in (fitted.counts.state_after([*fitted.encode(["of"])[0], *the]), 7 * fitted.counts.base + the[-1], 0):
+        drawn = np.bincount(fitted.counts.draw(np.full(200_000, state), rng.random(200_000)), minlength=fitted.counts.vocabulary)
+        expected = fitted.counts.distributions(np.array([state]))[0] * 200_000
         often = expected > 20
         observed, wanted = [np.append(counts[often], counts[~often].sum()) for counts in (drawn, expected)]
         assert chisquare(observed[wanted > 0], wanted[wanted > 0]).pvalue > 1e-4
 
 
 def test_the_biased_and_the_unbiased_path_draw_the_same_when_nothing_is_biased(fitted):
-    u, state = np.random.default_rng(1).random(50_000), np.full(50_000, fitted._codes([0])[0] // fitted._base)
+    u, state = np.random.default_rng(1).random(50_000), np.full(50_000, fitted.counts.state_after([]))
     slow = fitted._draw_biased(state[:2000], u[:2000], np.zeros(2000, dtype=int), None, may_end=True)
-    fast = fitted._draw(state, u)
-    common = np.bincount(fast, minlength=fitted._size).argmax()
+    fast = fitted.counts.draw(state, u)
+    common = np.bincount(fast, minlength=fitted.counts.vocabulary).argmax()
     assert (slow == common).mean() == pytest.approx((fast == common).mean(), abs=0.05)
 
 
@@ -64,10 +64,10 @@ def test_shorter_contexts_count_in_how_many_places_not_how_often(tmp_path):
     texts = ["San Francisco " * 6, "the cat the dog the cow a cat a dog a cow"]
     model.fit(Pool.of(text=texts), seed=0, scratch=tmp_path)
     pairs = set()
-    for row in model._tokens(texts):
-        row = [*row, model._end][: model.context]
-        pairs |= set(zip([model._size, *row[:-1]], row, strict=True))
-    found = dict(zip(model._orders[0].keys.tolist(), model._orders[0].counts.tolist(), strict=True))
+    for row in model.encode(texts):
+        row = [*row, model.end][: model.context]
+        pairs |= set(zip([model.counts.vocabulary, *row[:-1]], row, strict=True))
+    found = dict(zip(model.counts.tables[0].keys.tolist(), model.counts.tables[0].counts.tolist(), strict=True))
     assert found == Counter(token for _, token in pairs)
 
 
@@ -99,4 +99,4 @@ def test_editing_draws_the_all_too_likely_anew_and_leaves_the_rest(fitted):
     assert 0.01 < share < 0.6
     assert edited.list("text") != pool.list("text")
     states, tokens = states_of(fitted, pool)
-    assert share <= (fitted.chances(states)[np.arange(len(tokens)), tokens] > 0.5).mean()
+    assert share <= (fitted.counts.distributions(states)[np.arange(len(tokens)), tokens] > 0.5).mean()

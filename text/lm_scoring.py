@@ -1,0 +1,61 @@
+"""What a causal language model computes about given text: likelihoods and hidden states."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .lm_network import IGNORED, Network, pad
+
+SCORING_BATCH = 16
+"""Rows scored at once. Small, because the logits of every position are in memory. Smaller batches are filled up, so that the bits
+of a row do not depend on the other rows."""
+WIDTH_STEP = 16
+"""The width of a batch of windows is a multiple of this number, so that short windows need little time."""
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, *, reduction: str) -> torch.Tensor:
+    """Cross-entropy in nats. logits [rows, tokens, vocabulary]; targets [rows, tokens], where IGNORED is left out."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
+
+
+@torch.inference_mode()
+def nats_per_row(network: Network, rows: list[list[int]], *, context: int) -> np.ndarray:
+    """Negative log-likelihood of each row's tokens after the start token, float64 [rows].
+
+    Rows longer than `context` are split into windows of `context` tokens, which are scored independently.
+    """
+    by_width: dict[int, list[tuple[int, list[int]]]] = {}
+    for row, tokens in enumerate(rows):
+        for start in range(0, len(tokens), context):
+            window = [network.start, *tokens[start : start + context]]
+            width = min(-(-len(window) // WIDTH_STEP) * WIDTH_STEP, context + 1)  # the model may not have more positions
+            by_width.setdefault(width, []).append((row, window))
+    nats = np.zeros(len(rows))
+    for width, windows in sorted(by_width.items()):
+        for start in range(0, len(windows), SCORING_BATCH):
+            window_rows, batch = zip(*windows[start : start + SCORING_BATCH], strict=True)
+            np.add.at(nats, list(window_rows), _nats_of_windows(network, list(batch), width=width))
+    return nats
+
+
+def _nats_of_windows(network: Network, windows: list[list[int]], *, width: int) -> np.ndarray:
+    """Negative log-likelihood of up to SCORING_BATCH windows of at most `width` tokens, float64 [windows]."""
+    filled = [*windows, *[[network.end]] * (SCORING_BATCH - len(windows))]
+    inputs, targets = pad(filled, network.end, width=width), pad(filled, IGNORED, width=width)
+    losses = cross_entropy(network.weights(inputs[:, :-1]).logits, targets[:, 1:], reduction="none")
+    return losses.double().view(SCORING_BATCH, -1).sum(1)[: len(windows)].cpu().numpy()
+
+
+@torch.inference_mode()
+def mean_hidden_states(network: Network, rows: list[list[int]], *, context: int) -> np.ndarray:
+    """Mean of the last hidden states over the start token and the tokens of each row, `context` in all at most; float32 [rows, hidden]."""
+    sequences = [[network.start, *row[:context]] for row in rows]
+    means = np.zeros((len(rows), network.weights.config.hidden_size), dtype=np.float32)
+    for start in range(0, len(rows), SCORING_BATCH):
+        batch = sequences[start : start + SCORING_BATCH]
+        filled = pad([*batch, *[[network.start]] * (SCORING_BATCH - len(batch))], network.end, width=context + 1)
+        states = network.weights.base_model(filled[:, :-1]).last_hidden_state
+        for place, sequence in enumerate(batch):
+            means[start + place] = states[place, : min(len(sequence), context)].mean(0).cpu().numpy()
+    return means
