@@ -18,7 +18,7 @@ from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
 from .data import shaped, true_labels
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class Flipping:
-    flip: Share = 0.0
+    flip: Probability = 0.0
     """Share of made labels that are turned round, each with this chance."""
 
 
@@ -98,8 +98,8 @@ class LinearClassifier:
 class VerifyLabels:
     """Keeps rightly labelled rows with one chance and wrongly labelled ones with another (Feng et al. 2024, their phi and psi)."""
 
-    keep_right: Share = 0.9
-    keep_wrong: Share = 0.1
+    keep_right: Probability = 0.9
+    keep_wrong: Probability = 0.1
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("x", "y")

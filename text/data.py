@@ -22,7 +22,7 @@ from ..common.core.pool import REAL, Pool
 from .files import documents
 
 Words = Annotated[int, Field(ge=4, le=100_000)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+BaseFraction = Annotated[float, Field(ge=0, lt=1)]
 MOST_FILES = 10_000
 """In a local folder that is given in place of a data set of the hub."""
 
@@ -91,7 +91,7 @@ class TextFile:
     path: str
     column: str = "text"
     words: Words = 48
-    base_share: Share = 0.5
+    base_share: BaseFraction = 0.5
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
 
@@ -125,7 +125,7 @@ class HubText:
     """Words of a row; null: a row is a whole document."""
     joined: bool = False
     """Whether documents are strung together before they are cut: some data sets hold a text line by line."""
-    base_share: Share = 0.5
+    base_share: BaseFraction = 0.5
     documents: Annotated[int, Field(ge=1)] | None = None
     """Read only so many documents of a split."""
     version: ClassVar[int] = 1
