@@ -158,5 +158,5 @@ def nearest_distance(x: np.ndarray, references: np.ndarray, *, exclude_self: boo
     from scipy.spatial import cKDTree
 
     place = 2 if exclude_self else 1
-    distances: np.ndarray = cKDTree(references.astype(np.float64)).query(x.astype(np.float64), k=[place])[0]
-    return distances[:, 0]
+    distances, _ = cKDTree(references.astype(np.float64)).query(x.astype(np.float64), k=[place])
+    return np.asarray(distances)[:, 0]

@@ -1,4 +1,4 @@
-"""Whose data vanishes first: what became of the common and of the rare, by how frequent they really are."""
+"""Numbers that show which kinds of data vanish first, common or rare ones, from how often each kind is generated."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from .metric import MetricInfo
 
-GROUPS = 10
+MAX_BINS = 10
 
 
 def frequency_outputs(name: str) -> dict[str, MetricInfo]:
-    """The meaning of the numbers of `by_frequency` that start with `name`."""
+    """The meaning of the numbers of `by_frequency` with this prefix."""
     source = "Shumailov et al. 2024; Suresh et al. 2024"
     return {
         f"{name}_ratio": MetricInfo("tail", "made share / real share", None, source),
@@ -26,23 +26,27 @@ FREQUENCY = frequency_outputs("frequency")
 def by_frequency(
     real: Mapping[Hashable, float], generated: Mapping[Hashable, float], *, by_mass: bool, name: str = "frequency"
 ) -> dict[str, float]:
-    """For each group of kinds (word types, classes), from the commonest (01) to the rarest, two numbers; `name` is what they start with.
+    """Two numbers for each bin of kinds (word types, classes), from the most common kinds (01) to the rarest.
 
-    `frequency_ratio/NN`  its share of what was made, as a multiple of its share of what is real: 1 is right, 0 is gone
-    `frequency_recall/NN`  the share of its kinds that were made at all
+    `{name}_ratio/NN`: the bin's share of the generated data divided by its share of the real data. 1 is right, 0 means that
+    the bin has vanished. `{name}_recall/NN`: the fraction of the bin's kinds that were generated at least once.
 
-    Kinds are ranked by real frequency (ties in the order of their names) and cut into ten groups of equal real mass
-    (`by_mass`: deciles of what is real) or, where there are few kinds, of equally many kinds.
+    real, generated: counts by kind. Kinds are ranked by real count (ties by name) and split into up to ten bins: of equal real
+    mass with `by_mass`, else of equally many kinds, for data with few kinds.
     """
     ranked = sorted((kind for kind, count in real.items() if count), key=lambda kind: (-real[kind], str(kind)))
-    counts = np.array([real[kind] for kind in ranked], dtype=np.float64)
-    found = np.array([generated.get(kind, 0) for kind in ranked], dtype=np.float64)
-    middle = (np.cumsum(counts) - counts / 2) / counts.sum() if by_mass else (np.arange(len(ranked)) + 0.5) / len(ranked)
-    groups = np.minimum((middle * min(GROUPS, len(ranked))).astype(int), GROUPS - 1)
-    total = max(1.0, float(sum(generated.values())))
+    real_counts = np.array([real[kind] for kind in ranked], dtype=np.float64)
+    generated_counts = np.array([generated.get(kind, 0) for kind in ranked], dtype=np.float64)
+    if by_mass:
+        quantile = (np.cumsum(real_counts) - real_counts / 2) / real_counts.sum()
+    else:
+        quantile = (np.arange(len(ranked)) + 0.5) / len(ranked)
+    bins = np.minimum((quantile * min(MAX_BINS, len(ranked))).astype(int), MAX_BINS - 1)
+    generated_total = max(1.0, float(sum(generated.values())))
     numbers = {}
-    for group in np.unique(groups):
-        own = groups == group
-        numbers[f"{name}_ratio/{group + 1:02}"] = found[own].sum() / total / (counts[own].sum() / counts.sum())
-        numbers[f"{name}_recall/{group + 1:02}"] = float((found[own] > 0).mean())
+    for number in np.unique(bins):
+        members = bins == number
+        real_share = real_counts[members].sum() / real_counts.sum()
+        numbers[f"{name}_ratio/{number + 1:02}"] = float(generated_counts[members].sum() / generated_total / real_share)
+        numbers[f"{name}_recall/{number + 1:02}"] = float((generated_counts[members] > 0).mean())
     return numbers

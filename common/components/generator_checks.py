@@ -1,4 +1,8 @@
-"""The battery every generator must pass. Authors of plug-ins call `check` in their own tests."""
+"""Checks that a generator satisfies the contract of `Generator`. Authors of plug-ins call `check` in their own tests:
+
+def test_my_generator():
+    check(lambda: MyGenerator(steps=3), pool=Pool.of(x=np.random.default_rng(0).standard_normal((20, 2))))
+"""
 
 from __future__ import annotations
 
@@ -7,92 +11,257 @@ import random
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..core.pool import Pool
-from .generator import FitResult, Generator
+from .generator import FitResult, Generator, Scores, supports_labels
+
+PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".bin")
+
+
+class BrokenRequirement(AssertionError):
+    """A requirement of `Generator` that does not hold."""
 
 
 def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
-    """Raise AssertionError, saying which promise of `Generator` is broken, if one is.
+    """Raise AssertionError if a generator breaks a requirement of `Generator`. The message says why it matters and how to fix it.
 
-    make: builds a new instance, settings small enough to fit in seconds. pool: real rows to fit it to, at least n of them; if
-    they have labels and the generator is `conditional`, it is checked with and without.
+    make: returns a new instance, with settings small enough to fit in seconds. pool: at least n real rows to fit it to. If
+    they have labels and the generator is `conditional`, it is checked without and with labels.
     """
     columns = make().columns
-    _check(make, pool.only(columns), n=n)
-    if getattr(make(), "conditional", False) and "label" in pool:
-        _check(make, pool.only((*columns, "label")), n=n)
+    try:
+        _check(make, pool.only(columns), n=n)
+        if supports_labels(make()) and "label" in pool:
+            _check(make, pool.only((*columns, "label")), n=n)
+    except BrokenRequirement as error:
+        raise AssertionError(f"{type(make()).__name__}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Setup:
+    """What every check needs."""
+
+    make: Callable[[], Generator]
+    pool: Pool
+    n: int
+    folder: Callable[[str], Path]
+    """Creates a folder of this name."""
 
 
 def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
-    with _folder() as folder, _untouched_random_state():
-        before = pool.digest
-        first, again = make(), make()
-        fitted = first.fit(pool, seed=1, scratch=folder("scratch-1"))
-        with _other_random_state():
-            again.fit(pool, seed=1, scratch=folder("scratch-2"))
-        assert pool.digest == before and Pool(pool.table).digest == before, "fit changed its pool"
-        _check_fitted(fitted, pool)
-
-        generated = first.sample(n, seed=2)
-        _check_pool(generated, pool, n)
-        with _other_random_state():
-            repeated = again.sample(n, seed=2)
-        assert generated.digest == repeated.digest, "the same seeds gave another pool (is global random state read?)"
-        assert generated.digest == first.sample(n, seed=2).digest, "sampling twice with one seed gave two pools"
-        assert generated.digest != first.sample(n, seed=3).digest, "another seed gave the same pool"
-        assert first.sample(n - 2, seed=2).digest == generated.slice(0, n - 2).digest, "sample(n) does not begin with sample(m) for m < n"
-
-        saved = folder("saved")
-        first.save(saved)
-        again.save(folder("saved-again"))
-        assert _bytes(saved) == _bytes(folder("saved-again")), "save wrote other bytes for the same weights (a time stamp, a set?)"
-        assert not any(path.suffix in (".pkl", ".pickle", ".pt", ".bin") for path in saved.rglob("*")), "save wrote a pickle"
-        loaded = make()
-        loaded.load(saved)
-        assert loaded.sample(n, seed=2).digest == generated.digest, "it samples differently after load(save())"
-        if hasattr(first, "score"):
-            scores = first.score(pool)
-            assert scores.shape == (len(pool),) and scores.dtype == np.float64, f"score gave {scores.dtype} {scores.shape}"
-            assert np.isfinite(scores).all(), "score gave a number that is not finite"
-            assert np.array_equal(scores, loaded.score(pool)), "it scores differently after load(save())"
-
-        loaded.fit(pool, seed=4, scratch=folder("scratch-3"))
-        fresh = make()
-        fresh.load(saved)
-        fresh.fit(pool, seed=1, scratch=folder("scratch-4"), fresh=True)
-        _check_pool(loaded.sample(n, seed=2), pool, n)
-        assert fresh.sample(n, seed=2).digest == generated.digest, "fit(fresh=True) did not start from new weights alone"
+    with _temporary_folders() as folder, _global_state_unchanged():
+        setup = _Setup(make, pool, n, folder)
+        generator, twin = _check_fit(setup)
+        generated = _check_sampling(setup, generator, twin)
+        loaded = _check_saving(setup, generator, twin, generated)
+        _check_scores(setup, generator, loaded)
+        _check_refit(setup, loaded, generated)
 
 
-def _check_fitted(fitted: FitResult, pool: Pool) -> None:
-    assert isinstance(fitted, FitResult), f"fit gave a {type(fitted).__name__}, not Fitted"
-    for name in ("visit_counts", "units_per_row"):
-        shape = getattr(fitted, name).shape
-        assert shape == (len(pool),), f"{name} has the shape {shape}, the pool has {len(pool)} rows"
-    assert fitted.consumed.sum() > 0, "fit consumed nothing"
-    assert fitted.steps >= 1, "fit took no step"
+def _check_fit(setup: _Setup) -> tuple[Generator, Generator]:
+    """Two generators fitted with the same seed, the second one under a different global random state."""
+    digest = setup.pool.digest
+    generator, twin = setup.make(), setup.make()
+    result = generator.fit(setup.pool, seed=1, scratch=setup.folder("scratch-1"))
+    with _different_global_state():
+        twin.fit(setup.pool, seed=1, scratch=setup.folder("scratch-2"))
+    _require(
+        Pool(setup.pool.table).digest == digest,
+        "fit changed its training pool",
+        expected="the rows of the pool are the same before and after fit",
+        why="other generations and metrics use the same pool",
+        fix="copy arrays before you write to them",
+    )
+    _check_fit_result(result, rows=len(setup.pool))
+    return generator, twin
 
 
-def _check_pool(generated: Pool, pool: Pool, n: int) -> None:
-    assert len(generated) == n, f"{n} rows were asked for, {len(generated)} came"
-    assert set(generated.columns) == set(pool.columns), f"made columns {generated.columns}, trained on {pool.columns}"
-    for name in pool.columns:
-        wanted, got = pool.table.schema.field(name).type, generated.table.schema.field(name).type
-        assert got == wanted, f"column '{name}' came as {got}, it was trained on {wanted}"
+def _check_fit_result(result: FitResult, *, rows: int) -> None:
+    _require(
+        isinstance(result, FitResult),
+        f"fit returned a {type(result).__name__}",
+        expected="a FitResult",
+        why="the audit computes from it how much real and generated data a model was trained on",
+        fix="return FitResult(...), or FitResult.closed_form(...) if every row is used once",
+    )
+    for name, values in {"visit_counts": result.visit_counts, "units_per_row": result.units_per_row}.items():
+        _require(
+            values.shape == (rows,),
+            f"{name} has shape {values.shape}",
+            expected=f"shape ({rows},), one number for each row of the training pool",
+            why="the audit adds them up by the origin of the rows",
+            fix="count per row of the pool, not per batch or per epoch",
+        )
+    _require(
+        result.consumed.sum() > 0 and result.steps >= 1,
+        f"fit consumed {result.consumed.sum():g} {result.unit} in {result.steps} steps",
+        expected="more than 0 units in at least 1 step",
+        why="a fit that uses no data learns nothing, and shares of real data would be 0 / 0",
+        fix="report the steps and rows that the fit used",
+    )
 
 
-def _bytes(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()
-    }
+def _check_sampling(setup: _Setup, generator: Generator, twin: Generator) -> Pool:
+    """Check samples of two generators that were fitted with the same seed; return `n` rows."""
+    n = setup.n
+    generated = generator.sample(n, seed=2)
+    _check_rows(setup, generated)
+    with _different_global_state():
+        repeated = twin.sample(n, seed=2)
+    _require(
+        generated.digest == repeated.digest,
+        "fit and sample with the same seeds gave two different pools",
+        expected="the same pool, regardless of global random state",
+        why="results must be reproducible, and cached artifacts must equal recomputed ones",
+        fix="draw all random numbers from `stream(seed, ...)`; wrap torch code that draws weights or noise in `seeded(seed)`",
+    )
+    _require(
+        generated.digest == generator.sample(n, seed=2).digest,
+        "sample called twice with one seed gave two different pools",
+        expected="the same pool",
+        why="results must be reproducible",
+        fix="create the random generator inside sample; do not keep one from call to call",
+    )
+    _require(
+        generated.digest != generator.sample(n, seed=3).digest,
+        "sample with another seed gave the same pool",
+        expected="different seeds give different pools",
+        why="replicates of an experiment must be independent",
+        fix="use `seed` for every draw",
+    )
+    _require(
+        generator.sample(n - 2, seed=2).digest == generated.slice(0, n - 2).digest,
+        f"the {n - 2} rows of sample({n - 2}) are not the first rows of sample({n})",
+        expected="sample(n) begins with the rows of sample(m) for m < n",
+        why="policies with different pool sizes are then compared on the same rows",
+        fix="draw the numbers of each row, or of each chunk of fixed size, from a stream of their own, `stream(seed, 'row', row)`",
+    )
+    return generated
+
+
+def _check_rows(setup: _Setup, generated: Pool) -> None:
+    _require(
+        len(generated) == setup.n,
+        f"sample({setup.n}) returned {len(generated)} rows",
+        expected=f"{setup.n} rows",
+        why="pool sizes must be equal across policies",
+        fix="generate until there are n rows, then cut",
+    )
+    _require(
+        set(generated.columns) == set(setup.pool.columns),
+        f"sample returned the columns {', '.join(generated.columns)}",
+        expected=f"the columns of the training pool, {', '.join(setup.pool.columns)}",
+        why="generated rows are mixed with real rows in later generations",
+        fix="list in `columns` exactly what you generate; add `label` only if the training pool has it",
+    )
+    for name in setup.pool.columns:
+        expected_type, actual_type = setup.pool.table.schema.field(name).type, generated.table.schema.field(name).type
+        _require(
+            actual_type == expected_type,
+            f"the column '{name}' was generated as {actual_type}",
+            expected=f"{expected_type}, as in the training pool",
+            why="generated rows are mixed with real rows in later generations",
+            fix="convert the array with `.astype(...)` and reshape rows before you build the pool",
+        )
+
+
+def _check_saving(setup: _Setup, generator: Generator, twin: Generator, generated: Pool) -> Generator:
+    """Check what two equal generators save; return an instance that loaded it."""
+    saved, saved_twin = setup.folder("saved"), setup.folder("saved-twin")
+    generator.save(saved)
+    twin.save(saved_twin)
+    first, second = _file_digests(saved), _file_digests(saved_twin)
+    different = sorted(name for name in {*first, *second} if first.get(name) != second.get(name))
+    _require(
+        not different,
+        f"save wrote different bytes for equal weights: {', '.join(different)}",
+        expected="the same weights give the same bytes",
+        why="the digest of the files is part of the cache keys of everything that uses the model",
+        fix="write no time stamps, sort sets and dictionary keys, and use safetensors, .npy or sorted JSON",
+    )
+    pickles = sorted(path.name for path in saved.rglob("*") if path.suffix in PICKLE_SUFFIXES)
+    _require(
+        not pickles,
+        f"save wrote a pickle: {', '.join(pickles)}",
+        expected=f"no files with the suffixes {', '.join(PICKLE_SUFFIXES)}",
+        why="opening a pickle can run code, and stores are shared between people",
+        fix="use safetensors, .npy or JSON",
+    )
+    loaded = setup.make()
+    loaded.load(saved)
+    _require(
+        loaded.sample(setup.n, seed=2).digest == generated.digest,
+        "a generator that was saved and loaded samples differently",
+        expected="the same pool before save and after load",
+        why="samples are drawn from loaded models, often in another process",
+        fix="save all fitted state (shapes, class shares, buffers) at full precision, and switch networks to eval mode in load",
+    )
+    return loaded
+
+
+def _check_scores(setup: _Setup, generator: Generator, loaded: Generator) -> None:
+    """Check `score`, if the generator has it."""
+    if not isinstance(generator, Scores) or not isinstance(loaded, Scores):
+        return
+    scores, rows = generator.score(setup.pool), len(setup.pool)
+    _require(
+        scores.shape == (rows,) and scores.dtype == np.float64,
+        f"score returned {scores.dtype} of shape {scores.shape}",
+        expected=f"float64 of shape ({rows},), the negative log-likelihood of each row in nats",
+        why="metrics and curations average and rank these numbers",
+        fix="sum over tokens or pixels, then convert with `.astype(np.float64)`",
+    )
+    _require(
+        bool(np.isfinite(scores).all()),
+        f"score returned {np.count_nonzero(~np.isfinite(scores))} of {rows} numbers that are not finite",
+        expected="finite numbers for all rows of the training pool",
+        why="one infinite score makes a mean infinite",
+        fix="smooth probabilities that can be 0, or compute in log space",
+    )
+    _require(
+        np.array_equal(scores, loaded.score(setup.pool)),
+        "a generator that was saved and loaded scores differently",
+        expected="the same scores before save and after load",
+        why="scores are computed by loaded models",
+        fix="save all fitted state at full precision, and draw noise from a fixed stream",
+    )
+
+
+def _check_refit(setup: _Setup, loaded: Generator, generated: Pool) -> None:
+    """Check that a loaded generator can be fitted further, and that `fresh=True` ignores the loaded weights."""
+    loaded.fit(setup.pool, seed=4, scratch=setup.folder("scratch-3"))
+    _check_rows(setup, loaded.sample(setup.n, seed=2))
+    fresh = setup.make()
+    fresh.load(setup.folder("saved"))
+    fresh.fit(setup.pool, seed=1, scratch=setup.folder("scratch-4"), fresh=True)
+    _require(
+        fresh.sample(setup.n, seed=2).digest == generated.digest,
+        "fit(fresh=True) after load gave another model than fit of a new instance",
+        expected="the same model: loaded weights are ignored",
+        why="`init: scratch` trains every generation from new weights",
+        fix="if fresh is true, draw new weights from `seed` and keep only what is not learned by gradient descent (a tokenizer)",
+    )
+
+
+def _require(holds: bool, found: str, *, expected: str, why: str, fix: str) -> None:
+    """Raise BrokenRequirement unless a requirement holds."""
+    if not holds:
+        raise BrokenRequirement(f"{found}.\n  Expected: {expected}.\n  Why it matters: {why}.\n  How to fix it: {fix}.")
+
+
+def _file_digests(folder: Path) -> dict[str, str]:
+    """sha256 of all files below a folder, by relative path."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @contextmanager
-def _folder() -> Iterator[Callable[[str], Path]]:
+def _temporary_folders() -> Iterator[Callable[[str], Path]]:
+    """A function that creates folders by name; all are deleted at the end."""
     with tempfile.TemporaryDirectory() as root:
 
         def folder(name: str) -> Path:
@@ -104,23 +273,40 @@ def _folder() -> Iterator[Callable[[str], Path]]:
 
 
 @contextmanager
-def _other_random_state() -> Iterator[None]:
-    """Inside, global random states are others; a generator that draws from them, even in a fork, gives something else."""
+def _different_global_state() -> Iterator[None]:
+    """Change the global random states in a block. A generator that reads them, even in a torch fork, gives other numbers there."""
     import torch
 
-    kept = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(99), np.random.seed(99), torch.default_generator.manual_seed(99)
-    yield
-    random.setstate(kept[0]), np.random.set_state(kept[1]), torch.set_rng_state(kept[2])
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(99)
+    np.random.seed(99)
+    torch.default_generator.manual_seed(99)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
 
 
 @contextmanager
-def _untouched_random_state() -> Iterator[None]:
-    """Global random state must come out as it went in; and what it was must not have mattered (seeds alone decide)."""
+def _global_state_unchanged() -> Iterator[None]:
+    """Check that a block leaves all global random states as they were."""
+    before = _global_states()
+    yield
+    for name, state in _global_states().items():
+        _require(
+            state == before[name],
+            f"the global state of {name} was changed",
+            expected="fit, sample, score, save and load leave global random state alone",
+            why="they would change the numbers of other code in the same process",
+            fix="use `stream(seed, ...)` instead of global functions; wrap torch code in `seeded(seed)`",
+        )
+
+
+def _global_states() -> dict[str, object]:
+    """The global random states in a form that can be compared."""
     import torch
 
-    states = lambda: (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: E731
-    before = states()
-    yield
-    for name, was, now in zip(("random", "numpy.random", "torch"), before, states(), strict=True):
-        assert was == now, f"the global state of {name} was changed"
+    _, key, position, *_ = np.random.get_state(legacy=True)
+    return {"random": random.getstate(), "numpy.random": (list(key), position), "torch": torch.get_rng_state().tolist()}

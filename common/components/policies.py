@@ -23,7 +23,8 @@ def growing_pool_size(size: int, generation: int, *, max_pools: int | None, grow
 
     A generation has `generation + 1` pools: the real one and one of each earlier generation; at most `max_pools` count.
     """
-    return round(size * min(generation + 1, max_pools or generation + 1) ** growth)
+    pools = min(generation + 1, max_pools or generation + 1)
+    return round(size * float(pools**growth))
 
 
 # ---- generated rows only ---------------------------------------------------------------------------------------------
@@ -158,7 +159,7 @@ class Mix:
     def real_rows(self, *, size: int, generation: int) -> int:
         """The number of real rows in a generation >= 1."""
         if isinstance(self.real_fraction, str):
-            fraction = float(generation) ** -float(self.real_fraction.partition("^")[2] or 1)
+            fraction: float = float(generation) ** -float(self.real_fraction.partition("^")[2] or 1)
         elif isinstance(self.real_fraction, list):
             fraction = self.real_fraction[min(generation, len(self.real_fraction)) - 1]
         else:

@@ -17,7 +17,7 @@ from autophagy.common.components.distances import (
 from autophagy.common.components.metric import info_of
 from autophagy.common.config.registry import ComponentSpec, registered
 from autophagy.common.core.pool import Pool
-from autophagy.text.metrics import words
+from autophagy.text.words import words
 from sklearn.neighbors import NearestNeighbors
 from support.metric_inputs import ConstantModel, degraded_images, degraded_text, features_of, inputs, measured
 from support.tiny import ROOT, small_pool
