@@ -102,7 +102,7 @@ def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)  # waits for its thread: at exit, Python would wake it through a closed pipe
         events.cancel_join_thread()  # a worker may have died while it held the queue's lock
         raise
     finally:

@@ -48,7 +48,7 @@ def on_a_small_disk(tmp_path_factory):
 def test_a_run_that_would_not_fit_is_refused_before_anything_is_made(on_a_small_disk):
     refused = on_a_small_disk["refused"]
     assert refused["code"] == 2
-    assert re.search(r"error: --store .*/store: this would add about \d+ MB, \d+ MB are free on its disk", refused["output"])
+    assert re.search(r"error: --store .*/store: this run needs about \d+ MB, but its disk has \d+ MB free", refused["output"])
     assert on_a_small_disk["artifacts when refused"] <= 1  # the feature model at most
 
 
@@ -117,7 +117,7 @@ def test_a_worker_that_is_killed_is_named_with_its_task(write_config, tmp_path):
     where = ("run", write_config(HUNGRY), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", 2)
     died = autophagy_process(*where, env=env)
     assert died.returncode == 2 and "Traceback" not in died.stderr
-    assert re.search(r"error: a worker process died while working on tiny-gaussian \(\w+, seed 0\); out of memory", died.stderr)
+    assert re.search(r"error: a worker process died while working on tiny-gaussian \(\w+, seed 0\)\. Either it ran out of memory", died.stderr)
     assert sound(tmp_path / "store")
     (tmp_path / "hungry").unlink()
     assert autophagy_process(*where, env=env).returncode == 0
@@ -173,7 +173,7 @@ def test_a_nearly_full_disk_stops_what_does_not_fit_and_nothing_else(tmp_path, m
     run(wanted, store=store)
     monkeypatch.setattr(cost_estimate, "free_disk", lambda folder: cost_estimate.RESERVED_BYTES)
     run(wanted, store=store)
-    with pytest.raises(UserError, match=r"this would add about 0 MB, 100 MB are free on its disk and 100 MB of them are to stay so"):
+    with pytest.raises(UserError, match=r"this run needs about 0 MB, but its disk has 100 MB free, of which 100 MB stay reserved"):
         run(experiment({**ANALYTIC, "generations": 7}), store=store)
 
 
@@ -187,11 +187,11 @@ def test_dry_run_says_what_it_would_take(write_config, tmp_path):
 
     config = write_config(ANALYTIC)
     first = "\n".join(said())
-    assert "# to be made: 10 generations (each: fit, sample, measure moments); 0 are in the store" in first
-    assert re.search(r"# disk: at least .*B; .*B are free", first) and "generations=1 seeds=[0] makes some" in first
+    assert "# to build: 10 generations (each: fit, sample, measure moments); 0 are in the store" in first
+    assert re.search(r"# disk: at least .*B; .*B are free", first) and "`generations=1 seeds=[0]` builds one" in first
     run(experiment({**ANALYTIC, "generations": 1}), store=tmp_path / "store")
     second = "\n".join(said())
-    assert "# to be made: 6 generations" in second and "; 4 are in the store" in second
+    assert "# to build: 6 generations" in second and "; 4 are in the store" in second
     assert re.search(r"# time: about .* of one processor, .* with 2 workers", second) and re.search(
         r"# memory: .*[MG]B a worker; .* are free", second
     )

@@ -108,7 +108,7 @@ def test_prompts_run_through_the_loop(prompts, tmp_path):
 
 def test_policies_that_differ_in_steps_are_refused_unless_that_is_meant(tmp_path):
     written = merge(VISION, {"generator": {"training": {"epochs": 0.5, "steps": None}}, "seeds": [0]})
-    with pytest.raises(UserError, match=r"different numbers of steps .*'accumulate'"):
+    with pytest.raises(UserError, match=r"different numbers of optimizer steps .*'accumulate'"):
         run(experiment(written), store=tmp_path, workers=1)
     rows = run(experiment({**written, "unequal_steps": True}), store=tmp_path, workers=1)
     assert rows[rows.metric == "steps"].value.nunique() > 1
