@@ -12,7 +12,7 @@ from pydantic import Field
 from ..common.components.curation import CurationResult
 from ..common.components.metric import MetricInputs
 from ..common.core.pool import Pool
-from .metrics import words
+from .words import words
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from ..common.core.pool import Pool
 from ..common.core.random_streams import derive
 from ..common.training.settings import Training
 from .lm import CausalLM
-from .metrics import words
+from .words import words
 
 if TYPE_CHECKING:
     from sklearn.feature_extraction.text import TfidfVectorizer

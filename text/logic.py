@@ -1,4 +1,4 @@
-"""A language whose every sentence can be checked: logic expressions over seven tokens that are true (after Briesch et al. 2023).
+"""An artificial language with a checkable meaning: true logic expressions over seven tokens (after Briesch et al. 2023).
 
 expression ──► True | False | ( not expression ) | ( expression and expression ) | ( expression or expression )
 """
@@ -11,7 +11,6 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
-from rapidfuzz.distance import Levenshtein
 
 from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.pool import Pool
@@ -20,57 +19,65 @@ from .data import split
 
 TOKENS = ("True", "False", "(", ")", "not", "and", "or")
 LITERAL, NOT = 0.4, 0.2
-"""Chances of a literal and of a negation where both may stand; the rest are conjunctions and disjunctions."""
+"""Probabilities of a literal and of a negation where both are allowed. The rest is split evenly between `and` and `or`."""
 
 
 @dataclass(frozen=True)
 class Logic:
-    """Random true expressions, none twice, with at most `depth` operators inside each other; one expression a row."""
+    """Random distinct true logic expressions, one per row, with operators nested at most `depth` deep."""
 
     rows: Annotated[int, Field(ge=2, le=100_000)] = 4_000
-    """Expressions in all, held-out ones included."""
+    """Number of expressions in all splits together."""
     depth: Annotated[int, Field(ge=3, le=8)] = 4
     seed: int = 0
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
-        if self.rows > (there := expressions(self.depth)[0]) // 10:
+        n_true, _ = count_expressions(self.depth)
+        if self.rows > n_true // 10:
             raise ValueError(
-                f"rows: depth {self.depth} has {there:,} true expressions; chance finds a tenth of them soon, not {self.rows:,}"
+                f"rows: {self.rows:,}, but random search finds at most a tenth of the {n_true:,} true expressions of depth {self.depth}; "
+                f"use rows <= {n_true // 10:,} or a larger depth"
             )
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        rng, found = stream(self.seed, "logic"), {}
-        while len(found) < self.rows:
-            expression = _expression(rng, self.depth, first=True)
-            if meaning(expression) is True:
-                found[" ".join(expression)] = None
-        return split(list(found), eval_size=eval_size, where="data")
+        rng = stream(self.seed, "logic")
+        texts: dict[str, None] = {}  # a set that keeps the order
+        while len(texts) < self.rows:
+            expression = _random_expression(rng, self.depth, outermost=True)
+            if truth_value(expression) is True:
+                texts[" ".join(expression)] = None
+        return split(list(texts), eval_size=eval_size, where="data")
 
 
-def _expression(rng: np.random.Generator, depth: int, *, first: bool = False) -> list[str]:
-    """The tokens of a random expression; the first one is no literal."""
-    draw = rng.random() if depth and not first else LITERAL + (1 - LITERAL) * rng.random() if depth else 0.0
+def _random_expression(rng: np.random.Generator, depth: int, *, outermost: bool = False) -> list[str]:
+    """The tokens of a random expression. The outermost expression is never a single literal."""
+    if depth == 0:
+        draw = 0.0
+    elif outermost:
+        draw = LITERAL + (1 - LITERAL) * rng.random()
+    else:
+        draw = rng.random()
     if draw < LITERAL:
         return [TOKENS[rng.integers(2)]]
     if draw < LITERAL + NOT:
-        return ["(", "not", *_expression(rng, depth - 1), ")"]
+        return ["(", "not", *_random_expression(rng, depth - 1), ")"]
     operator = ("and", "or")[rng.integers(2)]
-    return ["(", *_expression(rng, depth - 1), operator, *_expression(rng, depth - 1), ")"]
+    return ["(", *_random_expression(rng, depth - 1), operator, *_random_expression(rng, depth - 1), ")"]
 
 
-def expressions(depth: int) -> tuple[int, int]:
-    """How many true and how many false expressions there are with at most `depth` operators inside each other."""
+def count_expressions(depth: int) -> tuple[int, int]:
+    """Number of true and of false expressions with operators nested at most `depth` deep."""
     if depth == 0:
         return 1, 1
-    true, false = expressions(depth - 1)
-    pairs = (true + false) ** 2  # a literal, a negation, a conjunction, a disjunction:
+    true, false = count_expressions(depth - 1)
+    pairs = (true + false) ** 2  # terms of the sums below: literal, negation, conjunction, disjunction
     return 1 + false + true**2 + (pairs - false**2), 1 + true + (pairs - true**2) + false**2
 
 
-def meaning(tokens: Sequence[str]) -> bool | None:
-    """The truth of an expression; None for what is none. Reduces from the left with a stack, so any depth will do."""
+def truth_value(tokens: Sequence[str]) -> bool | None:
+    """The truth value of an expression, or None if the tokens are not an expression. Uses a stack, so nesting depth is not limited."""
     stack: list[str | bool] = []
     for token in tokens:
         if token in ("True", "False"):
@@ -92,9 +99,9 @@ def meaning(tokens: Sequence[str]) -> bool | None:
 
 @dataclass(frozen=True)
 class Grammar:
-    """Whether what was made are true expressions, and how different they are: token edit distance between pairs of rows.
+    """Share of generated rows that are valid and true logic expressions, and their diversity as token edit distance.
 
-    The distance is divided by the tokens of the longer of the two, so it lies between 0 (equal) and 1; each row is paired with the next.
+    Each row is compared with the next one. The distance is divided by the length of the longer row, so it is between 0 (equal) and 1.
     """
 
     version: ClassVar[int] = 1
@@ -108,12 +115,14 @@ class Grammar:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        from rapidfuzz.distance import Levenshtein
+
         rows = [text.split() for text in inputs.generated.list("text")]
-        found = [meaning(row) for row in rows]
-        apart = [Levenshtein.normalized_distance(row, after) for row, after in zip(rows, rows[1:] + rows[:1], strict=True)]
+        values = [truth_value(row) for row in rows]
+        distances = [Levenshtein.normalized_distance(row, after) for row, after in zip(rows, rows[1:] + rows[:1], strict=True)]
         return {
-            "valid_share": np.mean([truth is not None for truth in found]),
-            "true_share": np.mean([truth is True for truth in found]),
-            "edit_distance": np.mean(apart),
+            "valid_share": np.mean([value is not None for value in values]),
+            "true_share": np.mean([value is True for value in values]),
+            "edit_distance": np.mean(distances),
             "distinct_rows": len(set(map(tuple, rows))) / len(rows),
         }

@@ -1,13 +1,13 @@
-"""What is read off generated text; what repeats in it stands in `repetition`.
+"""Metrics of generated text: likelihoods, train-on-synthetic test-on-real, and the use of common and rare words.
 
-Words are runs of letters, digits and apostrophes, lower-cased, whatever the tokenizer.
+Metrics of repetition and of copying are in `repetition.py`. Words are defined in `words.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,34 +15,25 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
-from scipy.optimize import minimize_scalar
 
 from ..common.components.frequency_bins import FREQUENCY, by_frequency, frequency_outputs
 from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
+from .words import ngram_counts, word_counts
 
-BINS = [f"{edge:04.1f}" for edge in np.arange(0, 12.5, 0.5)]
-"""Lower edges of the bins of nats per token; the last takes all above."""
-EXPONENTS = (0.0, 10.0)
-"""Bounds of a Zipf exponent: all words equally common; the second a thousandth of the first."""
-
-
-def words(text: str) -> list[str]:
-    """The words of a text."""
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower())
-
-
-def ngrams(row: Sequence[str], n: int) -> list[tuple[str, ...]]:
-    """The runs of n words in a row of words; none where it is shorter."""
-    return list(zip(*(row[shift:] for shift in range(n)), strict=False))
+NLL_BINS = [f"{edge:04.1f}" for edge in np.arange(0, 12.5, 0.5)]
+"""Lower edges of the histogram bins, in nats per token. The last bin has no upper edge."""
+EXPONENT_BOUNDS = (0.0, 10.0)
+"""Range of a Zipf exponent. At 0 all words are equally common; at 10 the second word is a thousandth as common as the first."""
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """How well the model predicts real text it never saw. Bits per byte compare models with different tokenizers.
+    """Perplexity of held-out text under the generation's model, with its loss in nats per token and in bits per byte.
 
-    Means are over all tokens (bytes) of the held-out rows; the perplexity is the exponential of the mean, taken last.
+    All are means over the tokens (bytes) of all held-out rows together; the perplexity is the exponential of the mean loss. Use bits
+    per byte to compare models with different tokenizers.
     """
 
     version: ClassVar[int] = 1
@@ -57,17 +48,17 @@ class Perplexity:
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         nats = inputs.model.score(inputs.heldout).sum()
-        n_bytes = sum(len(text.encode()) for text in inputs.heldout.list("text"))
         nll = nats / inputs.model.tokens(inputs.heldout).sum()
-        return {"heldout_nll": nll, "heldout_perplexity": np.exp(nll), "bits_per_byte": nats / np.log(2) / n_bytes}
+        return {"heldout_nll": nll, "heldout_perplexity": np.exp(nll), "bits_per_byte": nats / np.log(2) / byte_count(inputs.heldout)}
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """How well the model continues real text it never saw: the second half of each held-out row, given the first.
+    """Loss of the generation's model on the second half of each held-out row, given the first half.
 
-    Rows are cut before the space that leads to their middle word, so that the tokens of the first half are tokens of the row; by the chain
-    rule the second half then costs what the row costs beyond its first half. Rows of one word count in full, after nothing.
+    By the chain rule, the loss of the second half is the loss of the whole row minus that of the first half. Rows are split before the
+    space in front of their middle word, so that the tokens of the first half are also the first tokens of the row. The first half of a
+    row of one word is empty.
     """
 
     version: ClassVar[int] = 1
@@ -81,31 +72,35 @@ class Continuation:
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         model, rows = inputs.model, inputs.heldout.list("text")
-        firsts = [first_half(text) for text in rows]
-        whole, given = Pool.of(text=rows), Pool.of(text=firsts)
-        nats = model.score(whole).sum() - model.score(given).sum()
-        n_tokens = model.tokens(whole).sum() - model.tokens(given).sum()
-        n_bytes = sum(len(text.encode()) - len(first.encode()) for text, first in zip(rows, firsts, strict=True))
+        whole, first_halves = Pool.of(text=rows), Pool.of(text=[first_half(text) for text in rows])
+        nats = model.score(whole).sum() - model.score(first_halves).sum()
+        n_tokens = model.tokens(whole).sum() - model.tokens(first_halves).sum()
+        n_bytes = byte_count(whole) - byte_count(first_halves)
         return {"continuation_nll": nats / n_tokens, "continuation_bits_per_byte": nats / np.log(2) / n_bytes}
 
 
 def first_half(text: str) -> str:
-    """A text up to its middle word, without the space before that."""
+    """A text up to its middle word, without the space in front of that word."""
     ends = [0, *(word.end() for word in re.finditer(r"\S+", text))]
     return text[: ends[(len(ends) - 1) // 2]]
 
 
+def byte_count(pool: Pool) -> int:
+    """UTF-8 bytes of all rows."""
+    return sum(len(text.encode()) for text in pool.list("text"))
+
+
 @dataclass(frozen=True)
 class BasePerplexity:
-    """How likely an earlier model finds what was made (Shumailov et al. 2024, fig. 1): the mean, the unlikely tail and the histogram.
+    """Loss of an earlier model on generated text: mean, 95th percentile and histogram (Shumailov et al. 2024, fig. 1).
 
-    Likelier than real text means the model's favourites have taken over; a growing upper tail means text that no model of
-    real data would write. `samples_nll_share/BB` is the share of rows from BB nats per token to the next bin. Rows without a
-    token say nothing; a pool without any counts as 0.
+    A mean below that of real text shows that the text concentrates on what the earlier model finds likely. A rising upper tail shows
+    text that a model of real data does not produce. `samples_nll_share/BB` is the share of rows between BB nats per token and the next
+    bin. Rows without tokens are left out; if all rows are empty, the loss is 0.
     """
 
     by: Literal["base", "first"] = "base"
-    """Which model: the one that fine-tuning starts from (generation 0's where there is none), or generation 0's."""
+    """The earlier model: the one that fine-tuning starts from (generation 0's if there is none), or generation 0's."""
     version: ClassVar[int] = 2
     columns: ClassVar[tuple[str, ...]] = ("text",)
     abilities: ClassVar[tuple[str, ...]] = ("score", "tokens")
@@ -120,25 +115,26 @@ class BasePerplexity:
         return (self.by, "generated")
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        judge = inputs.base if self.by == "base" else inputs.first
-        nats, tokens = judge.score(inputs.generated), judge.tokens(inputs.generated)
-        some = tokens > 0
-        each = nats[some] / tokens[some] if some.any() else np.zeros(1)
-        bins = np.searchsorted([float(edge) for edge in BINS], each.clip(0), side="right") - 1  # a sure token may round to just below 0
-        shares = np.bincount(bins, minlength=len(BINS)) / len(each)
+        earlier = inputs.base if self.by == "base" else inputs.first
+        nats, tokens = earlier.score(inputs.generated), earlier.tokens(inputs.generated)
+        nonempty = tokens > 0
+        per_token = nats[nonempty] / tokens[nonempty] if nonempty.any() else np.zeros(1)
+        edges = [float(edge) for edge in NLL_BINS]
+        bins = np.searchsorted(edges, per_token.clip(0), side="right") - 1  # a token of probability 1 may have a loss just below 0
+        shares = np.bincount(bins, minlength=len(NLL_BINS)) / len(per_token)
         return {
             "samples_nll": nats.sum() / max(1, tokens.sum()),
-            "samples_nll_p95": np.quantile(each, 0.95),
-            **{f"samples_nll_share/{name}": share for name, share in zip(BINS, shares, strict=True)},
+            "samples_nll_p95": np.quantile(per_token, 0.95),
+            **{f"samples_nll_share/{edge}": share for edge, share in zip(NLL_BINS, shares, strict=True)},
         }
 
 
 @dataclass(frozen=True)
 class TrainSyntheticTestReal:
-    """What can be learned from the made rows: an n-gram model trained on nothing else, on real text it never saw.
+    """Train on synthetic, test on real: bits per byte of held-out text under an n-gram model trained on the generated rows.
 
-    Train on synthetic, test on real; for text, "reverse perplexity" (Zhao et al. 2018). The student has a tokenizer of its own, made
-    from the made rows too. It needs both good and varied rows, and more of them help: only comparable at the same number of rows.
+    For text also called reverse perplexity (Zhao et al. 2018). The tokenizer of the n-gram model is trained on the generated rows too.
+    The loss is low only if the rows are both realistic and varied. It falls with the number of rows, so compare equal numbers.
     """
 
     order: Annotated[int, Field(ge=1, le=5)] = 3
@@ -153,21 +149,20 @@ class TrainSyntheticTestReal:
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         from .ngram import NGram
 
-        longest = max(len(text.encode()) for text in inputs.generated.list("text"))  # a token has a byte at least: no row is cut
+        longest = max(len(text.encode()) for text in inputs.generated.list("text"))  # bytes; a row has at most as many tokens
         student = NGram(order=self.order, vocabulary=self.vocabulary, context=longest + 2, prompt_tokens=1)
         with TemporaryDirectory() as scratch:
             student.fit(inputs.generated, seed=0, scratch=Path(scratch))
-        n_bytes = sum(len(text.encode()) for text in inputs.heldout.list("text"))
-        return {"student_bits_per_byte": student.score(inputs.heldout).sum() / np.log(2) / n_bytes}
+        return {"student_bits_per_byte": student.score(inputs.heldout).sum() / np.log(2) / byte_count(inputs.heldout)}
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What became of the words of the real pool: all of them, and the rare ones, which go first.
+    """Word entropy of generated text, and the share of the real vocabulary and of its rare words that the text still uses.
 
-    Entropy is that of the made words. `vocabulary_kept` is the share of the real rows' word types that the made rows
-    use, `rare_recall` the same for types the real rows use at most `rare` times. The made pool is as large as the real
-    one, and real control rows do not reach 1 either: the floor says how far they get.
+    `vocabulary_kept` is the share of the word types of real rows that occur in the generated rows. `rare_recall` is the same for the
+    types that occur at most `rare` times in the real rows. Both samples have the same number of rows. Even real rows do not reach 1:
+    compare with the floor.
     """
 
     rare: Annotated[int, Field(ge=1)] = 2
@@ -181,20 +176,27 @@ class Vocabulary:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        generated, real = _counts(inputs.generated), _counts(inputs.real)
+        generated, real = word_counts(inputs.generated), word_counts(inputs.real)
         rare = [word for word, count in real.items() if count <= self.rare]
         total = max(1, generated.total())
         return {
             "word_entropy": -sum(count / total * np.log(count / total) for count in generated.values()),
-            "vocabulary_kept": _share(real, generated),
-            "rare_recall": _share(rare, generated),
+            "vocabulary_kept": _share_used(real, generated),
+            "rare_recall": _share_used(rare, generated),
         }
+
+
+def _share_used(types: Collection[str], counts: Counter[str]) -> float:
+    """The share of word types that have a count; 0 if there are no types."""
+    return sum(word in counts for word in types) / max(1, len(types))
 
 
 @dataclass(frozen=True)
 class WordFrequency:
-    """What became of common and of rare words, by tenths of the real rows' words: group 01 holds the commonest word types, 10 the
-    rarest, each as much of the real text as any other."""
+    """How often generated text uses common and rare words, relative to real text, in ten groups of words.
+
+    Group 01 has the most common word types of the real rows and group 10 the rarest. Each group makes up a tenth of the real text.
+    """
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("text",)
@@ -202,13 +204,16 @@ class WordFrequency:
     outputs: ClassVar[Mapping[str, MetricInfo]] = FREQUENCY
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        return by_frequency(_counts(inputs.real), _counts(inputs.generated), by_mass=True)
+        return by_frequency(word_counts(inputs.real), word_counts(inputs.generated), by_mass=True)
 
 
 @dataclass(frozen=True)
 class NGramFrequency:
-    """What became of common and of rare runs of `n` words, in tenths as for words. Most n-grams occur once even in real text, so
-    few of the rarest return in other real rows: the floor says how many."""
+    """How often generated text uses common and rare n-grams of words, relative to real text, in ten groups of n-grams.
+
+    Groups are formed as in `word-frequency`. Most n-grams occur only once in real text, so real rows too repeat few of the rarest:
+    compare with the floor.
+    """
 
     n: Annotated[int, Field(ge=1)] = 2
     version: ClassVar[int] = 1
@@ -217,21 +222,18 @@ class NGramFrequency:
     outputs: ClassVar[Mapping[str, MetricInfo]] = frequency_outputs("ngram")
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        real, generated = (
-            Counter(" ".join(gram) for text in pool.list("text") for gram in ngrams(words(text), self.n))
-            for pool in (inputs.real, inputs.generated)
-        )
+        real = ngram_counts(inputs.real, self.n)
         if not real:
-            raise UserError(f"metrics: 'ngram-frequency' with n = {self.n} finds no real row of so many words")
-        return by_frequency(real, generated, by_mass=True, name="ngram")
+            raise UserError(f"metrics: 'ngram-frequency': no real row has n = {self.n} words; use a smaller n or longer rows")
+        return by_frequency(real, ngram_counts(inputs.generated, self.n), by_mass=True, name="ngram")
 
 
 @dataclass(frozen=True)
 class Zipf:
-    """The exponent s of Zipf's law, by maximum likelihood: the word type of rank r makes up r^-s / (1^-s + ... + V^-s) of all words.
+    """Zipf exponent of the words of generated text: how steeply word frequency falls with rank.
 
-    It says how steeply words get rarer; for much English text it is near 1. It depends on how much text there is, so compare it at
-    the same number of rows. Where there are not two word types there is no slope: 0.
+    The exponent s is the maximum-likelihood fit of p(r) = r^-s / (1^-s + ... + V^-s) for the word type of rank r among V types. It is
+    near 1 for most English text, and 0 for fewer than two word types. It depends on the amount of text, so compare equal numbers of rows.
     """
 
     version: ClassVar[int] = 1
@@ -242,23 +244,20 @@ class Zipf:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        counts = np.array(sorted(_counts(inputs.generated).values(), reverse=True), dtype=np.float64)
+        counts = np.array(sorted(word_counts(inputs.generated).values(), reverse=True), dtype=np.float64)
         return {"zipf_exponent": zipf_exponent(counts)}
 
 
 def zipf_exponent(counts: np.ndarray) -> float:
-    """Maximum-likelihood Zipf exponent of counts [V], the largest first, within EXPONENTS; 0 for fewer than two."""
+    """Maximum-likelihood Zipf exponent of counts [V] in descending order, within EXPONENT_BOUNDS; 0 if V < 2."""
+    from scipy.optimize import minimize_scalar
+
     if len(counts) < 2:
         return 0.0
     log_rank = np.log(np.arange(1, len(counts) + 1))
     mean_log_rank = counts @ log_rank / counts.sum()
-    nats_per_word = lambda s: s * mean_log_rank + np.log(np.exp(-s * log_rank).sum())  # noqa: E731
-    return float(minimize_scalar(nats_per_word, bounds=EXPONENTS, method="bounded", options={"xatol": 1e-8}).x)
 
+    def nats_per_word(s: float) -> float:
+        return s * mean_log_rank + np.log(np.exp(-s * log_rank).sum())
 
-def _counts(pool: Pool) -> Counter[str]:
-    return Counter(word for text in pool.list("text") for word in words(text))
-
-
-def _share(wanted: Mapping[str, int] | list[str], found: Counter[str]) -> float:
-    return sum(word in found for word in wanted) / max(1, len(wanted))
+    return float(minimize_scalar(nats_per_word, bounds=EXPONENT_BOUNDS, method="bounded", options={"xatol": 1e-8}).x)

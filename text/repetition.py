@@ -1,4 +1,4 @@
-"""What repeats in generated text: within a row, from row to row, and from the rows that were trained on."""
+"""Metrics of repetition in generated text: within a row, between rows, and of the training text."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ import numpy as np
 from pydantic import Field
 
 from ..common.components.metric import MetricInfo, MetricInputs
-from ..common.core.pool import Pool
-from .metrics import ngrams, words
-
-
-def rows_of_words(pool: Pool) -> list[list[str]]:
-    """The words of every row."""
-    return [words(text) for text in pool.list("text")]
+from .words import ngrams, rows_of_words
 
 
 @dataclass(frozen=True)
 class Distinct:
-    """Share of distinct n-grams of words among all n-grams of the rows, for n = 1, 2, 3 (Li et al. 2016).
+    """Distinct-n: the share of distinct n-grams of words among all n-grams of the generated rows, n = 1, 2, 3 (Li et al. 2016).
 
-    It falls with the amount of text, so it is only comparable at the same number of rows. Rows too short for an n-gram
-    give none; a pool without any counts as 0.
+    It falls with the amount of text, so compare equal numbers of rows. Rows of fewer than n words have no n-grams; without any n-gram
+    the value is 0.
     """
 
     version: ClassVar[int] = 1
@@ -35,20 +29,19 @@ class Distinct:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        rows = rows_of_words(inputs.generated)
-        found = {}
+        rows, values = rows_of_words(inputs.generated), {}
         for n in (1, 2, 3):
             grams = [gram for row in rows for gram in ngrams(row, n)]
-            found[f"distinct_{n}"] = len(set(grams)) / max(1, len(grams))
-        return found
+            values[f"distinct_{n}"] = len(set(grams)) / max(1, len(grams))
+        return values
 
 
 @dataclass(frozen=True)
 class Repetition:
-    """How much each row repeats itself: the share of its n-grams of words that it has had before, for n = 2, 3, 4 (Welleck et al. 2020).
+    """Repetition within generated rows: share of a row's n-grams that occurred earlier in it, n = 2, 3, 4 (Welleck et al. 2020).
 
-    Averaged over the rows that have n-grams; where there are none, nothing repeats: 0. It does not depend on the number of rows, but
-    grows with their length.
+    The mean is over rows that have n-grams; it is 0 if no row has any. It does not depend on the number of rows, but increases with
+    their length.
     """
 
     version: ClassVar[int] = 1
@@ -59,20 +52,20 @@ class Repetition:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        rows, found = rows_of_words(inputs.generated), {}
+        rows, values = rows_of_words(inputs.generated), {}
         for n in (2, 3, 4):
             repeated = [1 - len(set(grams)) / len(grams) for row in rows if (grams := ngrams(row, n))]
-            found[f"repetition_{n}"] = np.mean(repeated) if repeated else 0.0
-        return found
+            values[f"repetition_{n}"] = np.mean(repeated) if repeated else 0.0
+        return values
 
 
 @dataclass(frozen=True)
 class SelfBLEU:
-    """How alike made rows are: BLEU of each with all the others as references, averaged (Zhu et al. 2018).
+    """Self-BLEU: similarity of generated rows, as the mean BLEU of each row against all others (Zhu et al. 2018).
 
-    sacrebleu's BLEU-4 of a sentence: effective order (rows of fewer than four words are judged by the n-grams they have), exponential
-    smoothing, brevity against the nearest length; words as everywhere here. It costs the square of the rows, so only the first
-    `max_rows` that have words are looked at, and it rises with their number. Where there are not two of them nothing varies: 1.
+    Uses sacrebleu's sentence BLEU-4 with effective order (shorter rows are scored by the n-grams they have), exponential smoothing and
+    the closest reference length. Its cost is quadratic, so only the first `max_rows` rows with words are compared; it increases with
+    their number. With fewer than two such rows the value is 1.
     """
 
     max_rows: Annotated[int, Field(ge=2)] = 100
@@ -96,11 +89,11 @@ class SelfBLEU:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of what was made stands word for word in the real pool that the chain was trained on.
+    """Verbatim copying: runs of words that generated rows share with the chain's real training pool.
 
-    `verbatim_rows`: rows with a run of `words` words from one real row. `longest_verbatim`: the longest such run of a row, of at most
-    `longest` words. Neither case nor punctuation hides a copy. Both rise with the size of the pool; the floor says what other real
-    rows share with it.
+    `verbatim_rows` is the share of generated rows that have at least `words` consecutive words in common with one real row.
+    `longest_verbatim` is the mean length of the longest common run, capped at `longest` words. Case and punctuation are ignored. Both
+    increase with the size of the pool. The floor shows the overlap between real rows.
     """
 
     words: Annotated[int, Field(ge=1)] = 8
@@ -115,25 +108,25 @@ class Overlap:
 
     def __post_init__(self) -> None:
         if self.longest < self.words:
-            raise ValueError(f"longest: runs of at most {self.longest} words never reach words = {self.words}")
+            raise ValueError(f"longest: {self.longest} must be at least words = {self.words}")
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        runs = longest_runs(rows_of_words(inputs.generated), rows_of_words(inputs.pool), longest=self.longest)
+        runs = longest_common_runs(rows_of_words(inputs.generated), rows_of_words(inputs.pool), longest=self.longest)
         return {"verbatim_rows": (runs >= self.words).mean(), "longest_verbatim": runs.mean()}
 
 
-def longest_runs(generated: Sequence[Sequence[str]], real: Sequence[Sequence[str]], *, longest: int) -> np.ndarray:
-    """Words in the longest run that each made row shares with some real row, at most `longest`; int64 [made].
+def longest_common_runs(generated: Sequence[Sequence[str]], real: Sequence[Sequence[str]], *, longest: int) -> np.ndarray:
+    """Length in words of the longest run that each generated row shares with a real row, at most `longest`; int64 [generated].
 
-    Rows that share no run of n words share no longer one: both sides shrink as n grows.
+    Two rows without a common run of n words have no longer one. So both sets of candidate rows shrink as n grows.
     """
-    found = np.zeros(len(generated), dtype=np.int64)
-    alive = range(len(generated))
+    lengths = np.zeros(len(generated), dtype=np.int64)
+    candidates = range(len(generated))
     for n in range(1, longest + 1):
-        wanted = {gram for row in alive for gram in ngrams(generated[row], n)}
-        there = [wanted.intersection(ngrams(row, n)) for row in real]
-        real = [row for row, shared in zip(real, there, strict=True) if shared]
-        known = set().union(*there)
-        alive = [row for row in alive if not known.isdisjoint(ngrams(generated[row], n))]
-        found[alive] = n
-    return found
+        grams = {gram for row in candidates for gram in ngrams(generated[row], n)}
+        common_by_row = [grams.intersection(ngrams(row, n)) for row in real]
+        real = [row for row, common in zip(real, common_by_row, strict=True) if common]
+        common = set().union(*common_by_row)
+        candidates = [row for row in candidates if not common.isdisjoint(ngrams(generated[row], n))]
+        lengths[candidates] = n
+    return lengths

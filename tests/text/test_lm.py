@@ -254,7 +254,9 @@ def test_passages_without_ends_keep_their_length_however_often_they_are_learned(
     pool, lengths = prompts, []
     for generation in range(3):
         model.fit(pool, seed=generation, scratch=tmp_path)
-        rows = continued(model, [[model.network.start, *row[:8]] for row in model.network.encode(prompts.list("text"))], np.full((40, 16), 0.5))
+        rows = continued(
+            model, [[model.network.start, *row[:8]] for row in model.network.encode(prompts.list("text"))], np.full((40, 16), 0.5)
+        )
         lengths += [len(row) for row in rows]
         pool = model.sample(40, seed=generation, given=prompts)
     assert max(lengths) == 8
