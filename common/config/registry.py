@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -131,7 +131,7 @@ class ComponentSpec:
 
     def build(self) -> Any:
         """A new instance of the component."""
-        return _instance(find(self.kind, self.use), self.settings)
+        return type_adapter(find(self.kind, self.use)).validate_python(self.settings)
 
     def with_settings(self, changes: Mapping[str, Any]) -> ComponentSpec:
         """The same component with some settings changed. Nested settings are merged."""
@@ -199,11 +199,19 @@ def prefix_errors(key: str, parse: Callable[[], T]) -> T:
 
 def _check_setting_names(component: type, settings: Mapping[str, Any], where: str) -> None:
     """Raise SettingError for an unknown setting; pydantic ignores unknown keys of plain dataclasses."""
-    names = {field.name for field in dataclasses.fields(component) if field.init}
-    hints = typing.get_type_hints(component)  # resolves inherited annotations in the module that declares them
+    nested = _settings_of(component)
     for key, value in settings.items():
-        if key not in names:
-            raise SettingError(f"{where}{key}: unknown setting{did_you_mean(key, names)}")
-        for kind in (hints[key], *typing.get_args(hints[key])):  # the type itself, or the members of a union
-            if isinstance(kind, type) and dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-                _check_setting_names(kind, value, f"{where}{key}.")
+        if key not in nested:
+            raise SettingError(f"{where}{key}: unknown setting{did_you_mean(key, nested)}")
+        if isinstance(value, Mapping):
+            for inner in nested[key]:
+                _check_setting_names(inner, value, f"{where}{key}.")
+
+
+@cache
+def _settings_of(component: type) -> Mapping[str, Sequence[type]]:
+    """For each setting of a dataclass, the dataclasses that its value may be."""
+    names = [field.name for field in dataclasses.fields(component) if field.init]
+    hints = typing.get_type_hints(component)  # resolves inherited annotations in the module that declares them
+    options = {name: (hints[name], *typing.get_args(hints[name])) for name in names}  # the type itself, or the members of a union
+    return {name: [kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind)] for name, kinds in options.items()}
