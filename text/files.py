@@ -1,4 +1,7 @@
-"""Local text files as documents, each an iterator over its words, read piece by piece: no line and no file has to fit into memory twice."""
+"""Reads local text files as a stream of documents, each an iterator over its words.
+
+Files are read in pieces, so neither a file nor a line of plain text is in memory as a whole.
+"""
 
 from __future__ import annotations
 
@@ -10,69 +13,72 @@ from pathlib import Path
 from ..common.core.errors import UserError, short_repr
 from ..common.core.resources import check_memory
 
-PIECE = 2**20
+PIECE_BYTES = 2**20
 """Bytes of a .txt file read at once."""
-LONGEST_WORD = 2**20
-"""Characters; a file with a longer run without any space is no text."""
-LONGEST_LINE = 2**26
-"""Bytes of a line of JSON."""
+MAX_WORD_CHARACTERS = 2**20
+"""A file with a longer run of characters without a space is not text."""
+MAX_LINE_BYTES = 2**26
+"""Longest line of a JSON Lines file."""
 
 
 def documents(path: Path, *, column: str) -> Iterator[Iterable[str]]:
-    """The documents of a .txt (one), .jsonl (one a line) or .parquet file (one a row), each as its words.
+    """The documents of a file, each as its words: .txt is one document, .jsonl has one per line, .parquet has one per row.
 
-    UserError naming the file and the place if it is none, or more than fits into memory; OSError if it cannot be read.
+    Raises UserError, naming the file and the position, if the content is invalid or does not fit into memory, and OSError if the file
+    cannot be read.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"data.path: {path} is not a file")
     check_memory(path.stat().st_size, what=f"data.path: {path}")
     if path.suffix == ".parquet":
-        yield from (text.split() for text in _texts(_parquet(path, column), column, path))
+        yield from (text.split() for text in _texts(_parquet_records(path, column), column, path))
     elif path.suffix in (".jsonl", ".ndjson"):
-        yield from (text.split() for text in _texts(_json_lines(path), column, path))
+        yield from (text.split() for text in _texts(_json_records(path), column, path))
     else:
         yield _words(path)
 
 
 def _words(path: Path) -> Iterator[str]:
-    """The words of a UTF-8 file, one after the other."""
-    decoder, before, rest = codecs.getincrementaldecoder("utf-8")(), 0, ""
+    """The words of a UTF-8 file."""
+    decoder, bytes_read, cut_word = codecs.getincrementaldecoder("utf-8")(), 0, ""
     with path.open("rb") as file:
         while True:
-            piece = file.read(PIECE)
-            begins = before - len(decoder.getstate()[0])  # bytes of a character that the last piece cut are still to be decoded
+            piece = file.read(PIECE_BYTES)
+            start = bytes_read - len(decoder.getstate()[0])  # the decoder holds the first bytes of a character that the last piece cut
             try:
-                text = rest + decoder.decode(piece, final=not piece)
+                text = cut_word + decoder.decode(piece, final=not piece)
             except UnicodeDecodeError as error:
-                raise _not_utf8(path, error, begins=begins) from error
-            found = text.split()
-            rest = found.pop() if piece and found and not text[-1].isspace() else ""
-            if len(rest) > LONGEST_WORD:
-                raise UserError(f"data.path: {path} has {len(rest):,} characters without a space before byte {begins:,}; is this text?")
-            yield from found
+                raise _not_utf8(path, error, start=start) from error
+            words = text.split()
+            cut_word = words.pop() if piece and words and not text[-1].isspace() else ""
+            if len(cut_word) > MAX_WORD_CHARACTERS:
+                raise UserError(
+                    f"data.path: {path} has {len(cut_word):,} characters without a space before byte {start:,}; is this a text file?"
+                )
+            yield from words
             if not piece:
                 return
-            before += len(piece)
+            bytes_read += len(piece)
 
 
-def _json_lines(path: Path) -> Iterator[object]:
+def _json_records(path: Path) -> Iterator[object]:
     number = 0
     with path.open("rb") as file:
-        while line := file.readline(LONGEST_LINE + 1):
+        while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
-            if len(line) > LONGEST_LINE:
-                raise UserError(f"data.path: line {number} of {path} has more than {LONGEST_LINE:,} bytes")
+            if len(line) > MAX_LINE_BYTES:
+                raise UserError(f"data.path: {path}, line {number} has more than {MAX_LINE_BYTES:,} bytes; split it into shorter documents")
             if not line.strip():
                 continue
             try:
                 yield json.loads(line.decode())
             except UnicodeDecodeError as error:
-                raise _not_utf8(path, error, begins=file.tell() - len(line)) from error
+                raise _not_utf8(path, error, start=file.tell() - len(line)) from error
             except (ValueError, RecursionError) as error:
-                raise UserError(f"data.path: {path} cannot be read: line {number} is not JSON: {error}") from error
+                raise UserError(f"data.path: {path}, line {number} is not valid JSON: {error}") from error
 
 
-def _parquet(path: Path, column: str) -> Iterator[object]:
+def _parquet_records(path: Path, column: str) -> Iterator[object]:
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -83,21 +89,29 @@ def _parquet(path: Path, column: str) -> Iterator[object]:
         for batch in file.iter_batches(columns=[column]):
             yield from batch.to_pylist()
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"data.path: {path} cannot be read: {error}") from error
+        raise UserError(f"data.path: {path} cannot be read as Parquet: {error}") from error
 
 
 def _texts(records: Iterable[object], column: str, path: Path) -> Iterator[str]:
+    """The text of each record. UserError naming the record if it has none."""
     for number, record in enumerate(records):
-        text = record.get(column) if isinstance(record, Mapping) else None
+        where = f"data.column: {path}, record {number}"
+        if not isinstance(record, Mapping):
+            raise UserError(f"{where}: expected an object with the key '{column}', not {short_repr(record)}")
+        if column not in record:
+            raise UserError(f"{where}: there is no column '{column}'; the record has {short_repr(sorted(record))}")
+        text = record[column]
+        if text is None:
+            raise UserError(f"{where}: column '{column}' is null")
         if not isinstance(text, str):
-            names = sorted(record) if isinstance(record, Mapping) else record
-            raise UserError(f"data.column: record {number} of {path} has no text in '{column}'; it has {short_repr(names)}")
+            raise UserError(f"{where}: column '{column}' holds {short_repr(text)}, which is not text")
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise UserError(f"data.column: record {number} of {path} holds half a character (a lone surrogate): {error}") from error
+            raise UserError(f"{where}: column '{column}' has half of a surrogate pair, which is not valid Unicode: {error}") from error
         yield text
 
 
-def _not_utf8(path: Path, error: UnicodeDecodeError, *, begins: int) -> UserError:
-    return UserError(f"data.path: {path} is not UTF-8: byte {begins + error.start:,} is {error.object[error.start]:#04x}")
+def _not_utf8(path: Path, error: UnicodeDecodeError, *, start: int) -> UserError:
+    """The error for bytes that are not UTF-8. `start` is the position in the file of the bytes that were decoded."""
+    return UserError(f"data.path: {path} is not UTF-8: byte {start + error.start:,} is {error.object[error.start]:#04x}")
