@@ -1,4 +1,4 @@
-"""Every feature model: the same after load(save()), told by its seed, and able to tell real from collapsed."""
+"""Every feature model is deterministic, survives saving and separates real from collapsed data."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ SMALL = {
 
 
 PRETRAINED = {"encoder": "encoder", "image-encoder": "image_encoder"}
-"""Those that need a checkpoint, and the fixture that makes one."""
+"""Feature models that need a pretrained model, and the fixture that creates one."""
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    """A tiny random GPT-2 in the format the hub serves."""
+    """A tiny random GPT-2 in Hugging Face format."""
     folder = tmp_path_factory.mktemp("encoder")
     bpe = train_bpe(["in the beginning was the word"], 300)
     PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END).save_pretrained(folder)
@@ -52,8 +52,8 @@ MEAN, SPREAD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SMALL_VISION = {"image_size": 28, "patch_size": 14, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 
 
-def vision_checkpoint(folder, model):
-    """A vision model in the format the hub serves, with the image processor of DINOv2 made small."""
+def save_vision_model(folder, model):
+    """Save a vision model in Hugging Face format, with a small version of the image processor of DINOv2."""
     BitImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 28, "width": 28}, image_mean=MEAN, image_std=SPREAD).save_pretrained(
         folder
     )
@@ -65,7 +65,7 @@ def vision_checkpoint(folder, model):
 def image_encoder(tmp_path_factory):
     """A tiny random DINOv2."""
     with torch.random.fork_rng():
-        return vision_checkpoint(tmp_path_factory.mktemp("image-encoder"), Dinov2Model(Dinov2Config(**SMALL_VISION)))
+        return save_vision_model(tmp_path_factory.mktemp("image-encoder"), Dinov2Model(Dinov2Config(**SMALL_VISION)))
 
 
 @pytest.fixture(params=[*SMALL, *PRETRAINED])
@@ -80,11 +80,11 @@ def rows_for(part, n=120):
     return splits["train"].slice(0, 600), splits["heldout"], splits["control"]
 
 
-def test_all_but_the_one_that_must_be_fetched_are_tested_here():
+def test_all_feature_models_except_downloads_are_tested():
     assert {*SMALL, *PRETRAINED, "inception"} == set(registered("features"))
 
 
-def test_a_feature_model_is_the_same_after_load_and_save(part, tmp_path):
+def test_feature_model_is_deterministic_and_survives_saving(part, tmp_path):
     train, heldout, _ = rows_for(part)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()
     model, again, loaded = part.build(), part.build(), part.build()
@@ -99,7 +99,7 @@ def test_a_feature_model_is_the_same_after_load_and_save(part, tmp_path):
         for name, values in other(heldout).items():
             assert np.array_equal(values, found[name]), name
     part_of = model(heldout.slice(0, 7))["features"]
-    assert np.allclose(part_of, found["features"][:7], atol=1e-5), "a row's features depend on its company"
+    assert np.allclose(part_of, found["features"][:7], atol=1e-5), "the features of a row must not depend on the other rows"
     assert torch.equal(torch.get_rng_state(), before[0]) and np.random.get_state()[1].tolist() == before[1]
     text = "text" in heldout
     collapsed = Pool.of(text=["a"] * 30) if text else Pool.of(image=np.zeros((30, 8, 8, 1), np.uint8))
@@ -107,8 +107,8 @@ def test_a_feature_model_is_the_same_after_load_and_save(part, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["lsa", "lm-embedding"])
-def test_text_features_see_an_n_gram_model_collapse(name, tmp_path):
-    """Real against real, generation 0 and generation 3 of a chain: the distance rises, precision falls."""
+def test_text_features_detect_collapse_of_an_ngram_model(name, tmp_path):
+    """From real rows over generation 0 to generation 3 of a chain, the distance rises and precision falls."""
     splits = Bible(words=32).load(eval_size=200)
     model = ComponentSpec.parse("features", {"use": name, **SMALL[name]}).build()
     model.fit(splits["train"], seed=0, scratch=tmp_path)
@@ -119,15 +119,15 @@ def test_text_features_see_an_n_gram_model_collapse(name, tmp_path):
         pool = generator.sample(400, seed=generation)
         pools.append(pool.slice(0, 200))
     real = model(splits["heldout"])["features"]
-    distances = [frechet_distance(model(shown)["features"], real) for shown in pools]
-    precisions = [precision_recall(model(shown)["features"], real)[0] for shown in pools]
+    distances = [frechet_distance(model(rows)["features"], real) for rows in pools]
+    precisions = [precision_recall(model(rows)["features"], real)[0] for rows in pools]
     assert distances[0] < distances[1] < distances[4]
     assert precisions[0] > precisions[1] > precisions[4]
 
 
 @pytest.mark.parametrize("colours", [1, 3])
-def test_an_image_encoder_sees_the_whole_image_as_its_checkpoint_wants_it(colours, image_encoder, tmp_path):
-    """Its features are the normalised CLS token for images that were resized and normalised here."""
+def test_image_encoder_resizes_and_normalises_like_its_model(colours, image_encoder, tmp_path):
+    """The features equal the CLS token that the model computes for images resized and normalised in this test."""
     images = np.random.default_rng(0).integers(0, 256, (70, 10, 10, colours), dtype=np.uint8)
     model = ComponentSpec.parse("features", {"use": "image-encoder", "pretrained": str(image_encoder)}).build()
     model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
@@ -139,7 +139,7 @@ def test_an_image_encoder_sees_the_whole_image_as_its_checkpoint_wants_it(colour
     assert np.allclose(model(Pool.of(image=images))["features"], states[:, 0].numpy(), atol=1e-4)
 
 
-def test_checkpoints_that_cannot_sum_up_images_are_refused(encoder, tmp_path):
+def test_models_without_image_features_are_rejected(encoder, tmp_path):
     def fit(folder):
         ComponentSpec.parse("features", {"use": "image-encoder", "pretrained": str(folder)}).build().fit(
             Pool.of(), seed=0, scratch=tmp_path
@@ -152,7 +152,7 @@ def test_checkpoints_that_cannot_sum_up_images_are_refused(encoder, tmp_path):
     with torch.random.fork_rng():
         headless = ViTModel(ViTConfig(**SMALL_VISION, intermediate_size=16), add_pooling_layer=False)
     with pytest.raises(UserError, match=r"has no pooler\.dense\.bias, so features would be random"):
-        fit(vision_checkpoint(tmp_path / "headless", headless))
+        fit(save_vision_model(tmp_path / "headless", headless))
     BitImageProcessor().save_pretrained(encoder)
     with pytest.raises(UserError, match="holds a GPT2Model, which is not an image-only model"):
         fit(encoder)

@@ -1,4 +1,4 @@
-"""MAUVE: the paper's curve and area, the same whatever the clusters are called, falling as made rows leave the real ones."""
+"""MAUVE: the area equals that of the authors' package, and it falls as generated rows move away from real ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 
 @pytest.mark.parametrize(
     ("p", "q", "area"),
-    [  # by the functions that mauve-text 0.4.0 makes its area with, over the same 25 mixtures
+    [  # computed with mauve-text 0.4.0 on the same 25 mixtures
         ((1, 2, 3, 4), (4, 3, 2, 1), 0.6538536633533254),
         ((5, 0, 5), (0, 5, 5), 0.09257236294829274),
         ((10, 0, 0), (2, 3, 5), 0.04893938891448336),
@@ -22,28 +22,28 @@ RNG = np.random.default_rng(0)
         ((3, 3, 3), (3, 3, 3), 1.0),
     ],
 )
-def test_the_area_of_two_histograms_is_that_of_the_authors_package(p, q, area):
+def test_divergence_area_equals_the_authors_package(p, q, area):
     p, q = (np.array(counts) / sum(counts) for counts in (p, q))
     assert divergence_area(p, q) == pytest.approx(area, rel=1e-9)
     assert divergence_area(q, p) == pytest.approx(area, rel=1e-9)
 
 
-def test_histograms_without_a_common_bin_have_the_area_of_the_closed_form():
-    """There x = share^5 and y = (1 - share)^5, so the area tends to the beta integral 5 B(5, 6) = 1/252."""
+def test_divergence_area_of_disjoint_histograms_is_closed_form():
+    """Then x = share^5 and y = (1 - share)^5, so the area tends to the beta integral 5 B(5, 6) = 1/252."""
     shares = np.linspace(0, 1, 100_001)
     exact = trapezoid((1 - shares) ** 5, shares**5)
     assert exact == pytest.approx(1 / 252, rel=1e-6)
-    assert divergence_area(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(exact, rel=0.03), "25 mixtures come near"
+    assert divergence_area(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == pytest.approx(exact, rel=0.03), "25 mixtures approximate it"
 
 
-def test_where_rows_fall_into_clear_clusters_it_is_the_area_of_their_counts():
+def test_mauve_of_clear_clusters_is_the_area_of_their_counts():
     centres, generated, real = np.eye(4) * 100, [10, 20, 30, 40], [40, 30, 20, 10]
     a, b = (np.repeat(centres, counts, axis=0) + RNG.standard_normal((100, 4)) for counts in (generated, real))
     assert mauve(a, b, clusters=4) == pytest.approx(divergence_area(np.array(generated) / 100, np.array(real) / 100))
     assert mauve(RNG.permutation(a), RNG.permutation(b), clusters=4) == pytest.approx(mauve(a, b, clusters=4))
 
 
-def test_it_falls_when_rows_move_away_contract_spread_or_lose_a_part():
+def test_mauve_falls_when_rows_shift_contract_spread_or_vanish():
     real, generated = RNG.standard_normal((2, 300, 6))
     two = generated + 8 * (np.arange(300) % 2 == 0)[:, None]
     assert mauve(generated, real) > mauve(generated + 0.7, real) > mauve(generated + 2, real) > 0
@@ -52,16 +52,16 @@ def test_it_falls_when_rows_move_away_contract_spread_or_lose_a_part():
     assert mauve(two, real + 8 * (np.arange(300) % 2 == 1)[:, None]) > mauve(two[::2].repeat(2, axis=0), two)
 
 
-def test_real_against_real_is_below_1_and_depends_on_rows_and_clusters():
+def test_mauve_of_real_rows_depends_on_rows_and_clusters():
     def of(n, clusters=None):
         return np.mean([mauve(*RNG.standard_normal((2, n, 4)), clusters=clusters) for _ in range(8)])
 
     assert of(40, 20) < of(160, 20) < of(640, 20) < 1
     assert of(200, 60) < of(200, 10)
-    assert of(100) == pytest.approx(of(400), abs=0.05), "as many rows to a cluster, about the same floor"
+    assert of(100) == pytest.approx(of(400), abs=0.05), "equal rows per cluster, about equal floors"
 
 
-def test_the_metric_falls_with_the_share_of_equal_rows_and_stays_finite():
+def test_mauve_falls_with_equal_rows_and_stays_finite():
     real = degraded_images(0)
     values = [measured("mauve", generated=degraded_images(share), heldout=real, features=features_of)["mauve"] for share in (0, 0.5, 0.9)]
     assert values[0] == pytest.approx(1)
@@ -70,7 +70,7 @@ def test_the_metric_falls_with_the_share_of_equal_rows_and_stays_finite():
     assert 0 < mauve(np.ones((30, 4)), np.zeros((30, 4))) < 0.01
 
 
-def test_it_is_deterministic_and_leaves_global_random_state_alone():
+def test_mauve_is_deterministic_and_keeps_global_random_state():
     a, b = RNG.standard_normal((2, 60, 4))
     before = np.random.get_state()[1].tolist(), np.random.get_state()[2]
     first = mauve(a, b)
@@ -80,6 +80,6 @@ def test_it_is_deterministic_and_leaves_global_random_state_alone():
     assert (np.random.get_state()[1].tolist(), np.random.get_state()[2]) == seeded != before
 
 
-def test_more_clusters_than_rows_are_refused():
+def test_mauve_rejects_more_clusters_than_rows():
     with pytest.raises(UserError, match="mauve with clusters = 50 needs at least 50 rows of each kind, not 40 generated and 60 real"):
         mauve(np.ones((40, 2)), np.ones((60, 2)), clusters=50)

@@ -1,3 +1,5 @@
+"""Built-in policies: which rows they take, how many, and how their controls match them."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -22,7 +24,7 @@ from hypothesis import strategies as st
 
 
 def available(generation: int, size: int = 10, reserve: int = 40) -> AvailableData:
-    """Row x of generation g is 100 (g + 1) + x; real rows are 0 ... size, reserve rows are negative."""
+    """Pools whose rows show their origin: x >= 100 (g + 1) from generation g, 0 <= x < size real, x < 0 from the reserve."""
     return AvailableData(
         real=Pool.of(x=np.arange(size)).note(generation=REAL),
         reserve=Pool.of(x=-1 - np.arange(reserve)).note(generation=REAL),
@@ -35,7 +37,7 @@ def pick(policy, generation, size=10):
     return policy(available(generation, size), size=size, rng=np.random.default_rng(0))
 
 
-def test_replace_trains_on_the_last_generation_alone():
+def test_replace_trains_on_the_last_generation_only():
     assert count_by_generation(pick(Replace(), 3)) == {2: 10}
 
 
@@ -48,14 +50,14 @@ def test_real_is_the_same_every_generation():
 
 
 @given(st.floats(0, 1), st.integers(2, 60), st.integers(1, 4))
-def test_mix_has_the_share_it_was_asked_for_to_the_row(fraction, size, generation):
+def test_mix_has_the_requested_number_of_real_rows(fraction, size, generation):
     born = count_by_generation(Mix(fraction)(available(generation, size), size=size, rng=np.random.default_rng(0)))
     assert sum(born.values()) == size
     assert abs(born.get(REAL, 0) - fraction * size) <= 0.5
     assert set(born) <= {REAL, generation - 1}
 
 
-def test_fixed_real_rows_stay_and_fresh_ones_never_come_back():
+def test_fixed_real_rows_stay_and_fresh_rows_are_used_once():
     real = lambda policy, generation: [x for x in pick(policy, generation).list("x") if x < 100]  # noqa: E731
     fixed, fresh = Mix(0.3), Mix(0.3, real="fresh")
     assert real(fixed, 1) == real(fixed, 3)
@@ -66,31 +68,31 @@ def test_fixed_real_rows_stay_and_fresh_ones_never_come_back():
     assert reserve_rows(fixed, size=10, generations=3) == reserve_rows(Replace(), size=10, generations=3) == 0
 
 
-def test_a_window_forgets_what_is_older():
+def test_window_drops_older_pools():
     assert count_by_generation(pick(Window(2), 3)) == {1: 10, 2: 10}
     assert count_by_generation(pick(Window(2), 1)) == {REAL: 10, 0: 10}
     assert count_by_generation(pick(Window(9), 3)) == count_by_generation(pick(Accumulate(), 3))
 
 
-def test_a_subsample_is_of_everything_and_of_fixed_size():
+def test_subsample_has_fixed_size_and_draws_from_all_pools():
     born = count_by_generation(pick(AccumulateSubsample(), 3, size=200))
     assert sum(born.values()) == 200
     assert set(born) == {REAL, 0, 1, 2}
-    assert max(born.values()) < 90, "each of the four pools gives about a quarter"
+    assert max(born.values()) < 90, "each of the four pools contributes about a quarter"
 
 
-def test_the_controls_use_unseen_real_rows_and_as_many_as_what_they_control_for():
+def test_real_controls_match_pool_sizes_with_unseen_rows():
     fresh = [pick(RealFresh(), generation).list("x") for generation in (1, 2, 3)]
     assert len({x for rows in fresh for x in rows}) == 30
     assert count_by_generation(pick(RealGrowing(), 3)) == {REAL: 40}
     assert len(pick(RealGrowing(), 3)) == len(pick(Accumulate(), 3))
     assert reserve_rows(RealGrowing(), size=10, generations=3) == reserve_rows(RealFresh(), size=10, generations=3) == 30
-    given_sources = available(2)
-    growing_pool_size = [
-        *given_sources.history[:-1],
+    pools = available(2)
+    history = [
+        *pools.history[:-1],
         Pool.of(x=np.arange(rows_to_generate(ReplaceGrowing(), size=10, generation=1))).note(generation=1),
     ]
-    growing = AvailableData(given_sources.real, given_sources.reserve, growing_pool_size, 2)
+    growing = AvailableData(pools.real, pools.reserve, history, 2)
     assert len(ReplaceGrowing()(growing, size=10, rng=np.random.default_rng(0))) == len(pick(Accumulate(), 2))
     assert rows_to_generate(Replace(), size=10, generation=1) == 10
 
@@ -105,7 +107,7 @@ def test_real_fractions_follow_their_schedule(fraction, expected):
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, [], [0.1, 2], "1/x", "t^2", "1/t^-1"])
-def test_real_fractions_that_make_no_sense_are_refused(fraction):
+def test_invalid_real_fractions_are_rejected(fraction):
     with pytest.raises(ValueError, match="real_fraction"):
         Mix(fraction)
 
@@ -118,16 +120,14 @@ EVERY = [
 
 @pytest.mark.parametrize("policy", EVERY, ids=lambda policy: type(policy).__name__)
 def test_policies_are_pure(policy):
-    given_sources = available(2)
+    pools = available(2)
     if isinstance(policy, ReplaceGrowing):
-        given_sources = AvailableData(
-            given_sources.real, given_sources.reserve, [*given_sources.history, Pool.concat(given_sources.history * 2)], 2
-        )
-    before = [pool.digest for pool in (given_sources.real, given_sources.reserve, *given_sources.history)]
-    one = policy(given_sources, size=10, rng=np.random.default_rng(5))
-    two = policy(given_sources, size=10, rng=np.random.default_rng(5))
+        pools = AvailableData(pools.real, pools.reserve, [*pools.history, Pool.concat(pools.history * 2)], 2)
+    before = [pool.digest for pool in (pools.real, pools.reserve, *pools.history)]
+    one = policy(pools, size=10, rng=np.random.default_rng(5))
+    two = policy(pools, size=10, rng=np.random.default_rng(5))
     assert one.digest == two.digest
-    assert before == [pool.digest for pool in (given_sources.real, given_sources.reserve, *given_sources.history)]
+    assert before == [pool.digest for pool in (pools.real, pools.reserve, *pools.history)]
 
 
 TAKEN = [
@@ -137,7 +137,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("policy", TAKEN, ids=repr)
-def test_a_policy_takes_what_it_says_from_pools_that_hold_no_row_more_than_it_says(policy):
+def test_policies_take_exactly_the_declared_rows(policy):
     size, generations = 10, 4
     real = Pool.of(x=np.arange(size)).note(generation=REAL)
     reserve = Pool.of(x=-1 - np.arange(reserve_rows(policy, size=size, generations=generations))).note(generation=REAL)
@@ -148,10 +148,10 @@ def test_a_policy_takes_what_it_says_from_pools_that_hold_no_row_more_than_it_sa
         expected_counts = {birth: rows for birth, rows in policy.expected_counts(size=size, generation=generation).items() if rows}
         assert ({ANY: len(pool)} if ANY in expected_counts else count_by_generation(pool)) == expected_counts
         unseen |= {x for x in pool.list("x") if x < 0}
-    assert unseen == set(reserve.list("x")), "all of the reserve is used, and no other unseen row"
+    assert unseen == set(reserve.list("x")), "exactly the reserved rows are used"
 
 
-def test_growing_pools_follow_the_power_and_the_most_that_they_are_given():
+def test_growing_pools_follow_growth_and_generations():
     for policy in (ReplaceGrowing, RealGrowing):
         rows = lambda found: [found.rows(size=10, generation=generation) for generation in (1, 2, 3)]  # noqa: E731
         assert rows(policy()) == [20, 30, 40]
@@ -163,7 +163,7 @@ def test_growing_pools_follow_the_power_and_the_most_that_they_are_given():
 
 
 @pytest.mark.parametrize("policy", [Accumulate(), Window(2), ReplaceGrowing(2), ReplaceGrowing(growth=2.0)], ids=repr)
-def test_the_controls_of_pools_that_grow_grow_as_they_do(policy):
+def test_controls_of_growing_pools_have_equal_sizes(policy):
     for control in (ComponentSpec.parse("policy", written).build() for written in policy.controls):
         for generation in (1, 2, 3):
             sizes = [sum(one.expected_counts(size=10, generation=generation).values()) for one in (policy, control)]
@@ -172,12 +172,12 @@ def test_the_controls_of_pools_that_grow_grow_as_they_do(policy):
 
 @pytest.mark.parametrize("use", ["replace-growing", "real-growing"])
 @pytest.mark.parametrize(("setting", "value"), [("growth", -0.1), ("growth", 10.1), ("generations", 0)])
-def test_pools_that_would_shrink_or_burst_are_refused(use, setting, value):
+def test_invalid_growth_settings_are_rejected(use, setting, value):
     with pytest.raises(SettingError, match=f"{setting}: Input should be (greater|less) than or equal to"):
         ComponentSpec.parse("policy", {"use": use, setting: value})
 
 
-def test_weights_say_how_often_every_row_is_there():
+def test_augment_repeats_rows_by_weight():
     augmented = pick(Augment(real_weight=2, synthetic_weight=3), 2).list("x")
     assert {x: augmented.count(x) for x in augmented} == {**dict.fromkeys(range(10), 2), **dict.fromkeys(range(200, 210), 3)}
     fresh = [[x for x in pick(Augment(real="fresh"), generation).list("x") if x < 0] for generation in (1, 2)]

@@ -1,3 +1,5 @@
+"""Pools: digests, selection, concatenation, types."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 
-def test_digest_names_samples_not_bytes_chunks_or_notes(tmp_path):
+def test_digest_depends_on_samples_only(tmp_path):
     images = np.arange(4 * 2 * 2 * 1, dtype=np.uint8).reshape(4, 2, 2, 1)
     whole = Pool.of(image=images, text=["a", "b", "", "dé"])
     parts = Pool.concat([whole.slice(0, 1), whole.slice(1, 4)]).note(generation=3)
@@ -20,7 +22,7 @@ def test_digest_names_samples_not_bytes_chunks_or_notes(tmp_path):
 
 
 @given(st.lists(st.text(), min_size=1, max_size=20), st.randoms())
-def test_rows_survive_being_taken_cut_and_joined(texts, random):
+def test_take_slice_and_concat_keep_rows(texts, random):
     pool = Pool.of(text=texts).note(generation=np.arange(len(texts)))
     order = list(range(len(texts)))
     random.shuffle(order)
@@ -39,7 +41,7 @@ def test_choose_is_sorted_and_without_replacement():
         pool.choose(51, np.random.default_rng(1))
 
 
-def test_shapes_come_back_and_notes_are_kept_apart():
+def test_array_shapes_and_notes_are_preserved():
     pool = Pool.of(image=np.zeros((3, 4, 5, 2), np.uint8), label=np.arange(3)).note(generation=[0, 1, 1])
     assert pool.array("image").shape == (3, 4, 5, 2)
     assert pool.slice(0, 0).array("image").shape == (0, 4, 5, 2)
@@ -48,7 +50,7 @@ def test_shapes_come_back_and_notes_are_kept_apart():
     assert count_by_generation(pool) == {0: 1, 1: 2}
 
 
-def test_pools_that_do_not_fit_are_refused():
+def test_concat_rejects_different_columns_or_types():
     with pytest.raises(ValueError, match="differ in their columns"):
         Pool.concat([Pool.of(x=np.zeros(2)), Pool.of(y=np.zeros(2))])
     with pytest.raises(ValueError, match="differ in their types"):
@@ -57,7 +59,7 @@ def test_pools_that_do_not_fit_are_refused():
         Pool.of(x=np.array([True, False]))
 
 
-def test_a_pool_without_rows_keeps_types_and_row_shapes():
+def test_empty_pool_keeps_types_and_shapes():
     some = Pool.of(x=np.zeros((3, 2, 2), np.float32), n=np.arange(3), text=["a", "b", "c"])
     none = Pool.of(x=np.zeros((0, 2, 2), np.float32), n=np.arange(0), text=[])
     assert none.table.schema == some.table.schema

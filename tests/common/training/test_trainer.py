@@ -1,4 +1,4 @@
-"""The one optimisation loop: deals rows fairly, restarts to the bit, stops at nonsense."""
+"""The training loop: even visit counts, bit-exact resuming, and an error for a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def weights(model):
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
 
-def test_a_killed_fit_ends_with_the_very_weights_it_would_have_had(tmp_path, monkeypatch):
+def test_killed_fit_resumes_to_identical_weights(tmp_path, monkeypatch):
     training = Training(steps=30, batch=8)
     model, loss = problem()
     whole = train(model, loss, rows=20, training=training, seed=1, scratch=tmp_path / "nothing")
@@ -51,20 +51,20 @@ def test_a_killed_fit_ends_with_the_very_weights_it_would_have_had(tmp_path, mon
             return its_loss(rows)
 
         again = train(resumed, counted, rows=20, training=training, seed=1, scratch=scratch)
-        assert calls == 30 - cut, "it went on from the checkpoint"
+        assert calls == 30 - cut, "training continues from the checkpoint"
         assert torch.equal(weights(resumed), weights(model))
         assert again.loss == whole.loss
 
 
-@pytest.mark.parametrize("written", ["often", "-1", "nan"])
-def test_checkpoints_come_at_a_number_of_seconds(written, tmp_path, monkeypatch):
-    monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", written)
+@pytest.mark.parametrize("value", ["often", "-1", "nan"])
+def test_invalid_checkpoint_interval_is_rejected(value, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOPHAGY_CHECKPOINT_SECONDS", value)
     model, loss = problem()
-    with pytest.raises(UserError, match=f"AUTOPHAGY_CHECKPOINT_SECONDS: must be a number of seconds >= 0.*not '{written}'"):
+    with pytest.raises(UserError, match=f"AUTOPHAGY_CHECKPOINT_SECONDS: must be a number of seconds >= 0.*not '{value}'"):
         train(model, loss, rows=20, training=Training(steps=2), seed=0, scratch=tmp_path)
 
 
-def test_global_random_state_neither_matters_nor_changes(tmp_path):
+def test_global_random_state_is_neither_read_nor_changed(tmp_path):
     training = Training(steps=5, batch=4)
     results = []
     for global_seed in (1, 2):
@@ -78,7 +78,7 @@ def test_global_random_state_neither_matters_nor_changes(tmp_path):
 
 
 @pytest.mark.parametrize(("rows", "size", "steps"), [(20, 8, 7), (3, 8, 4), (5, 5, 5), (100, 7, 3)])
-def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
+def test_visit_counts_match_the_batches_and_differ_by_at_most_1(rows, size, steps):
     dealt = np.concatenate([_Schedule(steps, rows, size, seed=4).batch(step) for step in range(steps)])
     counts = np.bincount(dealt, minlength=rows)
     assert (counts == visit_counts(steps * size, rows=rows, seed=4)).all()
@@ -86,21 +86,21 @@ def test_rows_are_dealt_fairly_and_counted_right(rows, size, steps):
 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 40), st.integers(0, 5))
-def test_every_block_of_rows_has_its_share_of_the_steps_to_within_one_row(first, second, total_batches, seed):
-    """Two pools in one training pool, the last epoch cut anywhere: the mixture that is consumed is the mixture of rows."""
+def test_blocks_of_rows_get_their_share_of_the_steps(first, second, total_batches, seed):
+    """Two blocks of rows, and a last epoch of any length: consumed shares equal row shares."""
     rows, total = first + second, total_batches * 7
     counts = visit_counts(total, rows=rows, seed=seed)
     assert counts.sum() == total
     assert abs(counts[:first].sum() - total * first / rows) <= 1
 
 
-def test_a_loss_that_is_not_finite_stops_the_fit_and_names_the_step(tmp_path):
+def test_nan_loss_stops_the_fit_and_names_the_step(tmp_path):
     model, loss = problem()
     with pytest.raises(UserError, match=r"loss is nan at step 0 of 5 \(seed 1\)"):
         train(model, lambda rows: loss(rows) * float("nan"), rows=20, training=Training(steps=5), seed=1, scratch=tmp_path)
 
 
-def test_the_learning_rate_rises_and_falls():
+def test_learning_rate_warms_up_and_decays():
     training = Training(steps=100, warmup=0.1)
     rates = [training.rate(step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
@@ -109,7 +109,7 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[9:] == sorted(rates[9:], reverse=True)
 
 
-def test_steps_or_epochs_but_not_both():
+def test_exactly_one_of_steps_and_epochs_is_required():
     assert Training(epochs=2, batch=10).steps_for(50) == 10
     with pytest.raises(ValueError, match="exactly one of steps and epochs"):
         Training()
