@@ -1,11 +1,12 @@
-"""How often the green-list watermark of the embedded language model is found, by its strength and the length of a sample.
+"""Detection rate of the text watermark by strength and sample length: prints the table of docs/watermarks.md.
 
-python scripts/watermark_curve.py        # about five minutes on two cores; prints the table of docs/watermarks.md
+python scripts/watermark_curve.py        # about five minutes on two cores
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,33 +15,51 @@ from autophagy.common.core.pool import Pool
 from autophagy.common.training.trainer import Training
 from autophagy.text.data import Bible
 from autophagy.text.lm import CausalLM
-from autophagy.text.watermark import GreenList, watermark_of
+from autophagy.text.watermark import GreenList, Watermark
 
-ROWS, CONTEXT, LENGTHS = 400, 128, (32, 64, 128)
-
-splits = Bible(words=110).load(eval_size=ROWS)
-model = CausalLM(training=Training(steps=600, batch=16, learning_rate=2e-3), context=CONTEXT, vocabulary=2048)
-with tempfile.TemporaryDirectory() as scratch:
-    model.fit(splits["base"], seed=0, scratch=Path(scratch))
-plain = model.sampling
+ROWS, CONTEXT = 400, 128
+DELTAS = (0.5, 1.0, 2.0, 3.0, 4.0)
+LENGTHS = (32, 64, 128)
+"""Tokens of the samples that are tested."""
+FALSE_ALARMS = 0.01
 
 
-def z_of(pool: Pool, length: int) -> np.ndarray:
-    """z of the first `length` tokens of the rows that have so many."""
+def trained_model(base: Pool) -> CausalLM:
+    model = CausalLM(training=Training(steps=600, batch=16, learning_rate=2e-3), context=CONTEXT, vocabulary=2048)
+    with tempfile.TemporaryDirectory() as scratch:
+        model.fit(base, seed=0, scratch=Path(scratch))
+    return model
+
+
+def z_scores(model: CausalLM, watermark: Watermark, pool: Pool, length: int) -> np.ndarray:
+    """Detector scores of the first `length` tokens of every row that is long enough (two tokens may be lost by retokenizing)."""
     rows = [row[:length] for row in model.network.encode(pool.list("text")) if len(row) >= length - 2]
-    watermark = watermark_of(model.sampling.watermark, model.network.vocabulary)
     return np.array([watermark.z(row) for row in rows])
 
 
-print("| delta | nats per token under the model | " + " | ".join(f"{length} tokens" for length in LENGTHS) + " |")
-print("|" + "---|" * (2 + len(LENGTHS)))
-for delta in (0.5, 1.0, 2.0, 3.0, 4.0):
-    model.sampling = replace(plain, watermark=GreenList(delta=delta))
+def table_row(model: CausalLM, splits: Mapping[str, Pool], delta: float) -> str:
+    """Sample with a watermark of strength `delta` and detect it. Changes only the model's sampling settings."""
+    settings = GreenList(delta=delta)
+    model.sampling = replace(model.sampling, watermark=settings)
     generated = model.sample(ROWS, seed=1)
+    watermark = Watermark(settings, model.network.vocabulary)
+    nats_per_token = model.score(generated).sum() / model.tokens(generated).sum()
     cells = []
     for length in LENGTHS:
-        real, other, own = (z_of(pool, length) for pool in (splits["heldout"], splits["control"], generated))
-        threshold = np.quantile(real, 0.99, method="higher")
-        cells.append(f"{(own > threshold).mean():.1%} ({(other > threshold).mean():.1%}, n = {len(own)})")
-    nll = model.score(generated).sum() / model.tokens(generated).sum()
-    print(f"| {delta:g} | {nll:.2f} | " + " | ".join(cells) + " |", flush=True)
+        heldout, control, marked = (z_scores(model, watermark, pool, length) for pool in (splits["heldout"], splits["control"], generated))
+        threshold = np.quantile(heldout, 1 - FALSE_ALARMS, method="higher")
+        cells.append(f"{(marked > threshold).mean():.1%} ({(control > threshold).mean():.1%}, n = {len(marked)})")
+    return f"| {delta:g} | {nats_per_token:.2f} | " + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    splits = Bible(words=110).load(eval_size=ROWS)
+    model = trained_model(splits["base"])
+    print("| delta | nats per token under the model | " + " | ".join(f"{length} tokens" for length in LENGTHS) + " |")
+    print("|" + "---|" * (2 + len(LENGTHS)))
+    for delta in DELTAS:
+        print(table_row(model, splits, delta), flush=True)
+
+
+if __name__ == "__main__":
+    main()
