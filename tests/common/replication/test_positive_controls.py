@@ -16,16 +16,15 @@ import pyarrow.parquet as parquet
 import pytest
 import torch
 from autophagy.claims import controls
-from autophagy.common.cli import main as cli
 from autophagy.common.loop.stages import Stages
 from autophagy.common.replication.claim import claims
 from autophagy.common.replication.reproduce import experiments_of, judge, measured, reproduce
 from autophagy.common.replication.statistical_checks import Estimate, within
 from autophagy.common.store import Store
 from autophagy.text.tokenizer import END, train_bpe
+from support.commands import autophagy
 from support.tiny import small_pool
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM, PreTrainedTokenizerFast
-from typer.testing import CliRunner
 
 SEEDS = (0, 1, 2)
 P1, P2, P3, P4 = (claims()[name] for name in ("P1", "P2", "P3", "P4"))
@@ -251,7 +250,7 @@ def test_every_control_runs_to_its_verdict(stand_ins, tmp_path):
 def test_without_the_hub_a_control_is_not_run_and_says_why_in_a_line(tmp_path, workers):
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     words = ["reproduce", "P1", "--store", tmp_path / "store", "-o", tmp_path / "out", "--workers", workers]
-    result = CliRunner().invoke(cli.app, [str(word) for word in words], catch_exceptions=False)
+    result = autophagy(*words)
     assert result.exit_code == 0
     first = result.stdout.splitlines()[0]
     assert first.startswith("P1   not run      control-gpt2, prepare: data.path: data set 'Salesforce/wikitext' cannot be loaded: ")

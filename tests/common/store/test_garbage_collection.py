@@ -10,16 +10,15 @@ from pathlib import Path
 
 import pytest
 from autophagy import experiment, run
-from autophagy.common.cli import main as cli
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import cache as store_module
 from autophagy.common.store import garbage_collection as free
 from autophagy.common.store.in_use import Ledger, ledgers
 from autophagy.common.store.verify import check, to_check
 from filelock import FileLock
+from support.commands import autophagy
 from support.power_cut import power_cut
 from support.tiny import ANALYTIC, VISION
-from typer.testing import CliRunner
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +30,7 @@ def quick(monkeypatch):
 
 def gc(store, *words):
     """The exit code and the lines of `autophagy gc`."""
-    found = CliRunner().invoke(cli.app, ["gc", "--store", str(store), *map(str, words)], catch_exceptions=False)
+    found = autophagy("gc", "--store", store, *words)
     return found.exit_code, [" ".join(line.split()) for line in found.output.splitlines()]
 
 

@@ -11,15 +11,14 @@ import time
 
 import pytest
 from autophagy import UserError, experiment, run
-from autophagy.common.cli import main as cli
 from autophagy.common.store import Store
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import cache as store_module
 from autophagy.common.store.in_use import Ledger
 from autophagy.common.store.verify import check, to_check
 from filelock import FileLock
+from support.commands import autophagy
 from support.tiny import ANALYTIC, ROOT
-from typer.testing import CliRunner
 
 BIG = int(os.environ.get("AUTOPHAGY_BIG_STORE", "2000"))
 """Artifacts of the big store; 20,000 took 5 s and 85 MB."""
@@ -40,7 +39,7 @@ def store(whole, tmp_path):
 
 def verify(store):
     """The exit code and the lines of `autophagy verify`."""
-    found = CliRunner().invoke(cli.app, ["verify", "--store", str(store)], catch_exceptions=False)
+    found = autophagy("verify", "--store", store)
     return found.exit_code, found.output.splitlines()
 
 
