@@ -45,9 +45,9 @@ def test_z_is_standard_normal_over_keys_where_there_is_no_watermark():
     z = [Watermark(GreenList(key=key), 300).z(row) for key in range(1, 41) for row in rows]
     assert np.mean(z) == pytest.approx(0, abs=0.15) and np.std(z) == pytest.approx(1, abs=0.15)
     images = Digits().load(eval_size=50)["heldout"].array("image")
-    z = np.array([Pattern(key=key).z(images) for key in range(200)])
+    z = np.array([Pattern(key=key).z_scores(images) for key in range(200)])
     assert np.abs(z.mean(0)).max() < 0.3 and z.var(0).mean() == pytest.approx(1, abs=0.1)
-    assert Pattern().z(np.zeros((2, 8, 8, 1), dtype=np.uint8)).tolist() == [0, 0], "black images have no detail"
+    assert Pattern().z_scores(np.zeros((2, 8, 8, 1), dtype=np.uint8)).tolist() == [0, 0], "black images have no detail"
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +83,9 @@ def test_images_carry_it_as_well_as_their_pixels_allow():
     for size, strength in [(8, 48), (32, 16)]:
         big = [np.kron(images, np.ones((1, size // 8, size // 8, 1))).astype(np.uint8) for images in (real, heldout)]
         pattern = Pattern(strength=strength)
-        threshold = np.quantile(pattern.z(big[0]), 0.99)
-        assert (pattern.z(big[1]) > threshold).mean() < 0.03
-        found[size] = (pattern.z(pattern.mark(big[1])) > threshold).mean()
+        threshold = np.quantile(pattern.z_scores(big[0]), 0.99)
+        assert (pattern.z_scores(big[1]) > threshold).mean() < 0.03
+        found[size] = (pattern.z_scores(pattern.mark(big[1])) > threshold).mean()
     assert found[8] > 0.9 and found[32] > 0.99
 
 

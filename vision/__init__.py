@@ -1,1 +1,1 @@
-"""The vision track: data, generators, metrics and samples made of images."""
+"""The vision track: image data sets, generators, feature models and metrics."""

@@ -1,4 +1,4 @@
-"""A curation that needs to know images: near-duplicates by their pixels."""
+"""A curation for images: near-duplicates by pixel distance."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.spatial import cKDTree
 
 from ..common.components.curation import CurationResult
 from ..common.components.metric import MetricInputs
@@ -16,9 +15,10 @@ from ..common.core.pool import Pool
 
 @dataclass(frozen=True)
 class PixelDedup:
-    """Drops images nearer than `distance` grey levels (0 to 255, root mean square over pixels) to an earlier one that was kept."""
+    """Drops near-duplicate images: those within `distance` of an earlier image that is kept."""
 
     distance: Annotated[float, Field(gt=0)] = 16.0
+    """Root mean squared difference over pixels, in grey levels (0 to 255)."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("image",)
@@ -27,9 +27,12 @@ class PixelDedup:
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
-        x = candidates.array("image").reshape(len(candidates), -1).astype(np.float64)
-        kept = np.ones(len(x), dtype=bool)
-        for row, near in enumerate(cKDTree(x).query_ball_point(x, self.distance * np.sqrt(x.shape[1]))):
-            if kept[row]:
-                kept[[other for other in near if other > row]] = False
-        return CurationResult(np.flatnonzero(kept))
+        from scipy.spatial import cKDTree
+
+        pixels = candidates.array("image").reshape(len(candidates), -1).astype(np.float64)
+        keep = np.ones(len(pixels), dtype=bool)
+        neighbours = cKDTree(pixels).query_ball_point(pixels, self.distance * np.sqrt(pixels.shape[1]))
+        for row, near in enumerate(neighbours):
+            if keep[row]:
+                keep[[other for other in near if other > row]] = False
+        return CurationResult(np.flatnonzero(keep))

@@ -1,10 +1,12 @@
-"""Image data: scikit-learn's digits, torchvision's MNIST, FashionMNIST and CIFAR-10, and any folder of images.
+"""Image data: the digits of scikit-learn, MNIST, FashionMNIST and CIFAR-10 through torchvision, and folders of images.
 
-Every loader gives the columns `image` (uint8 [n, h, w, c]) and, where there are classes, `label` (int64 [n]).
+Every data set has the column `image` (uint8 [n, h, w, c]) and, if it has classes, `label` (int64 [n]).
 """
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,22 +31,38 @@ class Digits:
     modality: ClassVar[str] = "vision"
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        from sklearn.datasets import load_digits
-
-        found = load_digits()
-        images = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
-        pool = Pool.of(image=images, label=found.target.astype(np.int64)).note(generation=REAL)
+        table = _digits_table()
+        images = np.round(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)[..., None]
+        pool = Pool.of(image=images, label=table[:, -1].astype(np.int64)).note(generation=REAL)
         return split_pool(pool, eval_size=eval_size, where="data")
+
+
+def _digits_table() -> np.ndarray:
+    """The rows of the digits file that scikit-learn ships, float64 [1797, 65]: 64 pixels (0 to 16) and the label.
+
+    The file is read without importing scikit-learn, which takes seconds. `sklearn.datasets.load_digits` parses it in the same way.
+    """
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise UserError("data: 'digits' needs scikit-learn; install it with `pip install scikit-learn`")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as rows:
+            return np.loadtxt(rows, delimiter=",")
+    except OSError as error:
+        raise UserError(f"data: 'digits' cannot read {file}: {error}; reinstall scikit-learn") from error
 
 
 @dataclass(frozen=True)
 class Torchvision:
-    """A data set of torchvision in the folder `root`; it is fetched only with `download: true`. Train and test rows are pooled."""
+    """Settings and loading of the data sets of torchvision. Their train and test rows are pooled before the split."""
 
     root: str
+    """Folder of the data set, in the layout of torchvision."""
     download: bool = False
+    """True: download the data set into `root` if it is missing."""
     rows: Annotated[int, Field(ge=1)] | None = None
-    """Use only so many rows, drawn from the start of the train split."""
+    """Use only the first rows: those of the train split, then those of the test split."""
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "vision"
     name: ClassVar[Literal["MNIST", "FashionMNIST", "CIFAR10"]]
@@ -55,44 +73,49 @@ class Torchvision:
 
         root, parts = path_of(self.root, key="data.root"), []
         if self.download and HF_HUB_OFFLINE:
-            raise UserError(f"data.download: {self.name} cannot be fetched while HF_HUB_OFFLINE says to stay offline")
+            raise UserError(
+                f"data.download: {self.name} cannot be downloaded, because HF_HUB_OFFLINE is set; unset it or set download: false"
+            )
         for train in (True, False):
             try:
-                found = getattr(torchvision.datasets, self.name)(str(root), train=train, download=self.download)
-            except Exception as error:  # torchvision checks neither that files are there nor what is in them before it reads them
+                dataset = getattr(torchvision.datasets, self.name)(str(root), train=train, download=self.download)
+            except Exception as error:  # torchvision does not check its files, so missing or broken ones raise many types
                 raise UserError(f"data.root: {self.name} cannot be read from {root}: {type(error).__name__}: {error}") from error
-            images = np.asarray(found.data, dtype=np.uint8)
+            images = np.asarray(dataset.data, dtype=np.uint8)
             images = images[..., None] if images.ndim == 3 else images
-            parts.append((images, np.asarray(found.targets, dtype=np.int64)))
+            parts.append((images, np.asarray(dataset.targets, dtype=np.int64)))
         images, labels = (np.concatenate(arrays)[: self.rows] for arrays in zip(*parts, strict=True))
         return split_pool(Pool.of(image=images, label=labels).note(generation=REAL), eval_size=eval_size, where=f"data.root: {self.root}")
 
 
 class MNIST(Torchvision):
-    """MNIST: 28 x 28 grey digits (LeCun et al. 1998)."""
+    """MNIST: handwritten digits, 28 x 28 grey pixels, 10 classes (LeCun et al. 1998)."""
 
     name = "MNIST"
 
 
 class FashionMNIST(Torchvision):
-    """Fashion-MNIST: 28 x 28 grey clothes (Xiao et al. 2017)."""
+    """Fashion-MNIST: photographs of clothes, 28 x 28 grey pixels, 10 classes (Xiao et al. 2017)."""
 
     name = "FashionMNIST"
 
 
 class CIFAR10(Torchvision):
-    """CIFAR-10: 32 x 32 colour photographs (Krizhevsky 2009)."""
+    """CIFAR-10: photographs of animals and vehicles, 32 x 32 colour pixels, 10 classes (Krizhevsky 2009)."""
 
     name = "CIFAR10"
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """Any folder of images; its subfolders, if it has any, are the classes. Each image is cropped to a square and resized."""
+    """A folder of image files; subfolders are classes. Each image is cropped to a square and resized."""
 
     path: str
+    """The folder. Files are found at any depth."""
     size: Annotated[int, Field(ge=4)] = 32
+    """Side of the images after resizing, in pixels."""
     channels: Literal[1, 3] = 3
+    """1: grey. 3: colour."""
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "vision"
 
@@ -100,24 +123,24 @@ class ImageFolder:
         from PIL import Image
 
         root = path_of(self.path, key="data.path")
-        known = set(Image.registered_extensions())
-        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in known and not file.is_dir())
+        extensions = set(Image.registered_extensions())
+        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in extensions and not file.is_dir())
         if not files:
-            raise UserError(f"data.path: there is no image in {root}")
+            raise UserError(f"data.path: no image file in {root}")
         check_memory(len(files) * self.size**2 * self.channels, what=f"data.path: {len(files):,} images of {self.size:,} x {self.size:,}")
         classes = sorted({file.parent for file in files})
-        images = [_square(file, size=self.size, channels=self.channels) for file in files]
-        labels = [classes.index(file.parent) for file in files]
+        images = [_square_image(file, size=self.size, channels=self.channels) for file in files]
         columns = {"image": np.stack(images)}
         if len(classes) > 1:
-            columns["label"] = np.array(labels, dtype=np.int64)
+            columns["label"] = np.array([classes.index(file.parent) for file in files], dtype=np.int64)
         return split_pool(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {root}")
 
 
-def _square(file: Path, *, size: int, channels: int) -> np.ndarray:
-    """An image file cropped to a square and resized, uint8 [size, size, channels]; UserError if it is none, or a bomb.
+def _square_image(file: Path, *, size: int, channels: int) -> np.ndarray:
+    """An image file cropped to a square and resized, uint8 [size, size, channels].
 
-    Pillow's limit of 89 million pixels is kept. EPS is left alone: it is a program, which Ghostscript would run.
+    Raises UserError if the file is not an image, is broken, or has more than 89 million pixels (Pillow's limit against decompression
+    bombs). EPS files are rejected: they are programs, which Pillow would run with Ghostscript.
     """
     from PIL import Image, ImageOps
 
@@ -127,11 +150,11 @@ def _square(file: Path, *, size: int, channels: int) -> np.ndarray:
             Image.init()
             with Image.open(file, formats=[name for name in Image.OPEN if name != "EPS"]) as opened:
                 if opened.mode in ("I", "F"):
-                    raise ValueError(f"its pixels are of mode {opened.mode}, which has no white; 8 and 16 bits a channel can be read")
-                whole = opened
-                if opened.mode.startswith("I;16"):  # Pillow would clip all that is lighter than 255 of 65,535 to white
-                    whole = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
-                square = ImageOps.fit(whole.convert("L" if channels == 1 else "RGB"), (size, size))
-    except Exception as error:  # decoders meet broken files with whatever error comes up
+                    raise ValueError(f"pixel mode {opened.mode} has no defined white level; use 8 or 16 bits per channel")
+                image = opened
+                if opened.mode.startswith("I;16"):  # Pillow's own conversion clips values above 255 of 65,535 to white
+                    image = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
+                square = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (size, size))
+    except Exception as error:  # decoders raise many types for broken files
         raise UserError(f"data.path: {file} cannot be read: {error}") from error
     return np.asarray(square, dtype=np.uint8).reshape(size, size, channels)

@@ -1,57 +1,59 @@
-"""`diffusion`: a small diffusers UNet trained to predict noise, sampled with DDIM."""
+"""`diffusion`: a small diffusers UNet that is trained to predict noise and sampled with DDIM."""
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-import torch
-from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from pydantic import Field
 
 from ..common.components.generator import FitResult
-from ..common.core.errors import UserError
 from ..common.core.pool import Pool
-from ..common.core.random_streams import derive, stream
-from ..common.training.trainer import Training, device, seeded, train
-from .labels import labelled, shares_of
+from ..common.core.random_streams import derive
+from ..common.training.settings import Training
+from .chunks import sample_in_chunks
+from .labels import draw_labels, fitted_shares, shares_from_json, shares_to_json
 from .pixels import from_unit, to_unit
-from .watermark import Pattern, marked
+from .watermark import Pattern, detect_pattern
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
 
 CHUNK = 128
-"""Images denoised at once. A constant, and short chunks are filled up: an image's bits never depend on its company."""
+"""Images that are denoised together."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """`steps` of DDIM; `eta` 0 is deterministic given the first noise, 1 is as noisy as DDPM (Song et al. 2021, eq. 16).
-
-    `variance_scale` (lambda) multiplies the variance of all noise that goes in; below 1, samples crowd around the mode.
-    """
+    """How images are drawn with DDIM (Song et al. 2021)."""
 
     steps: Annotated[int, Field(ge=1)] = 50
+    """Denoising steps, at most `noise_steps`."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Noise added in each step: 0 adds none, 1 adds as much as DDPM (Song et al. 2021, eq. 16)."""
     variance_scale: Annotated[float, Field(ge=0)] = 1.0
+    """lambda: multiplies the variance of all noise, the initial noise included. Below 1, samples concentrate near the mode."""
     watermark: Pattern | None = None
     """A keyed pattern that is added to every image."""
 
 
 @dataclass
 class Diffusion:
-    """A denoising diffusion model (Ho et al. 2020) over images whose sides the UNet can halve len(channels) - 1 times.
+    """A denoising diffusion model, DDPM (Ho et al. 2020). The sides of images must be divisible by 2^(levels - 1).
 
-    Where rows have labels the UNet is told them; a label is drawn from the shares of the pool it was fitted to.
+    If rows have labels, the UNet receives them. Labels are drawn from the class shares of the training pool.
     """
 
     training: Training
     channels: tuple[Annotated[int, Field(ge=8)], ...] = (32, 64)
-    """Channels of the UNet's levels, each half as wide as the one before."""
+    """Channels of each level of the UNet. Each level has half the width and height of the one before. Multiples of 8."""
     layers: Annotated[int, Field(ge=1)] = 1
+    """Residual blocks per level."""
     noise_steps: Annotated[int, Field(ge=2)] = 1000
+    """Steps of the noising process."""
     sampling: Sampling = field(default_factory=Sampling)
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
@@ -64,83 +66,71 @@ class Diffusion:
             raise ValueError(f"channels: {list(self.channels)} must be multiples of 8, the size of a normalisation group")
         if self.sampling.steps > self.noise_steps:
             raise ValueError(f"sampling.steps: {self.sampling.steps} is more than noise_steps = {self.noise_steps}")
-        self._network: Any = None
-        self._shares: np.ndarray | None = None
+        self._network: UNet2DModel | None = None
+        self._class_shares: np.ndarray | None = None
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
-        x = torch.from_numpy(to_unit(pool.array("image"))).permute(0, 3, 1, 2).contiguous().to(device())  # [n, c, h, w]
-        self._shares = shares_of(pool, classes=max(self.classes, 0 if self._shares is None else len(self._shares)))
-        labels = torch.from_numpy(pool.array("label").copy()).to(device()) if self._shares is not None else None
-        with seeded(derive(seed, "weights")):
-            if self._network is None or fresh:
-                self._network = self._build(*x.shape[1:])
-        self._network.to(device())
-        schedule = DDPMScheduler(num_train_timesteps=self.noise_steps)
+        from ..common.training.trainer import device, seeded, train
+        from .diffusion_network import NoisePrediction
 
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            rows = rows.to(device())
-            clean = x[rows]
-            noise = torch.randn(clean.shape).to(device())
-            times = torch.randint(self.noise_steps, (len(rows),)).to(device())
-            told = None if labels is None else labels[rows]
-            predicted = self._network(schedule.add_noise(clean, noise, times), times, class_labels=told).sample
-            return torch.nn.functional.mse_loss(predicted, noise)  # Ho et al. 2020, eq. 14
+        self._class_shares = fitted_shares(pool, classes=self.classes, previous=self._class_shares)
+        images = pool.array("image")
+        network = self._network
+        if network is None or fresh:
+            with seeded(derive(seed, "weights")):
+                network = self._new_network(images)
+        self._network = network.to(device())
+        labels = None if self._class_shares is None else pool.array("label")
+        loss = NoisePrediction(network, to_unit(images), labels, noise_steps=self.noise_steps)
+        result = train(network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
+        return FitResult("images", result.visit_counts, np.ones(len(pool)), result.steps, {"loss": result.loss})
 
-        done = train(self._network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
-        return FitResult("images", done.visit_counts, np.ones(len(x)), done.steps, {"loss": done.loss})
+    def _new_network(self, images: np.ndarray) -> UNet2DModel:
+        from .diffusion_network import new_network
 
-    def _build(self, colours: int, height: int, width: int) -> UNet2DModel:
-        halvings = len(self.channels) - 1
-        if height % 2**halvings or width % 2**halvings:
-            raise UserError(f"images of {height} x {width} cannot be halved {halvings} times, as channels = {list(self.channels)} asks")
-        return UNet2DModel(
-            sample_size=(height, width),
-            in_channels=colours,
-            out_channels=colours,
-            block_out_channels=self.channels,
-            layers_per_block=self.layers,
-            norm_num_groups=8,
-            num_class_embeds=None if self._shares is None else len(self._shares),
-            attention_head_dim=8,
-            down_block_types=("DownBlock2D",) * halvings + ("AttnDownBlock2D",),
-            up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * halvings,
-        )
+        _, height, width, colours = images.shape
+        classes = None if self._class_shares is None else len(self._class_shares)
+        return new_network(
+            colours=colours, height=height, width=width, channels=self.channels, layers=self.layers, classes=classes
+        )  # fmt: skip
 
-    @torch.inference_mode()
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
-        settings = self._network.config
-        shape = (CHUNK, settings.in_channels, *settings.sample_size)
-        schedule = DDIMScheduler(num_train_timesteps=self.noise_steps, clip_sample=True)
-        schedule.set_timesteps(self.sampling.steps)
-        chunks, labels = [], []
-        for start in range(0, n, CHUNK):
-            rng = stream(seed, "chunk", start)
-            if self._shares is not None:
-                labels.append(rng.choice(len(self._shares), size=CHUNK, p=self._shares))
-            told = torch.from_numpy(labels[-1]).to(device()) if labels else None
-            x = self._noise(rng, shape)
-            for time in schedule.timesteps:
-                predicted = self._network(x, time.to(device()), class_labels=told).sample
-                x = schedule.step(predicted, time, x, eta=self.sampling.eta, variance_noise=self._noise(rng, shape)).prev_sample
-            chunks.append(from_unit(x.permute(0, 2, 3, 1).cpu().numpy()))
-        images = marked(np.concatenate(chunks)[:n], self.sampling.watermark)
-        return labelled(images, np.concatenate(labels)[:n] if labels else None)
+        import torch
 
-    def _noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> torch.Tensor:
-        return math.sqrt(self.sampling.variance_scale) * torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)).to(device())
+        with torch.inference_mode():
+            return sample_in_chunks(self._draw_chunk, n, size=CHUNK, seed=seed, watermark=self.sampling.watermark)
+
+    def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Images uint8 [CHUNK, h, w, c] and their labels int64 [CHUNK], or None."""
+        from .diffusion_network import denoise
+
+        labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
+        x = denoise(
+            self._network,
+            labels,
+            images=CHUNK,
+            noise_steps=self.noise_steps,
+            steps=self.sampling.steps,
+            eta=self.sampling.eta,
+            variance_scale=self.sampling.variance_scale,
+            rng=rng,
+        )
+        return from_unit(x), labels
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """z of the keyed pattern of `sampling` in each image, float64 [n]."""
-        return self.sampling.watermark.z(pool.array("image"))
+        """z-score of the watermark in `sampling` for each image, float64 [n]."""
+        return detect_pattern(pool, self.sampling.watermark)
 
     def save(self, folder: Path) -> None:
-        """A folder that diffusers itself can load, and the class shares beside it."""
-        (folder / "class_shares.json").write_text(json.dumps(None if self._shares is None else self._shares.tolist()))
+        """Write a folder that diffusers can load, with the class shares in a file of their own."""
+        (folder / "class_shares.json").write_text(json.dumps(shares_to_json(self._class_shares)))
         self._network.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
-        shares = json.loads((folder / "class_shares.json").read_text())
-        self._shares = None if shares is None else np.array(shares)
-        with seeded(0):
-            self._network = UNet2DModel.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False)
+        from ..common.training.trainer import device, seeded
+        from .diffusion_network import load_network
+
+        self._class_shares = shares_from_json(json.loads((folder / "class_shares.json").read_text()))
+        with seeded(0):  # diffusers draws weights before it reads them
+            self._network = load_network(folder)
         self._network.to(device()).eval()

@@ -1,4 +1,4 @@
-"""Any transformers vision model as a feature model."""
+"""Any vision model of transformers as a feature model."""
 
 from __future__ import annotations
 
@@ -15,20 +15,29 @@ from ..common.training.pretrained import PretrainedEncoder, load_without_head
 
 if TYPE_CHECKING:
     import torch
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 CHUNK = 64
+"""Images that are encoded together."""
 
 
 @dataclass
 class ImageEncoder(PretrainedEncoder):
-    """`pooler_output` of a transformers vision model, `pretrained` a hub id or a folder (safetensors only, no remote code).
+    """A pretrained vision model of transformers, such as DINOv2. Features: its `pooler_output`.
 
-    That output is what each architecture itself takes for the summary of an image: for DINOv2 the CLS token after the last layer
-    norm. With facebook/dinov2-base (Oquab et al. 2024) the Frechet distance is the one that Stein et al. 2023 found to agree best
-    with people. A checkpoint without the weights of its summary is refused: they would be random.
+    `pretrained` is a hub id or a folder (safetensors only, no remote code). `pooler_output` is the summary of an image that each
+    architecture defines; for DINOv2 it is the CLS token after the last layer norm. A model folder without the weights of this output
+    is rejected, because they would be random.
+
+    With facebook/dinov2-base (Oquab et al. 2024), the Frechet distance is the one that agrees best with human judgement in the study
+    of Stein et al. 2023.
     """
 
     version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        self._model: PreTrainedModel | None = None
+        self._processor: BaseImageProcessor | None = None
 
     def _load_model(self, folder: Path) -> None:
         from transformers import AutoImageProcessor
@@ -49,25 +58,26 @@ class ImageEncoder(PretrainedEncoder):
 
         from ..common.training.trainer import device
 
-        images, found = pool.array("image"), []
+        images, features = pool.array("image"), []
         with torch.inference_mode():
             for start in range(0, len(images), CHUNK):
-                output = self._model(pixel_values=self._prepared(images[start : start + CHUNK]).to(device()))
+                output = self._model(pixel_values=self._model_input(images[start : start + CHUNK]).to(device()))
                 if getattr(output, "pooler_output", None) is None:
                     raise UserError(f"pretrained: {type(self._model).__name__} has no summary of an image (`pooler_output`)")
-                found.append(output.pooler_output.flatten(1).cpu().numpy())
-        return {"features": np.concatenate(found)}
+                features.append(output.pooler_output.flatten(1).cpu().numpy())
+        return {"features": np.concatenate(features)}
 
-    def _prepared(self, images: np.ndarray) -> torch.Tensor:
-        """Images uint8 [n, h, w, 1 or 3] as the model wants them, float32 [n, 3, h', w'], resized and normalised as the checkpoint says.
+    def _model_input(self, images: np.ndarray) -> torch.Tensor:
+        """Images uint8 [n, h, w, 1 or 3] as float32 [n, 3, h', w'], resized and normalised by the model's own processor.
 
-        But nothing is cut off: the whole image is resized to what a centre crop would have left, as Stein et al. 2023 do.
+        There is one difference: the whole image is resized to the size of the centre crop instead of being cropped, as in Stein et al.
+        2023.
         """
         import torch
 
         planes = torch.from_numpy(np.repeat(images, 3 // images.shape[-1], axis=-1)).permute(0, 3, 1, 2)
-        whole = {}
+        without_crop = {}
         if self._processor.do_center_crop:
             crop = self._processor.crop_size
-            whole = {"do_center_crop": False, "size": {"height": crop.height, "width": crop.width}}
-        return self._processor(list(planes), input_data_format="channels_first", return_tensors="pt", **whole)["pixel_values"]
+            without_crop = {"do_center_crop": False, "size": {"height": crop.height, "width": crop.width}}
+        return self._processor(list(planes), input_data_format="channels_first", return_tensors="pt", **without_crop)["pixel_values"]

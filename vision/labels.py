@@ -1,4 +1,4 @@
-"""What a generator that is told classes has to remember: how common each is."""
+"""Class labels of images: class shares, one-hot codes and drawing labels."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ..common.core.pool import Pool
 
 
 def shares_of(pool: Pool, *, classes: int = 0) -> np.ndarray | None:
-    """Share of each class among the rows, float64 [classes]; None for a pool without labels.
+    """The share of each class among the rows, float64 [classes]. None for a pool without labels.
 
-    There are as many classes as were ever known (`classes`), so one that vanished keeps its place and a share of 0.
+    `classes` is the smallest length of the result, so that a class that vanished keeps its place, with a share of 0.
     """
     if "label" not in pool:
         return None
@@ -18,13 +18,33 @@ def shares_of(pool: Pool, *, classes: int = 0) -> np.ndarray | None:
     return counts / counts.sum()
 
 
+def fitted_shares(pool: Pool, *, classes: int, previous: np.ndarray | None) -> np.ndarray | None:
+    """The class shares that a generator learns from a pool: `shares_of`, with at least as many classes as `previous` has."""
+    return shares_of(pool, classes=max(classes, count_of(previous)))
+
+
+def count_of(shares: np.ndarray | None) -> int:
+    """The number of classes. 0 if the generator learned no labels."""
+    return 0 if shares is None else len(shares)
+
+
+def draw_labels(shares: np.ndarray | None, *, rows: int, rng: np.random.Generator) -> np.ndarray | None:
+    """Labels drawn from class shares, int64 [rows]. None, without a random draw, if there are no classes."""
+    return None if shares is None else rng.choice(len(shares), size=rows, p=shares)
+
+
 def one_hot(labels: np.ndarray | None, *, rows: int, classes: int) -> np.ndarray:
-    """float32 [rows, classes]; no columns where there are no classes."""
+    """Labels as float32 [rows, classes]. Without labels the result has no columns."""
     if labels is None:
         return np.zeros((rows, 0), dtype=np.float32)
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def labelled(images: np.ndarray, labels: np.ndarray | None) -> Pool:
-    """A pool of images, with their labels if they have any."""
-    return Pool.of(image=images) if labels is None else Pool.of(image=images, label=labels.astype(np.int64))
+def shares_to_json(shares: np.ndarray | None) -> list[float] | None:
+    """Class shares as JSON."""
+    return None if shares is None else shares.tolist()
+
+
+def shares_from_json(shares: list[float] | None) -> np.ndarray | None:
+    """Class shares from the JSON of `shares_to_json`."""
+    return None if shares is None else np.array(shares)

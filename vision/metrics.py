@@ -1,4 +1,7 @@
-"""What is read off generated images, beside the feature-space metrics of `common`."""
+"""Metrics for images: classes, pixel variance, structural similarity, sharpness and train-synthetic-test-real accuracy.
+
+Metrics on features, such as the Frechet distance, are in `common`.
+"""
 
 from __future__ import annotations
 
@@ -10,30 +13,29 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
-from scipy.ndimage import laplace
-from scipy.special import rel_entr
 
 from ..common.components.frequency_bins import FREQUENCY, by_frequency
 from ..common.components.metric import MetricInfo, MetricInputs
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
+from .pixels import flat_grey_levels
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""How much each scale counts, the finest first (Wang et al. 2003, sec. 3.2)."""
+"""Exponent of each scale, finest first (Wang et al. 2003, sec. 3.2)."""
 WINDOW, SIGMA = 11, 1.5
-"""Side and standard deviation of the Gaussian window in which two images are compared, in pixels (Wang et al. 2004)."""
+"""Side and standard deviation, in pixels, of the Gaussian window of the comparison (Wang et al. 2004)."""
 
 CHUNK = 20
-"""Pairs compared at once."""
+"""Pairs that are compared together."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """Which classes the made images show, as the feature model's classifier sees them.
+    """Class shares of generated images and their entropy, with classes assigned by the feature model.
 
-    Every image counts for its likeliest class. The entropy of the class shares is ln(classes) when all are equally common; it
-    falls as classes vanish.
+    Each image counts for its most likely class. The entropy is ln(classes) if all classes are equally common; it falls as classes
+    vanish.
     """
 
     version: ClassVar[int] = 1
@@ -46,11 +48,11 @@ class Classes:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        seen = likeliest(inputs, inputs.generated, metric="classes")
-        shares = np.bincount(seen, minlength=inputs.features(inputs.generated)["probabilities"].shape[1]) / len(seen)
-        some = shares[shares > 0]
+        labels = predicted_labels(inputs, inputs.generated, metric="classes")
+        shares = np.bincount(labels, minlength=inputs.features(inputs.generated)["probabilities"].shape[1]) / len(labels)
+        positive = shares[shares > 0]
         return {
-            "class_entropy": float(-(some * np.log(some)).sum()),
+            "class_entropy": float(-(positive * np.log(positive)).sum()),
             "rarest_class_share": shares.min(),
             **{f"class_share/{number}": share for number, share in enumerate(shares)},
         }
@@ -58,9 +60,9 @@ class Classes:
 
 @dataclass(frozen=True)
 class ClassFrequency:
-    """What became of common and of rare classes: group 01 is the commonest of the real images, 10 the rarest.
+    """Frequency of common and rare classes in generated images, relative to real ones. Group 01 has the most common classes, 10 the rarest.
 
-    Real and made images are both sorted by the feature model's classifier, so its mistakes fall on both.
+    The feature model assigns the classes of both real and generated images, so that its errors affect both.
     """
 
     version: ClassVar[int] = 1
@@ -69,26 +71,28 @@ class ClassFrequency:
     outputs: ClassVar[Mapping[str, MetricInfo]] = FREQUENCY
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        real, generated = (Counter(likeliest(inputs, pool, metric="class-frequency").tolist()) for pool in (inputs.real, inputs.generated))
+        real, generated = (
+            Counter(predicted_labels(inputs, pool, metric="class-frequency").tolist()) for pool in (inputs.real, inputs.generated)
+        )
         return by_frequency(real, generated, by_mass=False)
 
 
-def likeliest(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
-    """The likeliest class of each image, int64 [n]; UserError if the feature model knows none."""
-    return probabilities(inputs, pool, metric=metric).argmax(1)
+def predicted_labels(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
+    """The most likely class of each image, int64 [n]. Raises UserError if the feature model gives no probabilities."""
+    return class_probabilities(inputs, pool, metric=metric).argmax(1)
 
 
-def probabilities(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
-    """The probability of each class for each image, float32 [n, classes]; UserError if the feature model knows none."""
-    found = inputs.features(pool)
-    if "probabilities" not in found:
-        raise UserError(f"metrics: '{metric}' needs a feature model that knows classes; use features=classifier or leave it out")
-    return found["probabilities"]
+def class_probabilities(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
+    """Class probabilities of each image, float32 [n, classes]. Raises UserError if the feature model gives none."""
+    outputs = inputs.features(pool)
+    if "probabilities" not in outputs:
+        raise UserError(f"metrics: '{metric}' needs a feature model that gives class probabilities; use features=classifier or remove it")
+    return outputs["probabilities"]
 
 
 @dataclass(frozen=True)
 class PixelVariance:
-    """Variance of a pixel over the images, averaged over pixels and channels; grey levels 0 to 1. 0 when all images are equal."""
+    """Variance of each pixel over the generated images, averaged over pixels and channels. 0 if all images are equal."""
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
@@ -104,10 +108,11 @@ class PixelVariance:
 
 @dataclass(frozen=True)
 class InceptionScore:
-    """How sure the feature model's classifier is of each made image, and of how many classes: exp(mean KL(p(y|x) || p(y))).
+    """Inception score with the classes of the feature model: exp(mean KL(p(y|x) || p(y))) over generated images x and classes y.
 
-    1 ... classes; with Inception's own thousand classes it is the Inception score, on all rows at once. It does not look at real
-    rows: one perfect image a class scores best, whatever else is lost (Barratt & Sharma 2018).
+    It lies between 1 and the number of classes and is computed on all rows at once. With the thousand classes of Inception it would be
+    the original score. It does not use real rows: one perfect image per class scores best, even if all other variation is lost
+    (Barratt & Sharma 2018).
     """
 
     version: ClassVar[int] = 1
@@ -118,21 +123,23 @@ class InceptionScore:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        given_image = probabilities(inputs, inputs.generated, metric="inception-score").astype(np.float64)
-        return {"classifier_score": np.exp(rel_entr(given_image, given_image.mean(axis=0)).sum(axis=1).mean())}
+        from scipy.special import rel_entr
+
+        per_image = class_probabilities(inputs, inputs.generated, metric="inception-score").astype(np.float64)  # p(y|x), [n, classes]
+        return {"classifier_score": np.exp(rel_entr(per_image, per_image.mean(axis=0)).sum(axis=1).mean())}
 
 
 @dataclass(frozen=True)
-class StudentClassifier:
-    """Train on synthetic, test on real: how well real images are told apart by a classifier that learned from made ones alone.
+class TrainSyntheticTestReal:
+    """Train on synthetic, test on real (TSTR): accuracy on real images of a classifier trained on generated images only.
 
-    The classification accuracy score with logistic regression on standardised pixels as the classifier. Where generators make labels
-    (`labels: conditional`) those are what it learns; elsewhere, and for the floor there, the feature model's classifier labels the
-    images, so that its mistakes fall on both.
+    This is the classification accuracy score (Ravuri & Vinyals 2019) with logistic regression on standardised pixels. With
+    `labels: conditional`, the classifier learns the generated labels. Otherwise the feature model labels the images, also those of the
+    floor, so that its errors affect both.
     """
 
     iterations: Annotated[int, Field(ge=1)] = 200
-    """At most so many steps of the optimizer; stopping there is no fault."""
+    """Largest number of optimizer steps. The classifier need not converge."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "real", "features")
@@ -142,39 +149,40 @@ class StudentClassifier:
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         if "label" not in inputs.heldout:
-            raise UserError("metrics: 'student-classifier' is tested on labelled images, this data has no labels; leave it out")
+            raise UserError("metrics: 'tstr-classifier' needs labelled images, but this data has no labels; remove the metric")
         generated, heldout = inputs.generated, inputs.heldout
-        # control rows always have labels; what generators learn from tells whether made rows have
-        labels = generated.array("label") if "label" in inputs.real else likeliest(inputs, generated, metric="student-classifier")
-        guesses = self._learned(_flat(generated), labels, _flat(heldout))
-        return {"student_accuracy": (guesses == heldout.array("label")).mean()}
+        # for a floor, `generated` has real rows, which always have labels; so `real` decides whether generators learn labels
+        labels = generated.array("label") if "label" in inputs.real else predicted_labels(inputs, generated, metric="tstr-classifier")
+        predicted = self._train_and_predict(flat_grey_levels(generated), labels, flat_grey_levels(heldout))
+        return {"student_accuracy": (predicted == heldout.array("label")).mean()}
 
-    def _learned(self, images: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-        """What a student of `images` [n, d] takes the `asked` [m, d] for: labels [m]."""
+    def _train_and_predict(self, images: np.ndarray, labels: np.ndarray, test_images: np.ndarray) -> np.ndarray:
+        """Labels [m] of `test_images` [m, d], predicted by a classifier trained on `images` [n, d]."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        if len(np.unique(labels)) == 1:  # there is nothing to tell apart
-            return np.full(len(asked), labels[0])
-        student = make_pipeline(StandardScaler(), LogisticRegression(max_iter=self.iterations))
+        if len(np.unique(labels)) == 1:  # logistic regression needs two classes
+            return np.full(len(test_images), labels[0])
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=self.iterations))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            return student.fit(images, labels).predict(asked)
+            return classifier.fit(images, labels).predict(test_images)
 
 
 @dataclass(frozen=True)
 class MultiscaleSimilarity:
-    """How alike made images are among themselves: the mean multi-scale structural similarity of pairs, computed by torchmetrics.
+    """Multi-scale structural similarity (MS-SSIM) of pairs of generated images, mean over pairs. Computed by torchmetrics.
 
-    1 where all are equal; a pair that is negatively alike at some scale counts as 0. There are as many of Wang's five scales as leave
-    every one as wide as the Gaussian window (28 and 32 pixels: 2); in an image smaller than that window it shrinks to the largest
-    odd side that fits, at a single scale (8 pixels: 7). So values compare between images of one size only.
+    1 if all images are equal. A pair with a negative similarity at some scale counts as 0. Of the five scales of Wang et al., those are
+    used at which the image is at least as wide as the Gaussian window (28 and 32 pixels: two scales). For images smaller than the
+    window, there is one scale and the window shrinks to the largest odd side that fits (8 pixels: 7). So only values for images of the
+    same size can be compared.
     """
 
     pairs: Annotated[int, Field(ge=1)] = 200
-    """All pairs are taken if there are no more than this, else so many of them at random: their number is quadratic in the rows."""
+    """Largest number of pairs, drawn at random from all pairs. The number of all pairs is quadratic in the rows."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
     reads: ClassVar[tuple[str, ...]] = ("generated",)
@@ -185,19 +193,19 @@ class MultiscaleSimilarity:
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         images, n = inputs.generated.array("image"), len(inputs.generated)
         if n < 2:
-            raise UserError(f"metrics: 'ms-ssim' compares images in pairs, got {n}")
-        every = n * (n - 1) // 2
-        # a stream of its own whose name holds nothing but the number of rows: the same rows give the same pairs
-        pair = stream(0, "ms-ssim", n).choice(every, size=min(every, self.pairs), replace=False)
+            raise UserError(f"metrics: 'ms-ssim' compares pairs of images, so it needs at least 2 images, not {n}; increase eval_size")
+        all_pairs = n * (n - 1) // 2
+        # the stream depends only on the number of rows, so that equal rows give equal pairs
+        pair = stream(0, "ms-ssim", n).choice(all_pairs, size=min(all_pairs, self.pairs), replace=False)
         second = ((1 + np.sqrt(1 + 8 * pair)) // 2).astype(np.int64)  # pairs are numbered (0, 1), (0, 2), (1, 2), (0, 3), ...
         first = pair - second * (second - 1) // 2
         chunks = (slice(start, start + CHUNK) for start in range(0, len(pair), CHUNK))
-        found = np.concatenate([_similarity(images[first[some]], images[second[some]]) for some in chunks])
-        return {"ms_ssim": found.mean(dtype=np.float64)}
+        similarities = np.concatenate([_similarity(images[first[chunk]], images[second[chunk]]) for chunk in chunks])
+        return {"ms_ssim": similarities.mean(dtype=np.float64)}
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Multi-scale structural similarity of pairs of images, uint8 [n, h, w, c] twice: float32 [n]."""
+    """Multi-scale structural similarity of each image of `a` with that of `b`, float32 [n]. a, b: uint8 [n, h, w, c]."""
     import torch
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
@@ -208,8 +216,8 @@ def _similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def scales(side: int) -> tuple[tuple[float, ...], int]:
-    """Weights of the scales, which sum to 1, and the window's side in pixels, for images of so many pixels on their shorter side."""
-    # each scale halves the image; torchmetrics, which asks for the square instead, is stricter about the fourth
+    """Weights of the scales, which sum to 1, and the side of the window in pixels. `side`: the shorter side of the images in pixels."""
+    # scale n sees the image halved n - 1 times; torchmetrics also requires side // (n - 1)^2, which is stricter for n = 4
     fit = [n for n in range(1, 6) if side // max(2 ** (n - 1), (n - 1) ** 2) >= WINDOW]
     weights = np.array(SCALE_WEIGHTS[: max(fit, default=1)])
     return tuple((weights / weights.sum()).tolist()), min(WINDOW, side - 1 + side % 2)
@@ -217,10 +225,10 @@ def scales(side: int) -> tuple[tuple[float, ...], int]:
 
 @dataclass(frozen=True)
 class Sharpness:
-    """Variance of the Laplacian over an image's pixels, mean over images: little of it is blur, much of it edges or noise.
+    """Sharpness: variance of the Laplacian over the pixels of an image, mean over generated images. Low for blur, high for edges and noise.
 
-    Noise is sharper than anything real, so neither direction is better: read it against its floor. Colours are averaged to
-    grey levels 0 to 1; borders are mirrored.
+    Noise is sharper than real images, so neither direction is better: compare with the floor. Colours are averaged to grey levels in
+    [0, 1]; borders are mirrored.
     """
 
     version: ClassVar[int] = 1
@@ -231,10 +239,7 @@ class Sharpness:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        from scipy.ndimage import laplace
+
         grey = inputs.generated.array("image").mean(axis=-1) / 255
         return {"sharpness": np.mean([laplace(image, mode="reflect").var() for image in grey])}
-
-
-def _flat(pool: Pool) -> np.ndarray:
-    """Images as rows of pixels, float64 [n, h * w * c], grey levels 0 to 1."""
-    return pool.array("image").reshape(len(pool), -1).astype(np.float64) / 255

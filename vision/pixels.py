@@ -1,19 +1,28 @@
-"""Between uint8 images and the numbers models work on."""
+"""Conversion between uint8 images and the numbers that models use."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ..common.core.errors import UserError
+from ..common.core.pool import Pool
 
 
 def to_unit(images: np.ndarray) -> np.ndarray:
-    """uint8 0 ... 255 to float32 -1 ... 1."""
+    """Map uint8 grey levels 0 to 255 to float32 in [-1, 1]."""
     return images.astype(np.float32) / 127.5 - 1
 
 
 def from_unit(x: np.ndarray) -> np.ndarray:
-    """float -1 ... 1 to uint8, the nearest grey level; what lies outside is clipped. UserError for what is no number."""
+    """Map floats to the nearest uint8 grey level; -1 becomes 0, 1 becomes 255. Values outside [-1, 1] are clipped.
+
+    Raises UserError if a value is NaN.
+    """
     if np.isnan(x).any():
-        raise UserError("the model gives pixels that are not numbers; it has diverged, and a lower learning_rate may help")
+        raise UserError("the model generates pixels that are NaN: its training has diverged. Try a lower learning_rate.")
     return np.clip(np.round((x + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def flat_grey_levels(pool: Pool) -> np.ndarray:
+    """Images as rows of pixels, float64 [n, h * w * c], grey levels in [0, 1]."""
+    return pool.array("image").reshape(len(pool), -1).astype(np.float64) / 255

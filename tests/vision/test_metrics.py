@@ -109,7 +109,7 @@ def test_few_pairs_are_all_taken_and_many_are_drawn(digits):
     assert measured("ms-ssim", generated=five)["ms_ssim"] == pytest.approx(np.mean(every), abs=1e-6)
     three = measured({"use": "ms-ssim", "pairs": 3}, generated=five)["ms_ssim"]
     assert min(abs(np.mean(some) - three) for some in combinations(every, 3)) < 1e-6
-    with pytest.raises(UserError, match="'ms-ssim' compares images in pairs, got 1"):
+    with pytest.raises(UserError, match="'ms-ssim' compares pairs of images, so it needs at least 2 images, not 1"):
         measured("ms-ssim", generated=five.slice(0, 1))
 
 
@@ -149,7 +149,7 @@ def test_the_classifier_score_of_real_digits_is_best(digits, tmp_path):
 @pytest.mark.parametrize("name", ["inception-score", "tstr-classifier"])
 def test_a_feature_model_without_classes_is_refused(name, digits):
     rows = digits["heldout"].only(["image"])
-    with pytest.raises(UserError, match=f"metrics: '{name}' needs a feature model that knows classes"):
+    with pytest.raises(UserError, match=f"metrics: '{name}' needs a feature model that gives class probabilities"):
         measured(name, generated=rows, heldout=digits["heldout"], real=rows, features=lambda _: {"features": np.zeros((200, 2))})
 
 
@@ -199,7 +199,7 @@ def test_a_student_that_has_not_converged_says_nothing_of_it(digits):
 
 def test_a_student_needs_true_labels(digits):
     bare = digits["heldout"].only(["image"])
-    with pytest.raises(UserError, match="'student-classifier' is tested on labelled images, this data has no labels; leave it out"):
+    with pytest.raises(UserError, match="'tstr-classifier' needs labelled images, but this data has no labels; remove the metric"):
         measured("tstr-classifier", generated=bare, heldout=bare, real=bare, features=bright)
 
 

@@ -130,8 +130,8 @@ def test_a_loss_that_is_no_number_names_its_step(written, settings, said, tmp_pa
 @pytest.mark.parametrize(
     ("written", "settings", "said"),
     [
-        (VISION, TINY_VAE, "pixels that are not numbers|weights are not finite"),
-        (VISION, TINY_DIFFUSION, "pixels that are not numbers|weights are not finite"),
+        (VISION, TINY_VAE, "pixels that are NaN|weights are not finite"),
+        (VISION, TINY_DIFFUSION, "pixels that are NaN|weights are not finite"),
         (TEXT, TINY_LM, "chances that are not numbers|weights are not finite"),
     ],
     ids=["vae", "diffusion", "causal-lm"],

@@ -1,0 +1,29 @@
+"""Draws samples in chunks of constant size, adds the watermark and returns a pool. All image generators share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..common.core.pool import Pool
+from ..common.core.random_streams import stream
+from .watermark import Pattern
+
+Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
+"""Draws one chunk: images uint8 [size, h, w, c], and labels int64 [size] or None."""
+
+
+def sample_in_chunks(draw: Draw, n: int, *, size: int, seed: int, watermark: Pattern | None) -> Pool:
+    """A pool of n generated images, with labels if `draw` returns labels.
+
+    Every chunk has `size` images and its own random stream; surplus images of the last chunk are dropped. So an image does not depend
+    on n, neither through the random stream nor through the rounding of a matrix product, which depends on the shape of a batch.
+    """
+    chunks = [draw(stream(seed, "chunk", start)) for start in range(0, n, size)]
+    images = np.concatenate([images for images, _ in chunks])[:n]
+    columns = {"image": images if watermark is None else watermark.mark(images)}
+    labels = [labels for _, labels in chunks if labels is not None]
+    if labels:
+        columns["label"] = np.concatenate(labels)[:n].astype(np.int64)
+    return Pool.of(**columns)
