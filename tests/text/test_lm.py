@@ -1,8 +1,6 @@
-"""The language model: exact sampling, honest likelihoods, pretrained checkpoints, text data."""
+"""The causal language model: exact sampling, correct likelihoods, row ends, pretrained models."""
 
 from __future__ import annotations
-
-import json
 
 import numpy as np
 import pytest
@@ -10,7 +8,6 @@ import torch
 from autophagy import UserError
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
-from autophagy.text.data import Bible, HubText, TextFile, passages
 from autophagy.text.lm_decoding import SAMPLING_BATCH, continue_prompts
 from autophagy.text.sampling import Sampling, token_probabilities
 from autophagy.text.tokenizer import END, train_bpe
@@ -46,17 +43,17 @@ def fitted(tmp_path_factory):
         (Sampling(temperature=1.7, top_k=20, top_p=0.6), [TemperatureLogitsWarper(1.7), TopKLogitsWarper(20), TopPLogitsWarper(0.6)]),
     ],
 )
-def test_the_distribution_is_the_one_transformers_samples_from(sampling, warpers):
+def test_token_probabilities_equal_those_of_transformers(sampling, warpers):
     logits = 3 * torch.randn(50, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = logits
     for warper in warpers:
         expected = warper(None, expected)
-    found = token_probabilities(logits, sampling)
-    torch.testing.assert_close(found / found.sum(-1, keepdim=True), expected.softmax(-1))
+    probabilities = token_probabilities(logits, sampling)
+    torch.testing.assert_close(probabilities / probabilities.sum(-1, keepdim=True), expected.softmax(-1))
 
 
-def test_first_tokens_follow_the_models_distribution(fitted):
-    """20,000 draws of the first token against its exact probabilities: chi-squared within 5 standard deviations."""
+def test_first_tokens_follow_the_distribution_of_the_model(fitted):
+    """20,000 draws of the first token against its exact probabilities: chi-squared is within 5 standard deviations."""
     n, end = 20_000, fitted.network.end
     uniforms = np.random.default_rng(0).random((n, fitted.context))
     firsts = [
@@ -74,23 +71,23 @@ def test_first_tokens_follow_the_models_distribution(fitted):
     assert abs(chi2 - common.sum()) < 5 * np.sqrt(2 * common.sum())
 
 
-def test_cached_sampling_follows_the_full_forward_pass(fitted):
-    """Redraw every token of made rows from logits computed without a cache and with the same uniforms."""
+def test_cached_sampling_agrees_with_full_forward_passes(fitted):
+    """Every token is drawn again with the same uniforms, from logits computed without a cache."""
     end, uniforms = fitted.network.end, np.random.default_rng(1).random((6, fitted.context))
     rows = continued(fitted, [[end]] * 6, uniforms)
     for row, draws in zip(rows, uniforms, strict=True):
         with torch.inference_mode():
             logits = fitted.network.weights(torch.tensor([[end, *row]])).logits[0].double()
         for step, token in enumerate(row):
-            chances = logits[step].softmax(-1)
+            probabilities = logits[step].softmax(-1)
             if step == 0:
-                chances[end] = 0
-            below = chances.cumsum(0) / chances.sum()
-            assert below[token] >= draws[step] - 1e-5
-            assert token == 0 or below[token - 1] <= draws[step] + 1e-5
+                probabilities[end] = 0
+            cumulative = probabilities.cumsum(0) / probabilities.sum()
+            assert cumulative[token] >= draws[step] - 1e-5
+            assert token == 0 or cumulative[token - 1] <= draws[step] + 1e-5
 
 
-def test_score_is_the_sum_over_windows_whatever_the_company(fitted):
+def test_score_sums_over_windows_and_not_over_other_rows(fitted):
     pool = small_pool("text", 40)
     scores = fitted.score(pool)
     alone = np.concatenate([fitted.score(pool.slice(row, row + 1)) for row in range(5)])
@@ -106,15 +103,15 @@ def test_score_is_the_sum_over_windows_whatever_the_company(fitted):
     assert fitted.tokens(pool).tolist() == [len(row) for row in tokens]
 
 
-def test_an_over_confident_model_has_a_finite_likelihood(fitted):
-    """Collapsed models are over-confident: a logit gap of 110 must cost about 110 nats, not infinity."""
+def test_cross_entropy_of_a_large_logit_gap_is_finite():
+    """Collapsed models are over-confident: a logit gap of 110 costs about 110 nats, not infinity."""
     logits = torch.zeros(1, 2, 10)
     logits[0, 0, 3] = 110.0
     loss = torch.nn.functional.cross_entropy(logits.transpose(1, 2), torch.tensor([[5, 1]]), reduction="none")
     assert float(loss[0, 0]) == pytest.approx(110, rel=1e-5)
 
 
-def test_prompts_are_continued_and_left_out(fitted):
+def test_sampling_continues_prompts_and_leaves_them_out(fitted):
     prompts = small_pool("text", 9)
     generated = fitted.sample(9, seed=1, given=prompts)
     assert generated.digest != fitted.sample(9, seed=1).digest
@@ -127,7 +124,7 @@ def test_prompts_are_continued_and_left_out(fitted):
 
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
-    """A tiny random GPT-2 checkpoint in the format the hub serves."""
+    """The folder of a tiny random GPT-2 in Hugging Face format."""
     folder = tmp_path_factory.mktemp("gpt2")
     bpe = train_bpe(small_pool("text").list("text"), 300)
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token=END, bos_token=END, pad_token=END)
@@ -137,8 +134,8 @@ def pretrained(tmp_path_factory):
     return folder
 
 
-def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, tmp_path):
-    part = ComponentSpec.parse(
+def test_fit_starts_from_the_weights_of_a_pretrained_model(pretrained, tmp_path):
+    spec = ComponentSpec.parse(
         "generator",
         {
             "use": "causal-lm",
@@ -148,7 +145,7 @@ def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, 
             "training": {"steps": 1, "learning_rate": 1e-9},
         },
     )
-    model = part.build()
+    model = spec.build()
     model.fit(small_pool("text"), seed=0, scratch=tmp_path)
     original = GPT2LMHeadModel.from_pretrained(pretrained)
     torch.testing.assert_close(model.network.weights.transformer.wte.weight, original.transformer.wte.weight, atol=1e-6, rtol=0)
@@ -156,7 +153,7 @@ def test_a_pretrained_checkpoint_is_fine_tuned_from_its_own_weights(pretrained, 
     assert len(model.sample(3, seed=0)) == 3
 
 
-def test_a_checkpoint_is_used_up_to_its_very_last_position(pretrained, tmp_path):
+def test_pretrained_model_is_used_up_to_its_last_position(pretrained, tmp_path):
     settings = {"use": "causal-lm", "pretrained": str(pretrained), "context": 32, "prompt_tokens": 3, "training": {"steps": 1}}
     model, pool = ComponentSpec.parse("generator", settings).build(), Pool.of(text=[" ".join(small_pool("text").list("text"))] * 3)
     model.fit(pool, seed=0, scratch=tmp_path)
@@ -165,12 +162,12 @@ def test_a_checkpoint_is_used_up_to_its_very_last_position(pretrained, tmp_path)
     assert len(model.sample(3, seed=0, given=pool)) == 3
 
 
-def test_checkpoints_are_refused_with_reasons(pretrained, tmp_path):
+def test_unusable_pretrained_model_is_rejected_with_a_reason(pretrained, tmp_path):
     def fit(**settings):
-        part = ComponentSpec.parse(
+        spec = ComponentSpec.parse(
             "generator", {"use": "causal-lm", "context": 12, "prompt_tokens": 3, "training": {"steps": 1}, **settings}
         )
-        part.build().fit(small_pool("text"), seed=0, scratch=tmp_path)
+        spec.build().fit(small_pool("text"), seed=0, scratch=tmp_path)
 
     with pytest.raises(UserError, match="'nobody/nothing' is neither a local folder nor a model"):
         fit(pretrained="nobody/nothing")
@@ -184,60 +181,7 @@ def test_checkpoints_are_refused_with_reasons(pretrained, tmp_path):
         fit(pretrained=str(pretrained), vocabulary=500)
 
 
-# ---- data ---------------------------------------------------------------------------------------------------------
-
-
-def test_passages_are_cut_at_words_and_short_rests_dropped():
-    assert passages(["a b c d e", "f"], words=4) == ["a b c d"]
-    assert passages(["a b c d e f"], words=4) == ["a b c d", "e f"]
-
-
-def test_the_bible_is_real_prose_in_two_testaments():
-    splits = Bible(words=48).load(eval_size=100)
-    assert len(splits["base"]) > 10_000
-    assert len(splits["train"]) > 3_000
-    assert any("In the beginning God created" in text for text in splits["base"].list("text")[:2])
-    assert not any(set("[]") & set(text) for text in splits["train"].list("text"))
-    seen = [set(splits[name].list("text")) for name in ("train", "heldout", "control")]
-    assert not seen[0] & seen[1]
-    assert not seen[1] & seen[2]
-
-
-@pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".parquet"])
-def test_local_files_of_three_kinds(tmp_path, suffix):
-    documents = [" ".join(f"w{number}x{word}" for word in range(30)) for number in range(40)]
-    path = tmp_path / f"data{suffix}"
-    if suffix == ".parquet":
-        Pool.of(text=documents).table.to_pandas().to_parquet(path)
-    else:
-        path.write_text("\n".join(json.dumps({"text": text}) if suffix == ".jsonl" else text for text in documents))
-    splits = TextFile(path=str(path), words=10).load(eval_size=5)
-    assert {name: len(pool) for name, pool in splits.items()} == {"heldout": 5, "control": 5, "train": 50, "base": 60}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "said"),
-    [
-        ("a.txt", b"\xff\xfe caf\xe9", "is not UTF-8: byte 0 is 0xff"),
-        ("a.txt", b"", "has 0 rows; eval_size = 5 alone takes 10"),
-        ("a.jsonl", b'{"text": 1}', "record 0 of .* has no text in 'text'"),
-        ("a.jsonl", b"{nope", "line 1 is not JSON"),
-        ("a.jsonl", b'{"text": "\\ud800"}', "record 0 of .* holds half a character"),
-        ("a.parquet", b"PAR1 not really", "cannot be read"),
-    ],
-)
-def test_files_that_cannot_be_used_are_refused_with_reasons(tmp_path, name, content, said):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=said):
-        TextFile(path=str(tmp_path / name), words=10).load(eval_size=5)
-
-
-def test_line_separators_inside_json_do_not_end_a_line(tmp_path):
-    (tmp_path / "a.jsonl").write_text(json.dumps({"text": "a\u2028b " * 200}, ensure_ascii=False))
-    assert sum(map(len, TextFile(path=str(tmp_path / "a.jsonl"), words=10).load(eval_size=5).values())) == 40
-
-
-def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
+def test_row_that_fits_has_an_end_and_truncated_row_has_none(fitted):
     start, end = fitted.network.start, fitted.network.end
     short, long = sequences_of(fitted, ["the", "the lord said " * 20])
     assert short[0] == start
@@ -247,73 +191,28 @@ def test_a_row_that_fits_ends_and_one_that_does_not_is_counted(fitted):
 
 
 @pytest.mark.parametrize("ends", [True, False])
-def test_passages_without_ends_keep_their_length_however_often_they_are_learned(tmp_path, ends):
-    """Rows of 8 tokens, continued from prompts of 8: where every row has an end, the next generation's are shorter."""
+def test_rows_without_ends_keep_their_length_over_generations(tmp_path, ends):
+    """Prompts of 8 tokens are continued by at most 8. If ends are learned from these continuations, the next ones are shorter."""
     settings = {**TINY_LM, "context": 16, "prompt_tokens": 8, "ends": ends, "training": {"steps": 80, "learning_rate": 1e-2}}
     model, prompts = ComponentSpec.parse("generator", settings).build(), small_pool("text", 40)
     pool, lengths = prompts, []
     for generation in range(3):
         model.fit(pool, seed=generation, scratch=tmp_path)
-        rows = continued(
-            model, [[model.network.start, *row[:8]] for row in model.network.encode(prompts.list("text"))], np.full((40, 16), 0.5)
-        )
+        starts = [[model.network.start, *row[:8]] for row in model.network.encode(prompts.list("text"))]
+        rows = continued(model, starts, np.full((40, 16), 0.5))
         lengths += [len(row) for row in rows]
         pool = model.sample(40, seed=generation, given=prompts)
     assert max(lengths) == 8
     assert (min(lengths) == 8) is not ends
 
 
-def test_a_passage_is_learned_without_an_end(fitted, tmp_path):
+def test_passages_are_learned_without_an_end(fitted, tmp_path):
     passages_only = ComponentSpec.parse("generator", {**TINY_LM, "ends": False}).build()
-    counted = passages_only.fit(small_pool("text", 40), seed=0, scratch=tmp_path)
+    fit = passages_only.fit(small_pool("text", 40), seed=0, scratch=tmp_path)
     end = passages_only.network.end
     short, long = sequences_of(passages_only, ["the", "the lord said " * 20])
     assert end not in [*short[1:], *long[1:]]
     assert [*short, end] == sequences_of(fitted, ["the"])[0]
     assert long == sequences_of(fitted, ["the lord said " * 20])[0]
     sequences = sequences_of(passages_only, small_pool("text", 40).list("text"))
-    assert counted.stats["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))
-
-
-def test_a_hub_that_cannot_be_reached_is_one_clear_message():
-    with pytest.raises(UserError, match="data.path: data set 'nobody/nothing' cannot be loaded"):
-        HubText(path="nobody/nothing").load(eval_size=5)
-
-
-def test_a_hub_data_set_is_read_like_any_other(tmp_path):
-    """The hub's loader on a folder in the hub's format."""
-    rows = [json.dumps({"text": " ".join(f"w{number}x{word}" for word in range(30))}) for number in range(40)]
-    (tmp_path / "train.jsonl").write_text("\n".join(rows))
-    splits = HubText(path=str(tmp_path), words=10, documents=20).load(eval_size=5)
-    assert sum(map(len, splits.values())) == 60
-    with pytest.raises(UserError, match="has no column 'body'"):
-        HubText(path=str(tmp_path), column="body").load(eval_size=5)
-
-
-def test_lines_of_a_hub_data_set_are_joined_and_what_is_measured_comes_from_a_split_of_its_own(tmp_path):
-    for split in ("train", "test"):
-        lines = [json.dumps({"text": f" {split} word{number} . \n" if number % 2 else ""}) for number in range(400)]
-        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
-    settings = {"path": str(tmp_path), "joined": True, "words": 30, "base_share": 0.25}
-    splits = HubText(**settings, heldout="test").load(eval_size=9)
-    assert {name: len(pool) for name, pool in splits.items()} == {"heldout": 9, "control": 9, "train": 15, "base": 5}
-    assert all(len(text.split()) == 30 for pool in splits.values() for text in pool.list("text"))
-    for name, pool in splits.items():
-        here, other = ("test", "train") if name in ("heldout", "control") else ("train", "test")
-        assert all(here in text and other not in text for text in pool.list("text"))
-        assert (pool.array("_generation") == -1).all()
-    assert not set(splits["heldout"].list("text")) & set(splits["control"].list("text"))
-    assert sum(map(len, HubText(**settings).load(eval_size=5).values())) == 20  # the train split alone
-    with pytest.raises(UserError, match="data.heldout: test: has 20 rows; eval_size = 10 alone takes 20"):
-        HubText(**settings, heldout="test").load(eval_size=10)
-    with pytest.raises(UserError, match="Unknown split"):
-        HubText(**settings, heldout="dev").load(eval_size=5)
-
-
-def test_whole_documents_can_be_rows(tmp_path):
-    assert passages([" a  b\n", "", "c " * 99], words=None) == ["a b", " ".join("c" * 99)]
-    (tmp_path / "train.jsonl").write_text("\n".join(json.dumps({"text": "w " * length}) for length in range(1, 41)))
-    splits = HubText(path=str(tmp_path), words=None, base_share=0).load(eval_size=5)
-    assert sorted(len(text.split()) for pool in splits.values() for text in pool.list("text")) == list(range(1, 41))
-    with pytest.raises(ValueError, match="would be a single row"):
-        HubText(path=str(tmp_path), words=None, joined=True)
+    assert fit.stats["rows_cut_at_context"] == pytest.approx(np.mean([len(sequence) == 13 for sequence in sequences]))

@@ -1,4 +1,4 @@
-"""Text metrics: values by hand or by another route, the right direction, finite on collapsed text, and what depends on the rows."""
+"""Text metrics: values by hand or by another method, directions, finite values on collapsed text, dependence on the number of rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from autophagy.text.data import Bible
 from autophagy.text.metrics import NLL_BINS, first_half, zipf_exponent
 from autophagy.text.ngram import NGram
 from autophagy.text.words import words
-from support.metric_inputs import ConstantModel, degraded_text, measured
+from support.metric_inputs import ConstantModel, degraded_text, inputs, measured
 from support.tiny import TINY, TINY_LM, small_pool
 
 RNG = np.random.default_rng(0)
 WIDE = {**TINY_LM, "context": 64}
-"""Takes a row of Bible text in one window."""
+"""A row of Bible text fits into one window."""
 
 
 @pytest.fixture(scope="module")
@@ -29,21 +29,14 @@ def bible():
     return Bible(words=24).load(eval_size=60)
 
 
-def fitted(written, pool, tmp_path):
-    model = ComponentSpec.parse("generator", written).build()
+def fitted(settings, pool, tmp_path):
+    model = ComponentSpec.parse("generator", settings).build()
     model.fit(pool, seed=0, scratch=tmp_path)
     return model
 
 
-class Given:
-    """Evidence that holds what it is given."""
-
-    def __init__(self, **parts):
-        vars(self).update(parts)
-
-
-class Rates:
-    """A model that gives each row the nats per token it is told, over two tokens a row."""
+class GivenLosses:
+    """A model with a given loss per token for each row. Every row has two tokens."""
 
     def __init__(self, *nats):
         self.nats = np.array(nats)
@@ -61,9 +54,9 @@ def encode(model, texts):
 
 
 def zipf_text(rng, n_words, *, types=3000, row=20):
-    """Rows of words w0, w1, ... whose chances fall as 1 / rank."""
-    chances = 1 / np.arange(1, types + 1)
-    drawn = rng.choice(types, n_words, p=chances / chances.sum())
+    """Rows of words w0, w1, ... with probabilities proportional to 1 / rank."""
+    probabilities = 1 / np.arange(1, types + 1)
+    drawn = rng.choice(types, n_words, p=probabilities / probabilities.sum())
     return Pool.of(text=[" ".join(f"w{word}" for word in drawn[start : start + row]) for start in range(0, n_words, row)])
 
 
@@ -71,18 +64,18 @@ def zipf_text(rng, n_words, *, types=3000, row=20):
 
 
 def test_repetition_by_hand():
-    """Of `a b a b` one bigram in three has been there before, of `x x x x` two in three and one trigram in two."""
+    """In `a b a b` one bigram of three is repeated; in `x x x x` two bigrams of three and one trigram of two are."""
     found = measured("repetition", generated=Pool.of(text=["a b a b", "X x, x x", "hi", ""]))
     assert found == pytest.approx({"repetition_2": 1 / 2, "repetition_3": 1 / 4, "repetition_4": 0})
 
 
 def test_self_bleu_by_hand():
-    """Either row: precisions 3/4, 2/3, 1/2 and, smoothed, 1/2."""
+    """Both rows have the precisions 3/4, 2/3, 1/2 and, smoothed, 1/2."""
     found = measured("self-bleu", generated=Pool.of(text=["a b c d", "", "A b, c e!"]))
     assert found["self_bleu"] == pytest.approx((3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** (1 / 4))
 
 
-def test_self_bleu_agrees_with_bleu_written_out():
+def test_self_bleu_agrees_with_its_definition():
     rows = [" ".join(RNG.choice(list("abcdefghijkl"), RNG.integers(4, 12))) for _ in range(30)]
 
     def grams(row, n):
@@ -111,14 +104,14 @@ def test_equal_rows_have_a_self_bleu_of_1():
     assert measured("self-bleu", generated=Pool.of(text=["one", "two", "three"]))["self_bleu"] <= 0.5
 
 
-def test_self_bleu_looks_at_the_first_rows_only():
+def test_self_bleu_uses_the_first_rows_only():
     pool = small_pool("text", 40)
     capped = ComponentSpec.parse("metric", {"use": "self-bleu", "max_rows": 15}).build()
-    assert capped(Given(generated=pool)) == measured("self-bleu", generated=pool.slice(0, 15))
-    assert capped(Given(generated=pool)) != measured("self-bleu", generated=pool)
+    assert capped(inputs(generated=pool)) == measured("self-bleu", generated=pool.slice(0, 15))
+    assert capped(inputs(generated=pool)) != measured("self-bleu", generated=pool)
 
 
-def test_the_zipf_exponent_solves_its_likelihood():
+def test_zipf_exponent_maximises_the_likelihood():
     assert zipf_exponent(np.array([3.0, 1.0])) == pytest.approx(np.log2(3), abs=1e-5), "1 / (1 + 2^-s) = 3/4"
     assert zipf_exponent(np.ones(50)) == pytest.approx(0, abs=1e-5)
     ranks = np.arange(1, 201)
@@ -131,83 +124,83 @@ def test_the_zipf_exponent_solves_its_likelihood():
 
 def test_n_gram_frequency_is_word_frequency_for_n_1():
     generated, real = degraded_text(0.5), small_pool("text", 60)
-    single = ComponentSpec.parse("metric", {"use": "ngram-frequency", "n": 1}).build()(Given(generated=generated, real=real))
+    single = ComponentSpec.parse("metric", {"use": "ngram-frequency", "n": 1}).build()(inputs(generated=generated, real=real))
     whole = measured("word-frequency", generated=generated, real=real)
     assert single == {name.replace("frequency_", "ngram_"): value for name, value in whole.items()}
 
 
 def test_n_gram_frequency_by_hand():
-    """`a b` is two of the three real bigrams and `b a` the third; of four made ones, one is `a b` and none `b a`."""
+    """Two of three real bigrams are `a b`, one is `b a`. Of four generated bigrams, one is `a b` and none is `b a`."""
     found = measured("ngram-frequency", real=Pool.of(text=["a b a b"]), generated=Pool.of(text=["a b c", "c a", "d c"]))
     assert list(found.values()) == pytest.approx([1 / 4 / (2 / 3), 1, 0, 0])
     assert [name.partition("/")[0] for name in found] == ["ngram_ratio", "ngram_recall"] * 2
     with pytest.raises(UserError, match="no real row has n = 5 words"):
         ComponentSpec.parse("metric", {"use": "ngram-frequency", "n": 5}).build()(
-            Given(generated=Pool.of(text=["a"]), real=Pool.of(text=["a b a b"]))
+            inputs(generated=Pool.of(text=["a"]), real=Pool.of(text=["a b a b"]))
         )
 
 
 def test_overlap_by_hand():
-    """Four words, then two runs of at most three, then none; no run goes from one real row into the next."""
+    """A run of four words, two runs of at most three, no run. No run continues from one real row into the next."""
     pool = Pool.of(text=["In the beginning God created the heaven", "and the earth was without form"])
     generated = Pool.of(text=["the beginning, GOD created it", "created the heaven and the earth", "nothing", ""])
-    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 4}).build()(Given(generated=generated, pool=pool))
+    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 4}).build()(inputs(generated=generated, pool=pool))
     assert found == pytest.approx({"verbatim_rows": 1 / 4, "longest_verbatim": (4 + 3 + 0 + 0) / 4})
     with pytest.raises(UserError, match="longest: 5 must be at least words = 8"):
         ComponentSpec.parse("metric", {"use": "overlap", "longest": 5})
 
 
-def test_overlap_finds_the_runs_that_difflib_finds():
+def test_overlap_agrees_with_difflib():
     generated, pool = (Pool.of(text=[" ".join(RNG.choice(list("abc"), 14)) for _ in range(n)]) for n in (20, 30))
     longest = [
         max(SequenceMatcher(None, row.split(), real.split(), autojunk=False).find_longest_match().size for real in pool.list("text"))
         for row in generated.list("text")
     ]
-    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 6}).build()(Given(generated=generated, pool=pool))
+    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 6}).build()(inputs(generated=generated, pool=pool))
     assert found == pytest.approx({"verbatim_rows": np.mean([run >= 6 for run in longest]), "longest_verbatim": np.mean(longest)})
-    capped = ComponentSpec.parse("metric", {"use": "overlap", "words": 2, "longest": 3}).build()(Given(generated=generated, pool=pool))
+    capped = ComponentSpec.parse("metric", {"use": "overlap", "words": 2, "longest": 3}).build()(inputs(generated=generated, pool=pool))
     assert capped["longest_verbatim"] == pytest.approx(np.minimum(longest, 3).mean())
 
 
-def test_the_histogram_of_samples_by_hand():
+def test_base_perplexity_histogram_by_hand():
     generated = Pool.of(text=list("abcde"))
-    found = measured("base-perplexity", generated=generated, base=Rates(0.49, 0.5, 3.99, 12.3, 40))
+    found = measured("base-perplexity", generated=generated, base=GivenLosses(0.49, 0.5, 3.99, 12.3, 40))
     shares = {name.removeprefix("samples_nll_share/"): value for name, value in found.items() if "/" in name}
     assert list(shares) == NLL_BINS == sorted(NLL_BINS) and len(NLL_BINS) == 25
     assert {name: value for name, value in shares.items() if value} == pytest.approx({"00.0": 0.2, "00.5": 0.2, "03.5": 0.2, "12.0": 0.4})
     assert found["samples_nll"] == pytest.approx(np.mean([0.49, 0.5, 3.99, 12.3, 40]))
-    assert measured("base-perplexity", generated=generated, base=Rates(*[-1e-9] * 5))["samples_nll_share/00.0"] == 1
+    assert measured("base-perplexity", generated=generated, base=GivenLosses(*[-1e-9] * 5))["samples_nll_share/00.0"] == 1
 
 
 # ---- continuations ------------------------------------------------------------------------------------------------
 
 
-def test_rows_are_cut_before_the_space_of_their_middle_word():
+def test_first_half_ends_before_the_space_of_the_middle_word():
     for text, first in {
         "one two three four": "one two", "one two three": "one", " one\n\ntwo ": " one", "één, twee": "één,", "one": "", " ": "", "": "",
     }.items():  # fmt: skip
         assert first_half(text) == first
 
 
-@pytest.mark.parametrize("written", [WIDE, TINY_LM, TINY["ngram"]], ids=["causal-lm", "causal-lm in windows", "ngram"])
-def test_tokens_of_the_first_half_begin_the_row(written, bible, tmp_path):
-    model = fitted(written, bible["train"].slice(0, 100), tmp_path)
+@pytest.mark.parametrize("settings", [WIDE, TINY_LM, TINY["ngram"]], ids=["causal-lm", "causal-lm in windows", "ngram"])
+def test_row_starts_with_the_tokens_of_its_first_half(settings, bible, tmp_path):
+    model = fitted(settings, bible["train"].slice(0, 100), tmp_path)
     rows = bible["heldout"].list("text")
     whole, firsts = encode(model, rows), encode(model, [first_half(row) for row in rows])
     assert np.mean([row[: len(first)] == first for row, first in zip(whole, firsts, strict=True)]) > 0.99
     assert all(0 < len(first) < len(row) for row, first in zip(whole, firsts, strict=True))
 
 
-def test_continuation_of_a_causal_lm_is_what_its_distributions_say(bible, tmp_path):
+def test_continuation_of_a_causal_lm_agrees_with_its_distributions(bible, tmp_path):
     model, nats, n_tokens, n_bytes = fitted(WIDE, bible["train"].slice(0, 100), tmp_path), 0.0, 0, 0
     for text in bible["heldout"].list("text"):
         first = len(encode(model, [first_half(text)])[0])
         tokens = torch.tensor([model.network.start, *encode(model, [text])[0]][:1000])
-        for start in range(0, len(tokens) - 1, model.context):  # as the model reads rows beyond its context
+        for start in range(0, len(tokens) - 1, model.context):  # longer rows are scored in windows
             window = torch.cat([tokens[:1], tokens[1 + start : 1 + start + model.context]])
             with torch.no_grad():
-                log_chances = model.network.weights(window[None, :-1]).logits[0].double().log_softmax(-1)
-            each = -log_chances[torch.arange(len(window) - 1), window[1:]]
+                log_probabilities = model.network.weights(window[None, :-1]).logits[0].double().log_softmax(-1)
+            each = -log_probabilities[torch.arange(len(window) - 1), window[1:]]
             nats += each[max(0, first - start) :].sum().item()
         n_tokens, n_bytes = n_tokens + len(tokens) - 1 - first, n_bytes + len(text[len(first_half(text)) :].encode())
     found = measured("continuation", model=model, heldout=bible["heldout"])
@@ -215,29 +208,29 @@ def test_continuation_of_a_causal_lm_is_what_its_distributions_say(bible, tmp_pa
     assert found["continuation_bits_per_byte"] == pytest.approx(nats / np.log(2) / n_bytes, rel=1e-5)
 
 
-def test_continuation_of_an_n_gram_model_is_what_its_distributions_say(bible, tmp_path):
+def test_continuation_of_an_n_gram_model_agrees_with_its_distributions(bible, tmp_path):
     model, nats = fitted(TINY["ngram"], bible["train"].slice(0, 100), tmp_path), []
     for text in bible["heldout"].list("text"):
         first, tokens = len(encode(model, [first_half(text)])[0]), encode(model, [text])[0]
-        chances = model.counts.distributions(model.counts.codes(tokens) // model.counts.base)
-        nats.append(-np.log(chances[np.arange(first, len(tokens)), tokens[first:]]))
+        probabilities = model.counts.distributions(model.counts.codes(tokens) // model.counts.base)
+        nats.append(-np.log(probabilities[np.arange(first, len(tokens)), tokens[first:]]))
     found = measured("continuation", model=model, heldout=bible["heldout"])
     assert found["continuation_nll"] == pytest.approx(np.concatenate(nats).mean())
 
 
-# ---- a model that is far too sure ---------------------------------------------------------------------------------
+# ---- an over-confident model -------------------------------------------------------------------------------------
 
 
-def test_the_held_out_loss_of_an_over_confident_model_is_finite_and_exact(bible, tmp_path):
-    """Logits scaled until one token costs 110 nats: its chance, 1e-48, is no float32, its logarithm is."""
+def test_loss_of_an_over_confident_model_is_finite_and_exact(bible, tmp_path):
+    """One token costs 110 nats: its probability 1e-48 underflows float32, but its logarithm does not."""
     model, rows = fitted(WIDE, bible["train"].slice(0, 100), tmp_path), Pool.of(text=[text[:60] for text in bible["heldout"].list("text")])
 
     @torch.no_grad()
     def nats_of_tokens():
         for text in rows.list("text"):
             tokens = torch.tensor([model.network.start, *encode(model, [text])[0]])
-            log_chances = model.network.weights(tokens[None, :-1]).logits[0].double().log_softmax(-1)
-            yield -log_chances[torch.arange(len(tokens) - 1), tokens[1:]]
+            log_probabilities = model.network.weights(tokens[None, :-1]).logits[0].double().log_softmax(-1)
+            yield -log_probabilities[torch.arange(len(tokens) - 1), tokens[1:]]
 
     for _ in range(20):  # the logits are linear in the last norm's weights, the nats nearly so
         worst = torch.cat(list(nats_of_tokens())).max().item()
@@ -254,7 +247,7 @@ def test_the_held_out_loss_of_an_over_confident_model_is_finite_and_exact(bible,
 # ---- direction ----------------------------------------------------------------------------------------------------
 
 
-def test_worse_text_scores_worse():
+def test_degraded_text_has_worse_values():
     real = small_pool("text", 60)
     bleu, recall, share, student = [], [], [], []
     for generated in map(degraded_text, (0.0, 0.5, 0.9)):
@@ -269,7 +262,7 @@ def test_worse_text_scores_worse():
     assert share == pytest.approx([1 / 60, 0.5, 0.9])
 
 
-def test_loops_repeat():
+def test_repetition_increases_with_shorter_loops():
     rows = small_pool("text", 30).list("text")
     loops = [Pool.of(text=[" ".join((words(row) * 5)[:length] * (10 // length)) for row in rows]) for length in (10, 5, 2)]
     for n in (2, 3, 4):
@@ -277,7 +270,7 @@ def test_loops_repeat():
         assert found[0] < found[1] < found[2]
 
 
-def test_a_student_learns_most_from_real_rows_and_less_from_each_generation(bible, tmp_path):
+def test_tstr_gets_worse_with_every_generation(bible, tmp_path):
     pool, pools = bible["train"].slice(0, 300), []
     for generation in range(3):
         pools.append(pool)
@@ -288,25 +281,25 @@ def test_a_student_learns_most_from_real_rows_and_less_from_each_generation(bibl
     assert found[0] < found[1] < found[2]
 
 
-def test_the_student_is_the_n_gram_model_with_no_row_cut(bible, tmp_path):
+def test_tstr_is_the_loss_of_an_n_gram_model_without_truncation(bible, tmp_path):
     generated = Pool.of(text=[" ".join(bible["train"].slice(start, start + 6).list("text")) for start in range(0, 120, 6)])
     model = NGram(order=2, vocabulary=400, context=10_000)
     assert model.fit(generated, seed=5, scratch=tmp_path).units_per_row.max() > 100
     expected = measured("perplexity", model=model, heldout=bible["heldout"])["bits_per_byte"]
     student = ComponentSpec.parse("metric", {"use": "tstr", "order": 2, "vocabulary": 400}).build()
-    assert student(Given(generated=generated, heldout=bible["heldout"]))["student_bits_per_byte"] == pytest.approx(expected)
+    assert student(inputs(generated=generated, heldout=bible["heldout"]))["student_bits_per_byte"] == pytest.approx(expected)
 
 
 # ---- collapse -----------------------------------------------------------------------------------------------------
 
-NEW = ("self-bleu", "repetition", "zipf", "ngram-frequency", "overlap", "tstr", "base-perplexity", "continuation")
+NAMES = ("self-bleu", "repetition", "zipf", "ngram-frequency", "overlap", "tstr", "base-perplexity", "continuation")
 
 
 @pytest.mark.parametrize("text", ["the", "", "\n", "a " * 200, "in the beginning was the word"])
-def test_every_number_is_finite_on_a_collapsed_pool(text, tmp_path):
+def test_values_are_finite_on_a_collapsed_pool(text, tmp_path):
     generated, real = Pool.of(text=[text] * 20), small_pool("text")
     model = fitted(TINY["ngram"], generated, tmp_path)
-    for name in NEW:
+    for name in NAMES:
         parts = {
             "generated": generated,
             "heldout": real,
@@ -319,33 +312,33 @@ def test_every_number_is_finite_on_a_collapsed_pool(text, tmp_path):
         assert found and np.isfinite([float(value) for value in found.values()]).all(), name
 
 
-def test_text_metrics_are_deterministic_and_leave_global_random_state_alone():
+def test_metrics_are_deterministic_and_keep_global_random_state():
     def state():
         return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
     generated, real = degraded_text(0.3), small_pool("text", 60)
     parts = {"generated": generated, "heldout": real, "real": real, "pool": real, "model": ConstantModel(2.0), "base": ConstantModel(2.0)}
     before = state()
-    first = [measured(name, **parts) for name in NEW]
+    first = [measured(name, **parts) for name in NAMES]
     assert state() == before
-    assert [measured(name, **parts) for name in NEW] == first
+    assert [measured(name, **parts) for name in NAMES] == first
 
 
-# ---- what depends on the number of rows ---------------------------------------------------------------------------
+# ---- dependence on the number of rows -----------------------------------------------------------------------------
 
 
-def test_distinct_zipf_and_self_bleu_depend_on_the_number_of_rows_and_repetition_does_not():
-    """The same law of words, a twentieth of it, a quarter and all: compare the first three at equal numbers of rows only."""
+def test_repetition_alone_is_independent_of_the_number_of_rows():
+    """Metrics of a twentieth, a quarter and all of one text. Distinct-n, the Zipf exponent and self-BLEU change."""
     text = zipf_text(np.random.default_rng(3), 40_000)
-    some = [text.slice(0, len(text) // part) for part in (20, 4, 1)]
-    distinct = [measured("distinct", generated=generated)["distinct_1"] for generated in some]
+    samples = [text.slice(0, len(text) // part) for part in (20, 4, 1)]
+    distinct = [measured("distinct", generated=generated)["distinct_1"] for generated in samples]
     assert distinct[0] > 1.5 * distinct[1] > 2 * distinct[2]
-    exponents = [measured("zipf", generated=generated)["zipf_exponent"] for generated in some]
-    assert abs(exponents[0] - 1) > 2 * abs(exponents[2] - 1), "1 only where every word type is common enough"
+    exponents = [measured("zipf", generated=generated)["zipf_exponent"] for generated in samples]
+    assert abs(exponents[0] - 1) > 2 * abs(exponents[2] - 1), "the exponent approaches 1 only with much text"
     bleu = [
-        ComponentSpec.parse("metric", {"use": "self-bleu", "max_rows": rows}).build()(Given(generated=text))["self_bleu"]
+        ComponentSpec.parse("metric", {"use": "self-bleu", "max_rows": rows}).build()(inputs(generated=text))["self_bleu"]
         for rows in (10, 30, 90)
     ]
     assert bleu[0] < bleu[1] < bleu[2]
-    repetition = [measured("repetition", generated=generated)["repetition_2"] for generated in some]
+    repetition = [measured("repetition", generated=generated)["repetition_2"] for generated in samples]
     assert repetition == pytest.approx([repetition[2]] * 3, abs=0.005)
