@@ -1,8 +1,10 @@
-"""Positive controls: published absolute numbers of language models that learn from themselves. They need weights and data of the
-Hugging Face hub and a GPU; the configs beside them say which published details they follow and which they cannot.
+"""Positive controls: published absolute numbers of language models that are trained on their own output.
 
-The other claims are laws and orderings, true at any scale. A number of one run is neither: it has no interval, and hangs on details
-that papers leave out. So it gets a band, fixed beforehand (`LEVEL`, `RISE`), and what must hold beside it is an ordering.
+They need weights and data of the Hugging Face hub and a GPU. The configs list the published details that they follow, and those that
+they cannot follow.
+
+The other claims are laws and orderings, which are true at any scale. The result of a single published run has no interval and depends on
+details that papers omit. So it gets a band that is fixed beforehand (`LEVEL`, `CHANGE`), and the judges also check orderings.
 """
 
 from __future__ import annotations
@@ -11,26 +13,38 @@ from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import TYPE_CHECKING
 
-from ..common.replication.claim import Claim, Curve, Figure, JudgeOutput, Rows, over_generations
-from ..common.replication.statistical_checks import Check, Estimate, above, at, below, by_seed, history, mostly_up, within
+from ..common.replication.claim import Claim, JudgeOutput, Rows, generation_figure, law_points, over_generations
+from ..common.replication.schema import Check, Curve
+from ..common.replication.statistical_checks import (
+    Estimate,
+    by_seed,
+    check_above,
+    check_below,
+    check_mostly_up,
+    check_within,
+    estimate_at,
+    history,
+)
+from .text import rise
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas
 
 PERPLEXITY, NATS = "heldout_perplexity", "heldout_nll"
 LEVEL = 0.10
-"""Share of a published number that a measured one may lie off: what tokens a perplexity is a mean over, how they are cut into windows
-and which precision a model is trained in each move it by some per cent."""
-RISE = 0.25
-"""Share of a published change over generations that a measured one may lie off. Such details mostly cancel in a change, but what is
-left of it after a few seeds is less certain."""
+"""Allowed relative deviation from a published level. Which tokens a perplexity averages over, how text is cut into windows and the
+precision of training each change it by some per cent."""
+CHANGE = 0.25
+"""Allowed relative deviation from a published change over generations. Such details mostly cancel in a change, but an average over a few
+seeds is less certain."""
 NEEDS = "hub + GPU"
 
 REPLACE = dict(enumerate((29.6, 33.3, 36.1, 38.3, 40.4, 42.3, 44.1, 46.0, 47.6, 49.5, 51.0)))
 AUGMENT = {0: 29.6, 10: 30.4}
 STORIES = {"replace": {4: 2.39, 10: 2.91}, "accumulate": {4: 1.74}}
 OPT_REAL, OPT_LOSS, OPT_GENERATIONS = 34.0, (20.0, 28.0), 9
+"""Published numbers by generation: perplexities of P1 and P2, cross-entropies of P3; for P4 the perplexity after training on real data,
+the least and the largest increase, and the generations it took."""
 
 GPT2 = {"control-gpt2": ["control-gpt2.yaml"]}
 GPT2_AUGMENT = {"control-gpt2-augment": ["control-gpt2.yaml", "policies=[augment]"]}
@@ -41,195 +55,190 @@ MIX_10 = "policies={mix-10: {use: mix, real_fraction: 0.1}}"
 OPT_10 = {"control-opt-10": ["control-opt.yaml", MIX_10, "generator.training.epochs=10"]}
 
 
-# ---- what rows say --------------------------------------------------------------------------------------------------------
+# ---- comparison with published numbers ---------------------------------------------------------------------------------------
 
 
-def last_of(rows: pandas.DataFrame, policy: str) -> int:
-    """The last generation that a policy was run to."""
+def last_generation(rows: pandas.DataFrame, policy: str) -> int:
     return int(rows[rows.policy == policy].generation.max())
 
 
-def levels(about: str, rows: pandas.DataFrame, metric: str, policy: str, published: Mapping[int, float]) -> list[Check]:
-    """A number held to the published ones at all of their generations that were run, the last one first."""
-    run = [number for number in sorted(published, reverse=True) if number <= last_of(rows, policy)]
+def check_levels(label: str, rows: pandas.DataFrame, metric: str, policy: str, published: Mapping[int, float]) -> list[Check]:
+    """Compare a metric with the published numbers of all generations that were run, the last one first."""
+    last = last_generation(rows, policy)
     return [
-        within(f"{about}, generation {number}", at(rows, metric, policy, number), published[number], LEVEL * published[number])
-        for number in run
+        check_within(
+            f"{label}, generation {number}", estimate_at(rows, metric, policy, number), published[number], LEVEL * published[number]
+        )
+        for number in sorted(published, reverse=True)
+        if number <= last
     ]
 
 
-def points(rows: pandas.DataFrame, metric: str, policy: str, generation: int, *, since: int = 0) -> np.ndarray:
-    """How far a number has risen since a generation in every chain, float64 [seeds]."""
-    return by_seed(rows, metric, policy, generation) - by_seed(rows, metric, policy, since)
+def check_change_within(label: str, estimate: Estimate, expected: float, *, of: float | None = None) -> Check:
+    """Compare with a published change. The band is a share of it or, if given, of the change `of`."""
+    return check_within(label, estimate, expected, CHANGE * (expected if of is None else of))
 
 
-def rise(rows: pandas.DataFrame, policy: str, generation: int) -> Estimate:
-    """How far perplexity has risen since generation 0, as a share of what it was then, chain by chain."""
-    return Estimate.of(points(rows, PERPLEXITY, policy, generation) / by_seed(rows, PERPLEXITY, policy, 0))
+def relative_rise(rows: pandas.DataFrame, policy: str, generation: int) -> Estimate:
+    """The rise of the perplexity since generation 0, relative to generation 0."""
+    return Estimate.of(rise(rows, policy, generation, PERPLEXITY) / by_seed(rows, PERPLEXITY, policy, 0))
 
 
 def published_curve(label: str, published: Mapping[int, float]) -> Curve:
-    return Curve(label, list(published), list(published.values()), law=True)
+    return law_points(f"published: {label}", published, published.__getitem__)
 
 
-def left_out(published: Iterable[int], last: int) -> str:
-    """For a reader of a run that was made shorter."""
+def skipped(published: Iterable[int], last: int) -> str:
+    """A note for runs with fewer generations than the published ones."""
     missing = [str(number) for number in published if number > last]
-    return f"Run to generation {last}; not held against what is published of generation {', '.join(missing)}." if missing else ""
+    return f"Run to generation {last}; not compared with the published numbers of generation {', '.join(missing)}." if missing else ""
 
 
-# ---- judges ---------------------------------------------------------------------------------------------------------------
+# ---- judges ------------------------------------------------------------------------------------------------------------------
 
 
 def replacing_costs_perplexity(rows: Rows) -> JudgeOutput:
     own = rows["control-gpt2"]
-    last = last_of(own, "replace")
-    checks = levels("perplexity", own, PERPLEXITY, "replace", REPLACE)
+    last = last_generation(own, "replace")
+    checks = check_levels("perplexity", own, PERPLEXITY, "replace", REPLACE)
     if last in REPLACE:
         expected = REPLACE[last] / REPLACE[0] - 1
-        checks.append(within(f"rise to generation {last}, of the first", rise(own, "replace", last), expected, RISE * expected))
-    checks.append(mostly_up("steps that go up", history(own, PERPLEXITY, "replace"), at_least=ceil(0.8 * last)))
-    curves = [published_curve("published: replace", REPLACE), over_generations("measured: replace", own, PERPLEXITY, "replace")]
-    return JudgeOutput(checks, Figure("generation", "held-out perplexity", curves), left_out(REPLACE, last))
+        checks.append(check_change_within(f"relative rise to generation {last}", relative_rise(own, "replace", last), expected))
+    checks.append(check_mostly_up("steps that go up", history(own, PERPLEXITY, "replace"), at_least=ceil(0.8 * last)))
+    curves = [published_curve("replace", REPLACE), over_generations("measured: replace", own, PERPLEXITY, "replace")]
+    return JudgeOutput(checks, generation_figure("held-out perplexity", curves), skipped(REPLACE, last))
 
 
 def real_data_holds_perplexity(rows: Rows) -> JudgeOutput:
     replaced, own = rows["control-gpt2"], rows["control-gpt2-augment"]
-    last = last_of(own, "augment")
-    both = min(last, last_of(replaced, "replace"))
-    checks = levels("perplexity", own, PERPLEXITY, "augment", AUGMENT)
+    last = last_generation(own, "augment")
+    common = min(last, last_generation(replaced, "replace"))
+    checks = check_levels("perplexity", own, PERPLEXITY, "augment", AUGMENT)
     if last in AUGMENT:
-        expected, scale = AUGMENT[last] / AUGMENT[0] - 1, REPLACE[last] / REPLACE[0] - 1
-        checks.append(within(f"rise to generation {last}, of the first", rise(own, "augment", last), expected, RISE * scale))
-    gap = Estimate.of(by_seed(own, PERPLEXITY, "augment", both) - by_seed(replaced, PERPLEXITY, "replace", both))
-    checks.append(below(f"with real data - without, generation {both}", gap))
+        expected, without = AUGMENT[last] / AUGMENT[0] - 1, REPLACE[last] / REPLACE[0] - 1
+        checks.append(check_change_within(f"relative rise to generation {last}", relative_rise(own, "augment", last), expected, of=without))
+    gap = Estimate.of(by_seed(own, PERPLEXITY, "augment", common) - by_seed(replaced, PERPLEXITY, "replace", common))
+    checks.append(check_below(f"with real data - without, generation {common}", gap))
     curves = [
-        published_curve("published: augment", AUGMENT),
-        published_curve("published: replace", REPLACE),
+        published_curve("augment", AUGMENT),
+        published_curve("replace", REPLACE),
         over_generations("measured: augment", own, PERPLEXITY, "augment"),
         over_generations("measured: replace", replaced, PERPLEXITY, "replace"),
     ]
-    return JudgeOutput(checks, Figure("generation", "held-out perplexity", curves), left_out(AUGMENT, last))
+    return JudgeOutput(checks, generation_figure("held-out perplexity", curves), skipped(AUGMENT, last))
 
 
 def accumulating_stories_helps(rows: Rows) -> JudgeOutput:
-    own = {"replace": rows["control-stories"], "accumulate": rows["control-stories-accumulate"]}
-    last = {policy: last_of(found, policy) for policy, found in own.items()}
-    both = min(last.values())
-    gap = Estimate.of(by_seed(own["replace"], NATS, "replace", both) - by_seed(own["accumulate"], NATS, "accumulate", both))
-    checks = [above(f"replace - accumulate, generation {both}", gap)]
-    if both == 4:
+    replaced, accumulated = rows["control-stories"], rows["control-stories-accumulate"]
+    last = {"replace": last_generation(replaced, "replace"), "accumulate": last_generation(accumulated, "accumulate")}
+    common = min(last.values())
+    gap = Estimate.of(by_seed(replaced, NATS, "replace", common) - by_seed(accumulated, NATS, "accumulate", common))
+    checks = [check_above(f"replace - accumulate, generation {common}", gap)]
+    if common == 4:
         expected = STORIES["replace"][4] - STORIES["accumulate"][4]
-        checks.append(within("replace - accumulate, generation 4", gap, expected, RISE * expected))
+        checks.append(check_change_within("replace - accumulate, generation 4", gap, expected))
     if last["replace"] >= 10:
+        growth = Estimate.of(by_seed(replaced, NATS, "replace", 10) - by_seed(replaced, NATS, "replace", 4))
         expected = STORIES["replace"][10] - STORIES["replace"][4]
-        growing_pool_size = Estimate.of(points(own["replace"], NATS, "replace", 10, since=4))
-        checks.append(within("replace: rise from generation 4 to 10", growing_pool_size, expected, RISE * expected))
+        checks.append(check_change_within("replace: rise from generation 4 to 10", growth, expected))
     curves = []
-    for policy, published in STORIES.items():
-        checks += levels(f"{policy}: cross-entropy", own[policy], NATS, policy, published)
-        curves.append(published_curve(f"published: {policy}", published))
-        curves.append(over_generations(f"measured: {policy}", own[policy], NATS, policy))
-    note = " ".join(filter(None, (left_out(published, last[policy]) for policy, published in STORIES.items())))
-    return JudgeOutput(checks, Figure("generation", "held-out cross-entropy, nats per token", curves), note)
+    for policy, own in (("replace", replaced), ("accumulate", accumulated)):
+        checks += check_levels(f"{policy}: cross-entropy", own, NATS, policy, STORIES[policy])
+        curves += [published_curve(policy, STORIES[policy]), over_generations(f"measured: {policy}", own, NATS, policy)]
+    note = " ".join(filter(None, (skipped(published, last[policy]) for policy, published in STORIES.items())))
+    return JudgeOutput(checks, generation_figure("held-out cross-entropy, nats per token", curves), note)
 
 
 def a_tenth_real_is_enough(rows: Rows) -> JudgeOutput:
     without, with_real = rows["control-opt"], rows["control-opt-10"]
-    last = min(last_of(without, "replace"), last_of(with_real, "mix-10"))
-    lost = points(without, PERPLEXITY, "replace", last)
-    kept = points(with_real, PERPLEXITY, "mix-10", last)
-    low, high = OPT_LOSS
-    ends = (1 - RISE) * low, (1 + RISE) * high
+    last = min(last_generation(without, "replace"), last_generation(with_real, "mix-10"))
+    rise_without, rise_with = rise(without, "replace", last, PERPLEXITY), rise(with_real, "mix-10", last, PERPLEXITY)
+    least, largest = OPT_LOSS
+    bottom, top = (1 - CHANGE) * least, (1 + CHANGE) * largest
+    label = f"no real data: rise to generation {last}"
     checks = [
-        above(f"rise without real data - rise with 10 %, generation {last}", Estimate.of(lost - kept)),
-        above(f"no real data: rise to generation {last}", Estimate.of(lost)),
-        below(f"10 % real: rise to generation {last}", Estimate.of(kept), low / 2),
+        check_above(f"rise without real data - rise with 10 %, generation {last}", Estimate.of(rise_without - rise_with)),
+        check_above(label, Estimate.of(rise_without)),
+        check_below(f"10 % real: rise to generation {last}", Estimate.of(rise_with), least / 2),
     ]
     if last == OPT_GENERATIONS:
-        checks.append(within(f"no real data: rise to generation {last}", Estimate.of(lost), sum(ends) / 2, (ends[1] - ends[0]) / 2))
-    first = at(without, PERPLEXITY, "replace", 0)
-    checks.append(within("fine-tuned on real data", first, OPT_REAL, RISE * OPT_REAL))
+        checks.append(check_within(label, Estimate.of(rise_without), (bottom + top) / 2, (top - bottom) / 2))
+    first = estimate_at(without, PERPLEXITY, "replace", 0)
+    checks.append(check_change_within("fine-tuned on real data", first, OPT_REAL))
     curves = [
-        Curve("published: real data alone", [0, last], [OPT_REAL, OPT_REAL], law=True),
+        published_curve("real data alone", {0: OPT_REAL, last: OPT_REAL}),
         over_generations("measured: no real data", without, PERPLEXITY, "replace"),
         over_generations("measured: 10 % real", with_real, PERPLEXITY, "mix-10"),
     ]
-    return JudgeOutput(checks, Figure("generation", "held-out perplexity", curves), left_out([OPT_GENERATIONS], last))
+    return JudgeOutput(checks, generation_figure("held-out perplexity", curves), skipped([OPT_GENERATIONS], last))
 
 
-# ---- claims ---------------------------------------------------------------------------------------------------------------
+# ---- claims ------------------------------------------------------------------------------------------------------------------
 
 PER_TOKEN = "exp of the mean nats per token of the model's own tokenizer, on the test set"
 RERUN = "Drayson et al. 2025 (the setting); the numbers are those of an independent rerun"
 BANDS = (
-    "published numbers are of one run each and have no interval, so the whole 95 % interval over 3 seeds has to lie within "
-    f"{LEVEL:.0%} of a level and within {RISE:.0%} of a change over generations; orderings clear by 95 %"
+    "published numbers come from one run each and have no interval, so the whole 95 % interval over 3 seeds has to lie within "
+    f"{LEVEL:.0%} of a level and within {CHANGE:.0%} of a change over generations; orderings: 95 % interval excludes 0"
 )
 
 CLAIMS = (
     Claim(
         id="P1",
-        says="GPT-2, always fine-tuned from its own weights but on the last generation's wikitext-2, goes from perplexity 29.6 to 51.",
+        statement="GPT-2, fine-tuned in every generation from its pretrained weights on the last generation's wikitext-2, goes from "
+        "perplexity 29.6 to 51.",
         source=RERUN,
         cost="gpu",
         experiments=GPT2,
-        observable=(
-            f"{PER_TOKEN}, in windows of at most 512 tokens; how the rerun cut its windows is not published, "
-            "the code published with the paper takes blocks of 512"
-        ),
-        expects=(
-            ", ".join(f"{value:g}" for value in REPLACE.values())
-            + " at generations 0 to 10; so a rise of 72 % of the first; upwards in at least 8 of 10 steps"
-        ),
+        observable=f"{PER_TOKEN}, in windows of at most 512 tokens; how the rerun cut its windows is not published, the code published "
+        "with the paper uses blocks of 512",
+        expects=", ".join(f"{value:g}" for value in REPLACE.values())
+        + " at generations 0 to 10, a relative rise of 72 %; upwards in at least 8 of 10 steps",
         tolerance=BANDS,
         judge=replacing_costs_perplexity,
         needs=NEEDS,
     ),
     Claim(
         id="P2",
-        says="With all real data beside the last generation's, the same GPT-2 goes from perplexity 29.6 to 30.4 only.",
+        statement="If all real data is added to the last generation's, the same GPT-2 goes from perplexity 29.6 only to 30.4.",
         source=RERUN,
         cost="gpu",
         experiments=GPT2 | GPT2_AUGMENT,
         observable=f"{PER_TOKEN}, as in P1",
-        expects="29.6 at generation 0, 30.4 at generation 10; so a rise of 3 % of the first; below P1's at the last generation",
-        tolerance=f"{BANDS}; a quarter of a rise of 3 % is finer than three seeds can tell, so this rise may lie off by a quarter of P1's",
+        expects="29.6 at generation 0, 30.4 at generation 10, a relative rise of 3 %; below P1's at the last generation",
+        tolerance=f"{BANDS}; three seeds cannot resolve a quarter of a rise of 3 %, so this rise may differ by a quarter of P1's",
         judge=real_data_holds_perplexity,
         needs=NEEDS,
     ),
     Claim(
         id="P3",
-        says="A small GPT-2 trained on TinyStories gets ever worse where made stories replace the last ones, not where they accumulate.",
+        statement="A small GPT-2 trained on TinyStories keeps degrading if generated stories replace the last ones, but not if they "
+        "accumulate.",
         source="Gerstgrasser et al. 2024, language models on TinyStories",
         cost="gpu",
         experiments=STORIES_REPLACE | STORIES_ACCUMULATE,
-        observable=(
-            "mean nats per token on the validation set, in windows of at most 256 tokens of a vocabulary of 10,000; the published "
-            "tokens may be others, but most of so plain a vocabulary's words are one token in either"
-        ),
-        expects="replace: 2.39 at generation 4, 2.91 at 10; accumulate: 1.74 at 4; so 0.65 between them at 4, and 0.52 from 4 to 10",
-        tolerance=f"{BANDS}; levels are of nats: 10 % of 2.39 nats is a factor of 1.27 in perplexity",
+        observable="mean nats per token on the validation set, in windows of at most 256 tokens of a vocabulary of 10,000; the published "
+        "tokens may differ, but most words of so simple a vocabulary are one token in either",
+        expects="replace: 2.39 at generation 4, 2.91 at 10; accumulate: 1.74 at 4; so a difference of 0.65 at 4, and a rise of 0.52 from 4 "
+        "to 10",
+        tolerance=f"{BANDS}; levels are in nats: 10 % of 2.39 nats is a factor of 1.27 in perplexity",
         judge=accumulating_stories_helps,
         needs=NEEDS,
     ),
     Claim(
         id="P4",
-        says="OPT-125m loses 20 to 28 points of perplexity by learning wikitext-2 from itself; with 10 % real data it loses little.",
+        statement="OPT-125m loses 20 to 28 points of perplexity if it is trained on its own wikitext-2; with 10 % real data it "
+        "loses little.",
         source="Shumailov et al. 2024, the text on fig. 1b and 1c",
         cost="gpu",
         experiments=OPT | OPT_10,
-        observable=(
-            f"{PER_TOKEN}, in rows of about 64 tokens, as long as the paper's blocks; the paper decodes with five beams, "
-            "here tokens are sampled"
-        ),
+        observable=f"{PER_TOKEN}, in rows of about 64 tokens, the length of the paper's blocks; the paper decodes with five beams, here "
+        "tokens are sampled",
         expects="34 after fine-tuning on real data; without real data 20 to 28 points more after 9 generations; with 10 % less than that",
-        tolerance=(
-            "orderings clear by 95 % over 3 seeds. Bands of whole 95 % intervals: the loss without real data within 20 to 28, either end "
-            "moved out by a quarter; 'only minor degradation', which has no number, read as below 10 points, half the least of these; the "
-            "level within a quarter of 34, since rows here count their first token and hold no line ends, unlike the paper's blocks, "
-            "and both make it higher"
-        ),
+        tolerance="orderings: 95 % interval over 3 seeds excludes the bound. Bands contain the whole 95 % interval: the loss without real "
+        "data within 20 to 28, both ends extended by a quarter; 'only minor degradation', which has no number, read as below 10 points, "
+        "half of the least loss; the level within a quarter of 34, because rows here count their first token and have no line ends, unlike "
+        "the paper's blocks, and both raise it",
         judge=a_tenth_real_is_enough,
         needs=NEEDS,
     ),

@@ -1,112 +1,128 @@
-"""Claims that a regression or a classifier settles: models that label points and learn from those labels."""
+"""Claims tested with a regression or a classifier: models that label points and learn from those labels."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 
 from ..analytic import laws
-from ..common.replication.claim import Claim, Curve, Figure, JudgeOutput, Rows, curve, law_curve, over_generations
-from ..common.replication.statistical_checks import above, at, below, equals, follows
+from ..common.replication.claim import (
+    Claim,
+    JudgeOutput,
+    Rows,
+    generation_figure,
+    law_and_measured,
+    law_curve,
+    law_points,
+    measured_curve,
+)
+from ..common.replication.schema import Figure
+from ..common.replication.statistical_checks import (
+    check_above,
+    check_below,
+    check_equals,
+    check_law_at_generations,
+    estimate_at,
+)
 from .gaussian import STANDARD_ERRORS
 
-T, D = 40, 5
+# ---- C10, C11: regression on its own labels ----------------------------------------------------------------------------------
+
+ROWS, DIMENSIONS, LAST = 40, 5, 7
 REGRESSION = {"regression": ["regression.yaml"]}
 GROWING = {"regression-growing": ["regression.yaml", "prompts=none", "policies=[replace-growing]", "data.worlds=2000"]}
-
-
-def _risk(policy: str):
-    return lambda g: laws.regression_risk(g, size=T, dimensions=D, policy=policy)
+RISK = {
+    policy: partial(laws.regression_risk, size=ROWS, dimensions=DIMENSIONS, policy=policy)
+    for policy in ("replace", "accumulate", "replace-growing")
+}
+"""The expected excess risk by generation, under each policy."""
+check_risk = partial(check_law_at_generations, metric="excess_risk", generations=(0, 1, 3, LAST))
 
 
 def risk_grows_linearly(rows: Rows) -> JudgeOutput:
     own, checks, curves = rows["regression"], [], []
-    other = {"replace": "accumulate", "accumulate": "replace"}
-    for policy in other:
-        checks += follows(
-            f"{policy}: excess risk", own, "excess_risk", policy, _risk(policy), at_generations=(0, 1, 3, 7), rival=_risk(other[policy])
-        )
-        curves += [law_curve(f"law: {policy}", _risk(policy), 7), over_generations(f"measured: {policy}", own, "excess_risk", policy)]
-    return JudgeOutput(checks, Figure("generation", "excess risk", curves))
+    for policy, other in (("replace", "accumulate"), ("accumulate", "replace")):
+        checks += check_risk(f"{policy}: excess risk", own, policy=policy, law=RISK[policy], alternative=RISK[other])
+        curves += law_and_measured(policy, own, "excess_risk", policy, RISK[policy], generations=LAST)
+    return JudgeOutput(checks, generation_figure("excess risk", curves))
 
 
 def more_labels_slow_it(rows: Rows) -> JudgeOutput:
-    own = rows["regression-growing"]
-    checks = follows(
-        "excess risk", own, "excess_risk", "replace-growing", _risk("replace-growing"), at_generations=(0, 1, 3, 7), rival=_risk("replace")
-    )
-    checks.append(
-        above(
-            "excess risk gained from generation 3 to 7",
-            at(own, "excess_risk", "replace-growing", 7) - at(own, "excess_risk", "replace-growing", 3),
-        )
-    )
-    curves = [
-        law_curve("law: i T rows", _risk("replace-growing"), 7),
-        over_generations("measured: i T rows", own, "excess_risk", "replace-growing"),
+    own, growing = rows["regression-growing"], "replace-growing"
+    gain = estimate_at(own, "excess_risk", growing, LAST) - estimate_at(own, "excess_risk", growing, 3)
+    checks = [
+        *check_risk("excess risk", own, policy=growing, law=RISK[growing], alternative=RISK["replace"]),
+        check_above(f"excess risk gained from generation 3 to {LAST}", gain),
     ]
-    curves += [law_curve(f"law: {policy}", _risk(policy), 7) for policy in ("replace", "accumulate")]
-    return JudgeOutput(checks, Figure("generation", "excess risk", curves))
+    curves = [
+        *law_and_measured("i T rows", own, "excess_risk", growing, RISK[growing], generations=LAST),
+        *(law_curve(f"law: {policy}", RISK[policy], LAST) for policy in ("replace", "accumulate")),
+    ]
+    return JudgeOutput(checks, generation_figure("excess risk", curves))
 
 
-SIZES = {500: 200, 2000: 100, 8000: 40, 32000: 20}
+# ---- C17: shifted labels -------------------------------------------------------------------------------------------------------
+
+WORLDS_BY_SIZE = {500: 200, 2000: 100, 8000: 40, 32000: 20}
 SHIFTED = {
     f"regression-shifted-{size}": ["regression-shifted.yaml", f"size={size}", f"data.rows={size}", f"data.worlds={worlds}"]
-    for size, worlds in SIZES.items()
+    for size, worlds in WORLDS_BY_SIZE.items()
 }
-SHIFT = {"dimensions": 10, "noise": 1.0, "shifted": 0.1, "shift": 1.0}
+SHIFTED_SHARE, SHIFT = 0.1, 1.0
+
+
+def _shifted_risk(size: int, *, shifted: float = SHIFTED_SHARE) -> float:
+    return laws.shifted_risk(size=size, dimensions=10, noise=1.0, shifted=shifted, shift=SHIFT)
 
 
 def shifted_share_is_a_floor(rows: Rows) -> JudgeOutput:
-    found = {size: at(rows[f"regression-shifted-{size}"], "excess_risk", "real", 0) for size in SIZES}
-    law = {size: laws.shifted_risk(size=size, **SHIFT) for size in SIZES}
-    clean = {size: laws.shifted_risk(size=size, **{**SHIFT, "shifted": 0.0}) for size in SIZES}
-    checks = [equals(f"excess risk with {size:,} rows", found[size], law[size], rival=clean[size]) for size in reversed(SIZES)]
+    risk = {size: estimate_at(rows[f"regression-shifted-{size}"], "excess_risk", "real", 0) for size in WORLDS_BY_SIZE}
+    largest = max(WORLDS_BY_SIZE)
+    checks = [
+        check_equals(f"excess risk with {size:,} rows", risk[size], _shifted_risk(size), alternative=_shifted_risk(size, shifted=0.0))
+        for size in sorted(WORLDS_BY_SIZE, reverse=True)
+    ]
     checks.append(
-        above("excess risk with 32,000 rows, over the floor's half", found[32000], 0.5 * (SHIFT["shifted"] * SHIFT["shift"]) ** 2)
+        check_above(f"excess risk with {largest:,} rows, above half of the floor", risk[largest], 0.5 * (SHIFTED_SHARE * SHIFT) ** 2)
     )
-    grid = np.geomspace(400, 40000, 40)
-    picture = Figure(
-        "rows",
-        "excess risk",
-        [
-            Curve("law: a tenth shifted", grid.tolist(), [laws.shifted_risk(size=size, **SHIFT) for size in grid], law=True),
-            Curve(
-                "law: none shifted", grid.tolist(), [laws.shifted_risk(size=size, **{**SHIFT, "shifted": 0.0}) for size in grid], law=True
-            ),
-            curve("measured: a tenth shifted", list(SIZES), list(found.values())),
-        ],
-        log_x=True,
-        log_y=True,
-    )
-    return JudgeOutput(checks, picture)
+    grid = np.geomspace(400, 40000, 40).tolist()
+    curves = [
+        law_points("law: a tenth shifted", grid, _shifted_risk),
+        law_points("law: none shifted", grid, partial(_shifted_risk, shifted=0.0)),
+        measured_curve("measured: a tenth shifted", list(risk), list(risk.values())),
+    ]
+    return JudgeOutput(checks, Figure(x="rows", y="excess risk", curves=curves, log_x=True, log_y=True))
 
+
+# ---- C18: an imperfect verifier ------------------------------------------------------------------------------------------------
 
 VERIFIERS = {"sharp": (0.8, 0.4), "blind": (0.6, 0.6), "contrary": (0.4, 0.8)}
-"""The chances phi and psi that a right and a wrong label are kept."""
-FLIPS = (0.25, 0.4, 0.45, 0.55, 0.6, 0.75)
-VERIFIED = {f"verifier-{flip:g}": ["verifier.yaml", f"generator.sampling.flip={flip}"] for flip in FLIPS}
+"""The probabilities phi and psi that a right and a wrong label is kept."""
+WRONG_SHARES = (0.25, 0.4, 0.45, 0.55, 0.6, 0.75)
+VERIFIED = {f"verifier-{share:g}": ["verifier.yaml", f"generator.sampling.flip={share}"] for share in WRONG_SHARES}
 
 
 def verifier_has_a_threshold(rows: Rows) -> JudgeOutput:
     checks, curves = [], []
-    for name, (right, wrong) in VERIFIERS.items():
-        threshold = laws.verifier_threshold(keep_right=right, keep_wrong=wrong)
-        found = {flip: at(rows[f"verifier-{flip:g}"], "plane_accuracy", name, 1) for flip in FLIPS}
-        for flip in FLIPS:
-            held = above if flip < threshold else below
-            checks.append(held(f"psi/phi {wrong / right:g}, {flip:.0%} wrong (threshold {threshold:.0%}): accuracy", found[flip], 0.5))
-        curves.append(curve(f"psi/phi {wrong / right:g}, threshold {threshold:.2g}", list(FLIPS), list(found.values())))
-    curves.append(Curve("chance", [min(FLIPS), max(FLIPS)], [0.5, 0.5], law=True))
-    return JudgeOutput(checks, Figure("share of wrong labels", "accuracy on the truth", curves))
+    for policy, (right, wrong) in VERIFIERS.items():
+        threshold, ratio = laws.verifier_threshold(keep_right=right, keep_wrong=wrong), f"psi/phi {wrong / right:g}"
+        accuracy = {share: estimate_at(rows[f"verifier-{share:g}"], "plane_accuracy", policy, 1) for share in WRONG_SHARES}
+        for share, estimate in accuracy.items():
+            check = check_above if share < threshold else check_below
+            checks.append(check(f"{ratio}, {share:.0%} wrong (threshold {threshold:.0%}): accuracy", estimate, 0.5))
+        curves.append(measured_curve(f"{ratio}, threshold {threshold:.2g}", list(accuracy), list(accuracy.values())))
+    curves.append(law_points("chance", (min(WRONG_SHARES), max(WRONG_SHARES)), lambda share: 0.5))
+    return JudgeOutput(checks, Figure(x="share of wrong labels", y="accuracy on the true labels", curves=curves))
 
+
+# ---- claims ----------------------------------------------------------------------------------------------------------------
 
 CLAIMS = (
     Claim(
         id="C10",
-        says=(
-            "The risk of a regression on its own labels grows linearly under replacement and stays below pi^2/6 of one "
-            "fit's under accumulation."
-        ),
+        statement="The risk of a regression on its own labels grows linearly under replacement and stays below pi^2/6 times that of "
+        "one fit under accumulation.",
         source="Dohmatob et al. 2024; Gerstgrasser et al. 2024, theorem 1",
         cost="seconds",
         experiments=REGRESSION,
@@ -117,7 +133,8 @@ CLAIMS = (
     ),
     Claim(
         id="C11",
-        says=("More synthetic data in every generation slows replacement, but does not save it: the risk grows like a logarithm."),
+        statement="More synthetic data in every generation slows the collapse under replacement but does not prevent it: the risk grows "
+        "logarithmically.",
         source="Gerstgrasser et al. 2024, footnote 1",
         cost="seconds",
         experiments=GROWING,
@@ -128,24 +145,25 @@ CLAIMS = (
     ),
     Claim(
         id="C17",
-        says="A fixed share of shifted data sets a floor that more data does not lower.",
+        statement="A fixed share of shifted data sets a floor of the risk that more data does not lower.",
         source="Dohmatob et al. 2024 (strong model collapse)",
         cost="seconds",
         experiments=SHIFTED,
         observable="excess risk of least squares with a tenth of the labels shifted",
         expects="sigma^2 d/n + p^2 c^2 + p (1-p) c^2 (d+2)/n",
-        tolerance=STANDARD_ERRORS + "; the law leaves out terms of order (d/n)^2",
+        tolerance=STANDARD_ERRORS + "; the law omits terms of order (d/n)^2",
         judge=shifted_share_is_a_floor,
     ),
     Claim(
         id="C18",
-        says="An imperfect verifier makes wrong synthetic labels useful exactly if their share is below 1/(1 + psi/phi).",
+        statement="An imperfect verifier makes noisy synthetic labels useful exactly if the share of wrong labels is below 1/(1 "
+        "+ psi/phi).",
         source="Feng et al. 2024",
         cost="seconds",
         experiments=VERIFIED,
-        observable="accuracy, on the truth, of a classifier that learned from the labels that were kept",
+        observable="accuracy on the true labels of a classifier that is trained on the labels the verifier kept",
         expects="above 1/2 below the threshold, below 1/2 above it",
-        tolerance="clear of 1/2 by 95 %, over 5 seeds",
+        tolerance="95 % interval over 5 seeds excludes 1/2",
         judge=verifier_has_a_threshold,
     ),
 )
