@@ -168,10 +168,14 @@ def _instance(component: type, settings: Mapping[str, Any]) -> Any:
         raise UserError(f"'{component.__name__}' has settings that pydantic cannot validate: {error.message}") from error
 
 
-@cache
+_adapters: dict[type, TypeAdapter[Any]] = {}
+
+
 def type_adapter(component: type) -> TypeAdapter[Any]:
     """The validator of a component's settings. Cached, because building one takes milliseconds."""
-    return TypeAdapter(component)
+    if component not in _adapters:
+        _adapters[component] = TypeAdapter(component)
+    return _adapters[component]
 
 
 def error_lines(error: ValidationError) -> list[str]:

@@ -211,7 +211,7 @@ _stages: dict[tuple[str, Path], Stages] = {}
 
 def _stages_of(experiment: Experiment, store: Store) -> Stages:
     key = experiment.yaml(), store.root
-    _stages[key] = _stages.pop(key, None) or Stages(experiment, store)
+    _stages[key] = _stages.pop(key) if key in _stages else Stages(experiment, store)  # moved to the end: the latest
     if len(_stages) > CACHED_EXPERIMENTS:
         del _stages[next(iter(_stages))]
     return _stages[key]
