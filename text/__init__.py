@@ -1,1 +1,1 @@
-"""The text track: data, generators, metrics and samples made of strings."""
+"""The text track: data sets, generators, curations, metrics and feature models for text."""

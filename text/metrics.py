@@ -92,7 +92,7 @@ def byte_count(pool: Pool) -> int:
 
 @dataclass(frozen=True)
 class BasePerplexity:
-    """Loss of an earlier model on generated text: mean, 95th percentile and histogram (Shumailov et al. 2024, fig. 1).
+    """Log-perplexity of generated text under an earlier model: mean, 95th percentile and histogram (Shumailov et al. 2024, fig. 1).
 
     A mean below that of real text shows that the text concentrates on what the earlier model finds likely. A rising upper tail shows
     text that a model of real data does not produce. `samples_nll_share/BB` is the share of rows between BB nats per token and the next

@@ -65,14 +65,14 @@ def zipf_text(rng, n_words, *, types=3000, row=20):
 
 def test_repetition_by_hand():
     """In `a b a b` one bigram of three is repeated; in `x x x x` two bigrams of three and one trigram of two are."""
-    found = measured("repetition", generated=Pool.of(text=["a b a b", "X x, x x", "hi", ""]))
-    assert found == pytest.approx({"repetition_2": 1 / 2, "repetition_3": 1 / 4, "repetition_4": 0})
+    values = measured("repetition", generated=Pool.of(text=["a b a b", "X x, x x", "hi", ""]))
+    assert values == pytest.approx({"repetition_2": 1 / 2, "repetition_3": 1 / 4, "repetition_4": 0})
 
 
 def test_self_bleu_by_hand():
     """Both rows have the precisions 3/4, 2/3, 1/2 and, smoothed, 1/2."""
-    found = measured("self-bleu", generated=Pool.of(text=["a b c d", "", "A b, c e!"]))
-    assert found["self_bleu"] == pytest.approx((3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** (1 / 4))
+    values = measured("self-bleu", generated=Pool.of(text=["a b c d", "", "A b, c e!"]))
+    assert values["self_bleu"] == pytest.approx((3 / 4 * 2 / 3 * 1 / 2 * 1 / 2) ** (1 / 4))
 
 
 def test_self_bleu_agrees_with_its_definition():
@@ -131,9 +131,9 @@ def test_n_gram_frequency_is_word_frequency_for_n_1():
 
 def test_n_gram_frequency_by_hand():
     """Two of three real bigrams are `a b`, one is `b a`. Of four generated bigrams, one is `a b` and none is `b a`."""
-    found = measured("ngram-frequency", real=Pool.of(text=["a b a b"]), generated=Pool.of(text=["a b c", "c a", "d c"]))
-    assert list(found.values()) == pytest.approx([1 / 4 / (2 / 3), 1, 0, 0])
-    assert [name.partition("/")[0] for name in found] == ["ngram_ratio", "ngram_recall"] * 2
+    values = measured("ngram-frequency", real=Pool.of(text=["a b a b"]), generated=Pool.of(text=["a b c", "c a", "d c"]))
+    assert list(values.values()) == pytest.approx([1 / 4 / (2 / 3), 1, 0, 0])
+    assert [name.partition("/")[0] for name in values] == ["ngram_ratio", "ngram_recall"] * 2
     with pytest.raises(UserError, match="no real row has n = 5 words"):
         ComponentSpec.parse("metric", {"use": "ngram-frequency", "n": 5}).build()(
             inputs(generated=Pool.of(text=["a"]), real=Pool.of(text=["a b a b"]))
@@ -144,8 +144,8 @@ def test_overlap_by_hand():
     """A run of four words, two runs of at most three, no run. No run continues from one real row into the next."""
     pool = Pool.of(text=["In the beginning God created the heaven", "and the earth was without form"])
     generated = Pool.of(text=["the beginning, GOD created it", "created the heaven and the earth", "nothing", ""])
-    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 4}).build()(inputs(generated=generated, pool=pool))
-    assert found == pytest.approx({"verbatim_rows": 1 / 4, "longest_verbatim": (4 + 3 + 0 + 0) / 4})
+    values = ComponentSpec.parse("metric", {"use": "overlap", "words": 4}).build()(inputs(generated=generated, pool=pool))
+    assert values == pytest.approx({"verbatim_rows": 1 / 4, "longest_verbatim": (4 + 3 + 0 + 0) / 4})
     with pytest.raises(UserError, match="longest: 5 must be at least words = 8"):
         ComponentSpec.parse("metric", {"use": "overlap", "longest": 5})
 
@@ -156,19 +156,19 @@ def test_overlap_agrees_with_difflib():
         max(SequenceMatcher(None, row.split(), real.split(), autojunk=False).find_longest_match().size for real in pool.list("text"))
         for row in generated.list("text")
     ]
-    found = ComponentSpec.parse("metric", {"use": "overlap", "words": 6}).build()(inputs(generated=generated, pool=pool))
-    assert found == pytest.approx({"verbatim_rows": np.mean([run >= 6 for run in longest]), "longest_verbatim": np.mean(longest)})
+    values = ComponentSpec.parse("metric", {"use": "overlap", "words": 6}).build()(inputs(generated=generated, pool=pool))
+    assert values == pytest.approx({"verbatim_rows": np.mean([run >= 6 for run in longest]), "longest_verbatim": np.mean(longest)})
     capped = ComponentSpec.parse("metric", {"use": "overlap", "words": 2, "longest": 3}).build()(inputs(generated=generated, pool=pool))
     assert capped["longest_verbatim"] == pytest.approx(np.minimum(longest, 3).mean())
 
 
 def test_base_perplexity_histogram_by_hand():
     generated = Pool.of(text=list("abcde"))
-    found = measured("base-perplexity", generated=generated, base=GivenLosses(0.49, 0.5, 3.99, 12.3, 40))
-    shares = {name.removeprefix("samples_nll_share/"): value for name, value in found.items() if "/" in name}
+    values = measured("base-perplexity", generated=generated, base=GivenLosses(0.49, 0.5, 3.99, 12.3, 40))
+    shares = {name.removeprefix("samples_nll_share/"): value for name, value in values.items() if "/" in name}
     assert list(shares) == NLL_BINS == sorted(NLL_BINS) and len(NLL_BINS) == 25
     assert {name: value for name, value in shares.items() if value} == pytest.approx({"00.0": 0.2, "00.5": 0.2, "03.5": 0.2, "12.0": 0.4})
-    assert found["samples_nll"] == pytest.approx(np.mean([0.49, 0.5, 3.99, 12.3, 40]))
+    assert values["samples_nll"] == pytest.approx(np.mean([0.49, 0.5, 3.99, 12.3, 40]))
     assert measured("base-perplexity", generated=generated, base=GivenLosses(*[-1e-9] * 5))["samples_nll_share/00.0"] == 1
 
 
@@ -203,9 +203,9 @@ def test_continuation_of_a_causal_lm_agrees_with_its_distributions(bible, tmp_pa
             each = -log_probabilities[torch.arange(len(window) - 1), window[1:]]
             nats += each[max(0, first - start) :].sum().item()
         n_tokens, n_bytes = n_tokens + len(tokens) - 1 - first, n_bytes + len(text[len(first_half(text)) :].encode())
-    found = measured("continuation", model=model, heldout=bible["heldout"])
-    assert found["continuation_nll"] == pytest.approx(nats / n_tokens, rel=1e-5)
-    assert found["continuation_bits_per_byte"] == pytest.approx(nats / np.log(2) / n_bytes, rel=1e-5)
+    values = measured("continuation", model=model, heldout=bible["heldout"])
+    assert values["continuation_nll"] == pytest.approx(nats / n_tokens, rel=1e-5)
+    assert values["continuation_bits_per_byte"] == pytest.approx(nats / np.log(2) / n_bytes, rel=1e-5)
 
 
 def test_continuation_of_an_n_gram_model_agrees_with_its_distributions(bible, tmp_path):
@@ -214,8 +214,8 @@ def test_continuation_of_an_n_gram_model_agrees_with_its_distributions(bible, tm
         first, tokens = len(encode(model, [first_half(text)])[0]), encode(model, [text])[0]
         probabilities = model.counts.distributions(model.counts.codes(tokens) // model.counts.base)
         nats.append(-np.log(probabilities[np.arange(first, len(tokens)), tokens[first:]]))
-    found = measured("continuation", model=model, heldout=bible["heldout"])
-    assert found["continuation_nll"] == pytest.approx(np.concatenate(nats).mean())
+    values = measured("continuation", model=model, heldout=bible["heldout"])
+    assert values["continuation_nll"] == pytest.approx(np.concatenate(nats).mean())
 
 
 # ---- an over-confident model -------------------------------------------------------------------------------------
@@ -239,9 +239,9 @@ def test_loss_of_an_over_confident_model_is_finite_and_exact(bible, tmp_path):
     nats = torch.cat(list(nats_of_tokens()))
     assert nats.max().item() == pytest.approx(110, abs=0.1)
     assert np.exp(np.float32(-110)) == 0
-    found = measured("perplexity", model=model, heldout=rows)
-    assert np.isfinite(list(found.values())).all()
-    assert found["heldout_nll"] == pytest.approx(nats.mean().item(), rel=1e-6)
+    values = measured("perplexity", model=model, heldout=rows)
+    assert np.isfinite(list(values.values())).all()
+    assert values["heldout_nll"] == pytest.approx(nats.mean().item(), rel=1e-6)
 
 
 # ---- direction ----------------------------------------------------------------------------------------------------
@@ -252,8 +252,8 @@ def test_degraded_text_has_worse_values():
     bleu, recall, share, student = [], [], [], []
     for generated in map(degraded_text, (0.0, 0.5, 0.9)):
         bleu.append(measured("self-bleu", generated=generated)["self_bleu"])
-        found = measured("ngram-frequency", generated=generated, real=real)
-        recall.append(sum(value for name, value in found.items() if "recall" in name))
+        values = measured("ngram-frequency", generated=generated, real=real)
+        recall.append(sum(value for name, value in values.items() if "recall" in name))
         student.append(measured("tstr", generated=generated, heldout=real)["student_bits_per_byte"])
         share.append(measured("overlap", generated=generated, pool=Pool.of(text=[real.list("text")[0]]))["verbatim_rows"])
     assert bleu[0] < bleu[1] < bleu[2]
@@ -266,8 +266,8 @@ def test_repetition_increases_with_shorter_loops():
     rows = small_pool("text", 30).list("text")
     loops = [Pool.of(text=[" ".join((words(row) * 5)[:length] * (10 // length)) for row in rows]) for length in (10, 5, 2)]
     for n in (2, 3, 4):
-        found = [measured("repetition", generated=generated)[f"repetition_{n}"] for generated in loops]
-        assert found[0] < found[1] < found[2]
+        values = [measured("repetition", generated=generated)[f"repetition_{n}"] for generated in loops]
+        assert values[0] < values[1] < values[2]
 
 
 def test_tstr_gets_worse_with_every_generation(bible, tmp_path):
@@ -277,8 +277,8 @@ def test_tstr_gets_worse_with_every_generation(bible, tmp_path):
         model = NGram(vocabulary=600)
         model.fit(pool, seed=generation, scratch=tmp_path)
         pool = model.sample(300, seed=generation)
-    found = [measured("tstr", generated=generated, heldout=bible["heldout"])["student_bits_per_byte"] for generated in pools]
-    assert found[0] < found[1] < found[2]
+    values = [measured("tstr", generated=generated, heldout=bible["heldout"])["student_bits_per_byte"] for generated in pools]
+    assert values[0] < values[1] < values[2]
 
 
 def test_tstr_is_the_loss_of_an_n_gram_model_without_truncation(bible, tmp_path):
@@ -308,8 +308,8 @@ def test_values_are_finite_on_a_collapsed_pool(text, tmp_path):
             "model": model,
             "base": fitted(TINY["ngram"], real, tmp_path),
         }
-        found = measured(name, **parts)
-        assert found and np.isfinite([float(value) for value in found.values()]).all(), name
+        values = measured(name, **parts)
+        assert values and np.isfinite([float(value) for value in values.values()]).all(), name
 
 
 def test_metrics_are_deterministic_and_keep_global_random_state():

@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_names_its_step(written, settings, said, tmp_pa
     [
         (VISION, TINY_VAE, "pixels that are NaN|weights are not finite"),
         (VISION, TINY_DIFFUSION, "pixels that are NaN|weights are not finite"),
-        (TEXT, TINY_LM, "chances that are not numbers|weights are not finite"),
+        (TEXT, TINY_LM, "token probabilities contain NaN|weights are not finite"),
     ],
     ids=["vae", "diffusion", "causal-lm"],
 )
@@ -146,7 +146,7 @@ def test_weights_that_diverged_at_the_very_last_step_are_noticed(written, settin
 @pytest.mark.parametrize("use", ["ngram", "causal-lm"])
 def test_sampling_that_leaves_nothing_to_draw_is_refused(use, tmp_path):
     written = {**TEXT, "generator": {**TINY[use], "sampling": {"temperature": 1e-320}}, "base": None, "metrics": ["distinct"]}
-    with pytest.raises(UserError, match="generation 0: the model gives chances that are not numbers"):
+    with pytest.raises(UserError, match="generation 0: token probabilities contain NaN or sum to zero"):
         ran(written, tmp_path)
 
 
