@@ -102,13 +102,13 @@ def test_exact_and_near_duplicates_are_dropped():
 def test_minhash_agrees_with_exact_overlap():
     """Compares with exact overlap on 300 real passages. Hardly any two are alike, so one false match in 1,000 comparisons would show."""
     texts = Bible(words=32).load(eval_size=300)["heldout"].list("text")
-    curation, kept = MinHashDedup(similarity=0.4, ngram=1), []
+    curation, expected = MinHashDedup(similarity=0.4, ngram=1), []
     for row, text in enumerate(texts):
-        own = curation._grams(text)
-        if all(len(own & other) / len(own | other) <= 0.4 for _, other in kept):
-            kept.append((row, own))
-    found = curation(Pool.of(text=texts), inputs(), rng=np.random.default_rng(0)).rows
-    assert len({row for row, _ in kept} ^ set(found.tolist())) <= 6
+        own = curation._ngrams(text)
+        if all(len(own & other) / len(own | other) <= 0.4 for _, other in expected):
+            expected.append((row, own))
+    rows = curation(Pool.of(text=texts), inputs(), rng=np.random.default_rng(0)).rows
+    assert len({row for row, _ in expected} ^ set(rows.tolist())) <= 6
     for similarity, permutations in [(0.99, 16), (0.05, 16), (0.95, 32)]:  # the index of datasketch rejects these settings
         MinHashDedup(similarity=similarity, permutations=permutations)(Pool.of(text=texts[:3]), inputs(), rng=np.random.default_rng(0))
 
@@ -132,6 +132,17 @@ def test_edited_real_row_no_longer_counts_as_real():
     assert pool.list("_generation") == [REAL, 4, 4]
     assert pool.list("_depth") == [0.0, 1.0, 2.0]
     assert pool.list("_source") == ["real", "edited", "m"]
+
+
+def test_curation_result_keeps_the_file_format_of_the_store(tmp_path):
+    result = CurationResult(np.array([0, 2]), {"mean_score": 1.5})
+    result.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "rows.npy"]
+    assert (tmp_path / "figures.json").read_text() == '{"mean_score": 1.5}'
+    loaded = CurationResult.load(tmp_path)
+    assert loaded.rows.tolist() == [0, 2] and loaded.stats == {"mean_score": 1.5} and loaded.edited is None
+    CurationResult(np.array([0]), edited=Pool.of(text=["a"])).save(tmp_path)
+    assert CurationResult.load(tmp_path).edited.list("text") == ["a"]
 
 
 # ---- through the loop ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from autophagy.common.components.distances import (
     effective_rank,
     frechet_distance,
     kernel_distance,
+    nearest_distance,
     precision_recall,
     vendi_score,
 )
@@ -65,6 +66,15 @@ def test_density_coverage_equal_brute_force():
     )
     assert density_coverage(generated, real) == pytest.approx((inside.sum() / (k * 40), inside.any(0).mean()))
     assert density_coverage(real, real)[1] == 1.0
+
+
+def test_nearest_distance_equals_brute_force_and_can_exclude_the_row_itself():
+    x, references = RNG.standard_normal((20, 3)), RNG.standard_normal((30, 3))
+    brute_force = np.linalg.norm(x[:, None] - references[None], axis=2)
+    assert nearest_distance(x, references) == pytest.approx(brute_force.min(axis=1))
+    assert (nearest_distance(x, x) == 0).all()
+    others = np.linalg.norm(x[:, None] - x[None], axis=2) + np.diag(np.full(20, np.inf))
+    assert nearest_distance(x, x, exclude_self=True) == pytest.approx(others.min(axis=1))
 
 
 def test_vendi_score_and_effective_rank_of_known_sets():

@@ -92,14 +92,14 @@ def test_feature_model_is_deterministic_and_survives_saving(part, tmp_path):
     again.fit(train, seed=1, scratch=tmp_path)
     model.save(tmp_path)
     loaded.load(tmp_path)
-    found = model(heldout)
-    assert found["features"].dtype == np.float32 and len(found["features"]) == len(heldout)
-    assert np.isfinite(found["features"]).all()
+    features = model(heldout)
+    assert features["features"].dtype == np.float32 and len(features["features"]) == len(heldout)
+    assert np.isfinite(features["features"]).all()
     for other in (again, loaded):
         for name, values in other(heldout).items():
-            assert np.array_equal(values, found[name]), name
+            assert np.array_equal(values, features[name]), name
     part_of = model(heldout.slice(0, 7))["features"]
-    assert np.allclose(part_of, found["features"][:7], atol=1e-5), "the features of a row must not depend on the other rows"
+    assert np.allclose(part_of, features["features"][:7], atol=1e-5), "the features of a row must not depend on the other rows"
     assert torch.equal(torch.get_rng_state(), before[0]) and np.random.get_state()[1].tolist() == before[1]
     text = "text" in heldout
     collapsed = Pool.of(text=["a"] * 30) if text else Pool.of(image=np.zeros((30, 8, 8, 1), np.uint8))
@@ -133,9 +133,9 @@ def test_image_encoder_resizes_and_normalises_like_its_model(colours, image_enco
     model.fit(Pool.of(image=images), seed=0, scratch=tmp_path)
     planes = torch.from_numpy(images).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)
     resized = functional.resize(planes, [28, 28], interpolation=functional.InterpolationMode.BICUBIC, antialias=True)
-    wanted = (resized / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(SPREAD).view(3, 1, 1)
+    prepared = (resized / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(SPREAD).view(3, 1, 1)
     with torch.inference_mode():
-        states = Dinov2Model.from_pretrained(image_encoder)(pixel_values=wanted).last_hidden_state
+        states = Dinov2Model.from_pretrained(image_encoder)(pixel_values=prepared).last_hidden_state
     assert np.allclose(model(Pool.of(image=images))["features"], states[:, 0].numpy(), atol=1e-4)
 
 

@@ -12,10 +12,10 @@ def test_every_metric_describes_its_numbers():
     for name, point in registered("metric").items():
         metric = point.load()
         assert metric.__doc__, name
-        for measure in metric.outputs.values():
-            assert measure.unit, name
-            assert measure.source, name
-            assert measure.axis in ("fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost")
+        for info in metric.outputs.values():
+            assert info.unit, name
+            assert info.source, name
+            assert info.axis in ("fidelity", "diversity", "tail", "memorisation", "likelihood", "mixture", "cost")
 
 
 def test_metric_can_read_declared_inputs_only():
@@ -27,7 +27,7 @@ def test_docs_list_every_number_with_axis_and_unit():
     page = (ROOT / "docs" / "metrics.md").read_text()
     for name, point in registered("metric").items():
         assert f"\n| `{name}` |" in page, f"{name} is not in docs/metrics.md"
-        for number, measure in point.load().outputs.items():
+        for number, info in point.load().outputs.items():
             if not number.endswith("_se"):
-                found = [line for line in page.splitlines() if f"| `{number}" in line and f"`{name}`" in line]
-                assert any(f"| {measure.axis} |" in line and f"| {measure.unit} |" in line for line in found), f"{number} of {name}"
+                lines = [line for line in page.splitlines() if f"| `{number}" in line and f"`{name}`" in line]
+                assert any(f"| {info.axis} |" in line and f"| {info.unit} |" in line for line in lines), f"{number} of {name}"

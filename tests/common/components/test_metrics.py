@@ -1,4 +1,4 @@
-"""Metrics: right values against other implementations, right direction on degraded data, finite on collapsed data."""
+"""Metrics: values computed by hand, worse values on degraded data, finite values on collapsed data."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ def test_memorised_rows_are_nearer_to_training_rows():
 
 def test_text_metrics_equal_values_computed_by_hand():
     generated = Pool.of(text=["the cat the cat", "A dog, it's"])
-    found = measured("distinct", generated=generated)
+    values = measured("distinct", generated=generated)
     assert words("A dog, it's über_x 1") == ["a", "dog", "it's", "über", "x", "1"]
-    assert found["distinct_1"] == pytest.approx(5 / 7)
-    assert found["distinct_2"] == pytest.approx(4 / 5)
-    assert found["distinct_3"] == pytest.approx(3 / 3)
-    found = measured("vocabulary", generated=generated, real=Pool.of(text=["the the the dog", "cow pig cat cat"]))
-    assert found["vocabulary_kept"] == pytest.approx(3 / 5)
-    assert found["rare_recall"] == pytest.approx(2 / 4)
+    assert values["distinct_1"] == pytest.approx(5 / 7)
+    assert values["distinct_2"] == pytest.approx(4 / 5)
+    assert values["distinct_3"] == pytest.approx(3 / 3)
+    values = measured("vocabulary", generated=generated, real=Pool.of(text=["the the the dog", "cow pig cat cat"]))
+    assert values["vocabulary_kept"] == pytest.approx(3 / 5)
+    assert values["rare_recall"] == pytest.approx(2 / 4)
     shares = np.array([2, 2, 1, 1, 1]) / 7
-    assert found["word_entropy"] == pytest.approx(-(shares * np.log(shares)).sum())
+    assert values["word_entropy"] == pytest.approx(-(shares * np.log(shares)).sum())
 
 
 def test_bits_per_byte_and_perplexity():
     heldout = Pool.of(text=["één twee", "drie"])
-    found = measured("perplexity", model=ConstantModel(2.0), heldout=heldout)
-    assert found["heldout_nll"] == pytest.approx(2.0)
-    assert found["heldout_perplexity"] == pytest.approx(np.exp(2.0))
-    assert found["bits_per_byte"] == pytest.approx(3 * 2.0 / np.log(2) / (10 + 4))
+    values = measured("perplexity", model=ConstantModel(2.0), heldout=heldout)
+    assert values["heldout_nll"] == pytest.approx(2.0)
+    assert values["heldout_perplexity"] == pytest.approx(np.exp(2.0))
+    assert values["bits_per_byte"] == pytest.approx(3 * 2.0 / np.log(2) / (10 + 4))
 
 
 def test_pixel_variance_and_classes():
@@ -55,9 +55,9 @@ def test_pixel_variance_and_classes():
     images[:2] = 255
     pool = Pool.of(image=images)
     assert measured("pixel-variance", generated=pool)["pixel_variance"] == pytest.approx(0.25)
-    found = measured("classes", generated=pool, features=features_of)
-    assert found["class_entropy"] == pytest.approx(np.log(2))
-    assert found["class_share/0"] == found["class_share/1"] == 0.5
+    values = measured("classes", generated=pool, features=features_of)
+    assert values["class_entropy"] == pytest.approx(np.log(2))
+    assert values["class_share/0"] == values["class_share/1"] == 0.5
 
 
 # ---- direction ----------------------------------------------------------------------------------------------------
@@ -87,15 +87,15 @@ def test_worse_data_scores_worse(name):
                 model=ConstantModel(1 + share),
             )
         )
-    judged = 0
+    strictly_ordered = 0
     for metric in levels[0]:
-        meaning = info_of(instance, metric)
-        if meaning.higher_is_better is None:
+        info = info_of(instance, metric)
+        if info.higher_is_better is None:
             continue
-        good, bad, worse = (level[metric] if meaning.higher_is_better else -level[metric] for level in levels)
+        good, bad, worse = (level[metric] if info.higher_is_better else -level[metric] for level in levels)
         assert good >= bad >= worse, metric
-        judged += good > worse
-    assert judged >= 1
+        strictly_ordered += good > worse
+    assert strictly_ordered >= 1
 
 
 # ---- collapse -----------------------------------------------------------------------------------------------------
@@ -113,5 +113,5 @@ def test_image_metrics_stay_finite_on_black_images():
     names = ("frechet", "precision-recall", "classes", "pixel-variance", "kernel-distance", "density-coverage", "vendi", "memorisation")
     for name in names:
         real = degraded_images(0)
-        found = measured(name, generated=generated, heldout=real, real=real, pool=real, features=features_of)
-        assert np.isfinite(list(found.values())).all(), name
+        values = measured(name, generated=generated, heldout=real, real=real, pool=real, features=features_of)
+        assert np.isfinite(list(values.values())).all(), name

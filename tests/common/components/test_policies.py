@@ -152,13 +152,15 @@ def test_policies_take_exactly_the_declared_rows(policy):
 
 
 def test_growing_pools_follow_growth_and_generations():
-    for policy in (ReplaceGrowing, RealGrowing):
-        rows = lambda found: [found.rows(size=10, generation=generation) for generation in (1, 2, 3)]  # noqa: E731
-        assert rows(policy()) == [20, 30, 40]
-        assert rows(policy(growth=2.0)) == [40, 90, 160]
-        assert rows(policy(growth=0.5)) == [14, 17, 20]
-        assert rows(policy(growth=0.0)) == rows(policy(1)) == [10, 10, 10]
-        assert rows(policy(2, growth=2.0)) == [40, 40, 40]
+    def rows(policy):
+        return [policy.rows(size=10, generation=generation) for generation in (1, 2, 3)]
+
+    for policy_type in (ReplaceGrowing, RealGrowing):
+        assert rows(policy_type()) == [20, 30, 40]
+        assert rows(policy_type(growth=2.0)) == [40, 90, 160]
+        assert rows(policy_type(growth=0.5)) == [14, 17, 20]
+        assert rows(policy_type(growth=0.0)) == rows(policy_type(1)) == [10, 10, 10]
+        assert rows(policy_type(2, growth=2.0)) == [40, 40, 40]
     assert rows_to_generate(ReplaceGrowing(growth=2.0), size=10, generation=0) == 40, "what generation 1 trains on"
 
 
