@@ -1,4 +1,4 @@
-"""How text samples look in a report."""
+"""HTML previews of text samples, for reports."""
 
 from __future__ import annotations
 
@@ -9,35 +9,41 @@ from markupsafe import Markup
 
 from ..common.core.pool import Pool
 
-LONGEST = 600
-"""Characters shown of a sample; a report is to be read."""
-RUN = 4
-"""So many words in a row that come again are marked."""
+MAX_CHARACTERS = 600
+"""Characters shown of a sample. Longer ones are cut."""
+REPEATED_WORDS = 4
+"""Sequences of this many words that occur more than once are highlighted."""
 
 
 def show(pool: Pool) -> Markup:
-    """HTML for the rows of a text pool, everything escaped; control characters are shown as what they are, and runs of words that
-    come more than once in these rows are marked."""
-    cut = [text[:LONGEST] + (" …" if len(text) > LONGEST else "") for text in pool.list("text")]
-    visible = ["".join(char if char.isprintable() or char == " " else "\N{REPLACEMENT CHARACTER}" for char in text) for text in cut]
-    rows = [re.split(r"(\s+)", text) for text in visible]  # words at even places, the space between them at odd ones
-    runs = Counter(run for row in rows for run in _runs(row))
-    return Markup("").join(Markup('<blockquote dir="auto">{}</blockquote>').format(_marked(row, runs)) for row in rows)
+    """HTML for the rows of a text pool, one block quote each.
+
+    Everything is escaped, and control characters are replaced by a visible symbol. Sequences of words that occur more than once in
+    these rows are highlighted.
+    """
+    cut = [text[:MAX_CHARACTERS] + (" …" if len(text) > MAX_CHARACTERS else "") for text in pool.list("text")]
+    printable = ["".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text) for text in cut]
+    rows = [re.split(r"(\s+)", text) for text in printable]  # words at even places, the space between them at odd places
+    counts = Counter(sequence for row in rows for sequence in _sequences(row))
+    return Markup("").join(Markup('<blockquote dir="auto">{}</blockquote>').format(_highlight(row, counts)) for row in rows)
 
 
-def _runs(row: list[str]) -> list[tuple[str, ...]]:
+def _sequences(row: list[str]) -> list[tuple[str, ...]]:
+    """All sequences of REPEATED_WORDS words of a row, in lower case."""
     words = [word.lower() for word in row[::2]]
-    return [tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1)]
+    return [tuple(words[start : start + REPEATED_WORDS]) for start in range(len(words) - REPEATED_WORDS + 1)]
 
 
-def _marked(row: list[str], runs: Counter[tuple[str, ...]]) -> Markup:
-    again = [False] * len(row)
-    for start, run in enumerate(_runs(row)):
-        if runs[run] > 1:
-            again[2 * start : 2 * (start + RUN) - 1] = [True] * (2 * RUN - 1)
+def _highlight(row: list[str], counts: Counter[tuple[str, ...]]) -> Markup:
+    """The row with its repeated sequences in `<mark>` elements. Overlapping sequences become one element."""
+    repeated = [False] * len(row)
+    for start, sequence in enumerate(_sequences(row)):
+        if counts[sequence] > 1:
+            repeated[2 * start : 2 * (start + REPEATED_WORDS) - 1] = [True] * (2 * REPEATED_WORDS - 1)
     parts, start = [], 0
     for end in range(1, len(row) + 1):
-        if end == len(row) or again[end] != again[start]:
-            parts.append((Markup('<mark title="comes again">{}</mark>') if again[start] else Markup("{}")).format("".join(row[start:end])))
+        if end == len(row) or repeated[end] != repeated[start]:
+            element = Markup('<mark title="repeated">{}</mark>') if repeated[start] else Markup("{}")
+            parts.append(element.format("".join(row[start:end])))
             start = end
     return Markup("").join(parts)

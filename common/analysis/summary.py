@@ -1,231 +1,380 @@
-"""What rows say: of each chain, of each policy with an interval over its chains, and under each definition of collapse.
+"""Statistics of a run: per chain, per policy with intervals over chains, and a verdict for each definition of collapse.
 
-The chain is the unit of replication. Generations of one chain depend on each other, so they are never counted as observations.
+The chain is the unit of replication. Generations of one chain depend on each other, so they never count as independent observations.
+
+    metrics = metric_series(rows)
+    chains = summarize_chains(metrics)
+    policies = summarize_policies(chains, controls=find_controls(metrics))
+    pandas.DataFrame(chains)                 # all results are lists of dataclasses
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import pandas
 
 from ..core.random_streams import stream
+from .series import Chain, Metric, mean
 
-FEW = 5
-"""From so many chains on a bootstrap can say something about 95 %."""
-DRAWS = 4000
-SURE = 2.0
-"""Standard deviations that count as more than chance."""
-ABOUT = ["metric", "axis", "unit", "higher_is_better"]
+MIN_CHAINS_FOR_BOOTSTRAP = 5
+BOOTSTRAP_DRAWS = 4000
+NOISE_SDS = 2.0
+"""A difference of more than this many standard deviations is not noise."""
+NAN = float("nan")
+
+
+# ---- intervals ----------------------------------------------------------------------------------------------------------
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Of a mean over chains, values float64 [chains]: the 95 % percentile bootstrap (Efron 1979), its draws always the same.
+    """A 95 % interval for the mean of `values`, float64 [chains]: the percentile bootstrap (Efron 1979) with fixed draws.
 
-    Of fewer than five chains the least and the greatest instead: all distinct resamplings together could not hold 95 %. The range of
-    k chains holds the median chain with a chance of 1 - 2^(1 - k): a half for two, three quarters for three.
+    With fewer than five chains the result is (min, max), because a bootstrap would not reach 95 %. The range of k chains contains the
+    median chain with probability 1 - 2^(1 - k): 50 % for two chains, 75 % for three.
     """
-    if len(values) < FEW:
+    if len(values) < MIN_CHAINS_FOR_BOOTSTRAP:
         return float(values.min()), float(values.max())
-    drawn = stream(0, "bootstrap").integers(len(values), size=(DRAWS, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
+    draws = stream(0, "bootstrap").integers(len(values), size=(BOOTSTRAP_DRAWS, len(values)))
+    low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
 
 
-def what_intervals_are(seeds: int) -> str:
-    """What `interval` gives for so many chains, in words."""
+def describe_interval(seeds: int) -> str:
+    """What `interval` computes for this number of chains, in words."""
     if seeds == 1:
-        return "one seed, so no interval"
-    return "95 % bootstrap over seeds" if seeds >= FEW else f"range of {seeds} seeds"
+        return "one seed, no interval"
+    return "95 % bootstrap interval over seeds" if seeds >= MIN_CHAINS_FOR_BOOTSTRAP else f"range of {seeds} seeds"
 
 
-def chains(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """A row for every metric and chain (policy, seed), in the order of the rows; numbers of families and of costs are left out.
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over chains with its interval. All NaN if a chain has no number."""
 
-    first, last    the value at generation 0 and at the end; `ratio` is the one over the other
-    worse          last - first, positive in the direction that is worse (for metrics without one: up)
-    noise          what chance does to a difference from generation 0: twice its standard deviation, the largest of what the scatter of
-                   the floors, the metric's own standard error (`<metric>_se`, of either generation) and the chains of the control
-                   say of it; here that of the last generation
-    onset          the first generation from which on the value is worse, by more than noise, than generation 0 and the floor; NaN: never
-    slope          least squares over generations, per generation, as measured
-    half_life      the generation, interpolated, at which half of generation 0's value is lost or, where lower is better, it has doubled
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        array = np.array(values, dtype=np.float64)
+        if not len(array) or np.isnan(array).any():
+            return cls(NAN, NAN, NAN)
+        return cls(float(array.mean()), *interval(array))
+
+
+# ---- chains -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainSummary:
+    """One metric of one chain (policy, seed).
+
+    first, last    the values at generation 0 and at the end; `ratio` is last / first
+    worse          last - first, positive if worse (for metrics without a direction: positive if up)
+    noise          what chance can do to a difference from generation 0: twice its standard deviation. The largest of three estimates:
+                   the scatter of the floors, the metric's own standard error (`<metric>_se`) and the chains of the control. The
+                   value is that of the last generation.
+    onset          the first generation from which on the value is worse than generation 0 and the floor by more than noise; NaN: never
+    slope          least squares over generations, per generation, in the unit of the metric
+    half_life      the interpolated generation at which half of generation 0's value is lost or, where lower is better, it has doubled
     early, late    change for the worse per generation in the first and in the second half of the chain
     """
-    controls = control(rows)
-    judged = rows[~rows.axis.isin(["mixture", "cost"]) & ~rows.metric.str.contains("/") & ~rows.metric.str.endswith("_se")]
-    found = []
-    for metric, own in judged.groupby("metric", sort=False):
-        about = {name: own[name].iloc[0] for name in ABOUT}
-        errors = rows[rows.metric == f"{metric}_se"]
-        refitted = {generator: _refitted(own[own.policy == policy]) for generator, policy in controls.items()}
-        for (generator, policy, seed), chain in own.groupby(["generator", "policy", "seed"], sort=False):
-            chain = chain.sort_values("generation")
-            error = errors[(errors.policy == policy) & (errors.seed == seed)].sort_values("generation").value.to_numpy()
-            error = error if len(error) else np.zeros(len(chain))
-            scatter = np.sqrt(2) * np.nan_to_num(chain.floor_sd.max())
-            noise = SURE * np.maximum(np.sqrt(error**2 + error[0] ** 2), max(scatter, refitted.get(generator, 0.0)))  # [generations + 1]
-            values, sign = chain.value.to_numpy(), -1.0 if about["higher_is_better"] == True else 1.0  # noqa: E712 (it may be numpy's, or None)
-            floor = chain.floor.mean()
-            names = {"generator": generator, "policy": policy, "seed": seed}
-            known = {"floor": floor, "floor_sd": chain.floor_sd.mean(), "noise": noise[-1]}
-            found.append({**about, **names, **known, **_of_chain(values, sign=sign, floor=floor, noise=noise)})
-    return pandas.DataFrame(found)
+
+    metric: str
+    axis: str
+    unit: str
+    higher_is_better: bool | None
+    generator: str
+    policy: str
+    seed: int
+    floor: float
+    floor_sd: float
+    noise: float
+    first: float
+    last: float
+    ratio: float
+    worse: float
+    onset: float
+    slope: float
+    half_life: float
+    early: float
+    late: float
 
 
-def _of_chain(values: np.ndarray, *, sign: float, floor: float, noise: np.ndarray) -> dict[str, float]:
-    """values, noise float64 [generations + 1]; sign +1 where lower is better."""
-    number, last = np.arange(len(values)), len(values) - 1
+def summarize_chains(metrics: Mapping[str, Metric]) -> list[ChainSummary]:
+    """A summary for every metric and chain, in the order of the rows.
+
+    Members of families (`x/1`), standard errors (`x_se`) and the axes mixture and cost are left out.
+    """
+    controls = find_controls(metrics)
+    return [
+        _summarize(metric, chain, noise=_noise(metric, chain, metrics.get(f"{metric.id}_se"), controls.get(chain.generator)))
+        for metric in metrics.values()
+        if metric.axis not in ("mixture", "cost") and "/" not in metric.id and not metric.id.endswith("_se")
+        for chain in metric.chains
+    ]
+
+
+def _summarize(metric: Metric, chain: Chain, *, noise: np.ndarray) -> ChainSummary:
+    """`noise` is float64 [generations + 1]."""
+    values, last = chain.values, len(chain.values) - 1
+    sign = -1.0 if metric.higher_is_better else 1.0
+    floor = mean(chain.floors)
     worse = sign * (values - values[0])
     start = 0.0 if np.isnan(floor) else max(0.0, sign * (floor - values[0]))  # generation 0 may be better than the floor
     beyond = worse > start + noise
     within = np.flatnonzero(~beyond)
     middle = max(1, last // 2)
-    return {
-        "first": values[0],
-        "last": values[-1],
-        "ratio": values[-1] / values[0] if values[0] else np.nan,
-        "worse": worse[-1],
-        "onset": float(within[-1] + 1) if beyond[-1] else np.nan,
-        "slope": np.polyfit(number, values, 1)[0],
-        "half_life": _crossing(values, values[0] * (2.0 if sign > 0 else 0.5), sign) if values[0] > 0 else np.nan,
-        "early": worse[middle] / middle,
-        "late": (worse[-1] - worse[middle]) / max(1, last - middle),
-    }
+    return ChainSummary(
+        metric=metric.id,
+        axis=metric.axis,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        generator=chain.generator,
+        policy=chain.policy,
+        seed=chain.seed,
+        floor=floor,
+        floor_sd=mean(chain.floor_sds),
+        noise=float(noise[-1]),
+        first=float(values[0]),
+        last=float(values[-1]),
+        ratio=float(values[-1] / values[0]) if values[0] else NAN,
+        worse=float(worse[-1]),
+        onset=float(within[-1] + 1) if beyond[-1] else NAN,
+        slope=_slope(values),
+        half_life=_crossing(values, values[0] * (2.0 if sign > 0 else 0.5), sign) if values[0] > 0 else NAN,
+        early=float(worse[middle] / middle),
+        late=float((worse[-1] - worse[middle]) / max(1, last - middle)),
+    )
+
+
+def _slope(values: np.ndarray) -> float:
+    """The least-squares slope of values [g] over generations; NaN for a single generation."""
+    generations = np.arange(len(values)) - (len(values) - 1) / 2
+    return float((generations @ (values - values.mean())) / (generations @ generations)) if len(values) > 1 else NAN
 
 
 def _crossing(values: np.ndarray, level: float, sign: float) -> float:
-    """The first place, interpolated, where values reach a level going up (sign 1) or down (-1); NaN if they never do."""
+    """The first interpolated generation at which values reach a level going up (sign 1) or down (-1); NaN if they never do."""
     reached = np.flatnonzero(sign * (values - level) >= 0)
     if not reached.size or reached[0] == 0:
-        return np.nan
+        return NAN
     after = int(reached[0])
-    return after - 1 + (level - values[after - 1]) / (values[after] - values[after - 1])
+    return float(after - 1 + (level - values[after - 1]) / (values[after] - values[after - 1]))
 
 
-def control(rows: pandas.DataFrame) -> dict[str, str]:
-    """For each generator the policy that trained it on nothing but real rows in every generation, as counted, where there is one."""
-    shares = rows[rows.metric == "real_share"].groupby(["generator", "policy"], sort=False).value.min()
-    return {generator: policy for (generator, policy), share in reversed(list(shares.items())) if share == 1}  # the first one counts
+def _noise(metric: Metric, chain: Chain, errors: Metric | None, control: str | None) -> np.ndarray:
+    """Twice the standard deviation of a difference from generation 0, float64 [generations + 1]."""
+    error = next((one.values for one in (errors.chains if errors else ()) if one.key == chain.key), np.zeros(len(chain.values)))
+    floors = chain.floor_sds[~np.isnan(chain.floor_sds)]
+    scatter = np.sqrt(2) * floors.max() if len(floors) else 0.0
+    refitting = _rms_change(metric.of(control)) if control else 0.0
+    return np.asarray(NOISE_SDS * np.maximum(np.sqrt(error**2 + error[0] ** 2), max(scatter, refitting)))
 
 
-def _refitted(own: pandas.DataFrame) -> float:
-    """Root mean square of the differences from generation 0 in the chains of a control, where nothing but chance changes anything."""
-    wide = own.pivot_table(index="seed", columns="generation", values="value")
-    return float(np.sqrt(np.nanmean((wide.iloc[:, 1:].sub(wide[0], axis=0)) ** 2)))
+def _rms_change(chains: Sequence[Chain]) -> float:
+    """The root mean square of all differences from generation 0. In the chains of a control only chance changes anything."""
+    changes = [chain.values[1:] - chain.values[0] for chain in chains]
+    squares = np.concatenate(changes) ** 2 if changes else np.zeros(0)
+    return float(np.sqrt(squares.mean())) if len(squares) else 0.0
 
 
-def policies(found: pandas.DataFrame, *, controls: Mapping[str, str]) -> pandas.DataFrame:
-    """A row for every metric and policy: means of `chains` over seeds, each `x` with its interval `x_low`, `x_high`.
+def find_controls(metrics: Mapping[str, Metric]) -> dict[str, str]:
+    """For each generator the first policy that trained it on real rows alone in every generation, as counted by the audit."""
+    controls: dict[str, str] = {}
+    for chain in metrics["real_share"].chains if "real_share" in metrics else ():
+        if all(one.values.min() == 1 for one in metrics["real_share"].of(chain.policy) if one.generator == chain.generator):
+            controls.setdefault(chain.generator, chain.policy)
+    return controls
 
-    `apart` is how much worse the end is than that of the generator's control, paired by seed: they share their generation 0.
-    `onset` and `half_life` are means over the chains that have one, `onsets` and `half_lives` say how many have.
+
+# ---- policies -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySummary:
+    """One metric of one policy: means over its chains with intervals. See `ChainSummary` for the quantities.
+
+    from_control    how much worse the end is than that of the generator's control with the same seed; both share generation 0
+    onset           mean over the chains that have one; `onsets` is their number. `half_life` and `half_lives` likewise
     """
-    lines = []
-    for (metric, _), own in found.groupby(["metric", "policy"], sort=False):
-        line = {name: own[name].iloc[0] for name in (*ABOUT, "generator", "policy")}
-        line |= {"seeds": len(own), "floor": own.floor.mean(), "floor_sd": own.floor_sd.mean()}
-        for name in ("first", "last", "worse", "slope", "ratio"):
-            line |= _spread(name, own[name].to_numpy())
-        against = controls.get(own.generator.iloc[0])
-        other = found[(found.metric == metric) & (found.policy == against)].set_index("seed").worse
-        line |= _spread("apart", (own.set_index("seed").worse - other).dropna().to_numpy())
-        for name in ("onset", "half_life"):
-            line[name] = own[name].mean()
-        lines.append({**line, "onsets": int(own.onset.notna().sum()), "half_lives": int(own.half_life.notna().sum())})
-    return pandas.DataFrame(lines)
+
+    metric: str
+    axis: str
+    unit: str
+    higher_is_better: bool | None
+    generator: str
+    policy: str
+    seeds: int
+    floor: float
+    floor_sd: float
+    first: Estimate
+    last: Estimate
+    worse: Estimate
+    from_control: Estimate
+    ratio: Estimate
+    slope: Estimate
+    onset: float
+    onsets: int
+    half_life: float
+    half_lives: int
+
+    @property
+    def all_beyond_noise(self) -> bool:
+        """Whether every chain ends beyond noise."""
+        return self.onsets == self.seeds
+
+    @property
+    def all_halved(self) -> bool:
+        """Whether every chain has reached its half-life."""
+        return self.half_lives == self.seeds
 
 
-def _spread(name: str, values: np.ndarray) -> dict[str, float]:
-    if not len(values) or np.isnan(values).any():
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"), np.nan)
-    low, high = interval(values)
-    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+def summarize_policies(chains: Sequence[ChainSummary], *, controls: Mapping[str, str]) -> list[PolicySummary]:
+    """A summary for every metric and policy, in the order of `chains`. `controls` names the control policy of each generator."""
+    groups: dict[tuple[str, str], list[ChainSummary]] = {}
+    for chain in chains:
+        groups.setdefault((chain.metric, chain.policy), []).append(chain)
+    return [_summarize_policy(own, groups.get((metric, controls.get(own[0].generator, "")), ())) for (metric, _), own in groups.items()]
 
 
-# ---- what is called collapse --------------------------------------------------------------------------------------
+def _summarize_policy(own: Sequence[ChainSummary], control: Sequence[ChainSummary]) -> PolicySummary:
+    one = own[0]
+    control_worse = {chain.seed: chain.worse for chain in control}
+    onsets = [chain.onset for chain in own if not np.isnan(chain.onset)]
+    half_lives = [chain.half_life for chain in own if not np.isnan(chain.half_life)]
+    return PolicySummary(
+        metric=one.metric,
+        axis=one.axis,
+        unit=one.unit,
+        higher_is_better=one.higher_is_better,
+        generator=one.generator,
+        policy=one.policy,
+        seeds=len(own),
+        floor=mean(np.array([chain.floor for chain in own])),
+        floor_sd=mean(np.array([chain.floor_sd for chain in own])),
+        first=Estimate.of([chain.first for chain in own]),
+        last=Estimate.of([chain.last for chain in own]),
+        worse=Estimate.of([chain.worse for chain in own]),
+        from_control=Estimate.of([chain.worse - control_worse[chain.seed] for chain in own if chain.seed in control_worse]),
+        ratio=Estimate.of([chain.ratio for chain in own]),
+        slope=Estimate.of([chain.slope for chain in own]),
+        onset=mean(np.array(onsets)),
+        onsets=len(onsets),
+        half_life=mean(np.array(half_lives)),
+        half_lives=len(half_lives),
+    )
 
-MODES = ("recall", "coverage")
+
+# ---- definitions of collapse --------------------------------------------------------------------------------------------
+
+MODE_METRICS = ("recall", "coverage")
+Answer = Literal["yes", "no", "partly", "not measured"]
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One of the things that are called model collapse (Schaeffer et al. 2025): which metrics bear on it, and what each must show."""
+    """One definition of model collapse (Schaeffer et al. 2025)."""
 
     name: str
-    asks: str
-    bears: Callable[[pandas.DataFrame], pandas.Series]
-    shows: Callable[[pandas.DataFrame], pandas.Series]
+    criterion: str
+    """What the metrics must show, in words."""
+    applies: Callable[[ChainSummary], bool]
+    """Whether a metric is evidence for or against it."""
+    shows: Callable[[ChainSummary], bool]
+    """Whether a chain meets the criterion."""
     generations: int = 1
-    """Generations after generation 0 that it takes to tell."""
+    """Generations after generation 0 that it needs."""
 
 
-def _risk(found: pandas.DataFrame) -> pandas.Series:
-    return found.axis.isin(["likelihood", "fidelity"]) & found.higher_is_better.eq(False)
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a policy meets a definition of collapse.
+
+    'yes': every chain of every metric meets it; 'no': none does; 'partly': metrics or chains disagree; 'not measured': no metric of the
+    run applies to the definition, or the chains are too short.
+    """
+
+    definition: str
+    criterion: str
+    policy: str
+    answer: Answer
+    shares: Mapping[str, float]
+    """By metric, the share of chains that meet the definition."""
 
 
-def _kept(axis: str) -> Callable[[pandas.DataFrame], pandas.Series]:
-    return lambda found: (found.axis == axis) & found.higher_is_better.eq(True) & ~found.metric.isin(MODES)
+def _beyond_noise(chain: ChainSummary) -> bool:
+    return not np.isnan(chain.onset)
 
 
-def _beyond(found: pandas.DataFrame) -> pandas.Series:
-    return found.onset.notna()
+def _is_risk(chain: ChainSummary) -> bool:
+    return chain.axis in ("likelihood", "fidelity") and chain.higher_is_better is False
+
+
+def _can_be_lost(axis: str) -> Callable[[ChainSummary], bool]:
+    return lambda chain: chain.axis == axis and chain.higher_is_better is True and chain.metric not in MODE_METRICS
 
 
 DEFINITIONS = (
     Definition(
-        "any growth of risk",
-        "real data are predicted worse, or what is made lies further from them, than at generation 0, beyond noise",
-        _risk,
-        _beyond,
+        "Any increase of risk",
+        "Held-out loss or the distance to real data is greater than at generation 0, beyond noise.",
+        _is_risk,
+        _beyond_noise,
     ),
     Definition(
-        "risk without a bound",
-        "it does so, and in the second half of the chain at least half as fast as in the first",
-        _risk,
-        lambda found: _beyond(found) & (found.late >= found.early / 2),
+        "Unbounded risk",
+        "Risk increases beyond noise, and in the second half of the chain at least half as fast as in the first.",
+        _is_risk,
+        lambda chain: _beyond_noise(chain) and chain.late >= chain.early / 2,
         generations=4,
     ),
     Definition(
-        "variance to zero",
-        "what is made is less than half as varied as at generation 0, and loses more in the second half of the chain",
-        _kept("diversity"),
-        lambda found: _beyond(found) & (found.ratio < 0.5) & (found.late > 0),
+        "Variance to zero",
+        "Less than half of the diversity of generation 0 is left, and the second half of the chain loses more.",
+        _can_be_lost("diversity"),
+        lambda chain: _beyond_noise(chain) and chain.ratio < 0.5 and chain.late > 0,
         generations=4,
     ),
-    Definition("tail loss", "less of the rare is made than at generation 0, beyond noise", _kept("tail"), _beyond),
     Definition(
-        "mode loss",
-        "parts of the real distribution that generation 0 reached are not reached, beyond noise",
-        lambda found: found.metric.isin(MODES),
-        _beyond,
+        "Tail loss",
+        "Rare content is generated less often than at generation 0, beyond noise.",
+        _can_be_lost("tail"),
+        _beyond_noise,
     ),
     Definition(
-        "another scaling law",
-        "more data helps less than it should; needs runs of several sizes",
-        lambda found: found.metric.isna(),
-        _beyond,
+        "Mode loss",
+        "Parts of the real distribution that generation 0 covered are not covered any more, beyond noise.",
+        lambda chain: chain.metric in MODE_METRICS,
+        _beyond_noise,
+    ),
+    Definition(
+        "Changed scaling law",
+        "More data helps less than it should. Needs runs of several sizes.",
+        lambda chain: False,
+        _beyond_noise,
     ),
 )
 
 
-def verdicts(found: pandas.DataFrame, *, generations: int) -> Iterator[dict[str, object]]:
-    """For every definition and policy: `verdict` (yes, no, in part, not told) and, metric by metric, what its chains show.
-
-    A metric says yes if every chain does, no if none does. `in part`: metrics or chains disagree. `not told`: nothing measured bears
-    on the definition, or the chains are too short for it.
-    """
+def verdicts(chains: Sequence[ChainSummary], *, generations: int) -> Iterator[Verdict]:
+    """A verdict for every definition and policy."""
     for definition in DEFINITIONS:
-        bearing = found[definition.bears(found)]
-        bearing = bearing.assign(shows=definition.shows(bearing).astype(bool))
-        for policy in found.policy.unique():
-            own = bearing[bearing.policy == policy]
-            shares = own.groupby("metric", sort=False).shows.mean().to_dict()
-            verdict = "in part"
-            if not shares or generations < definition.generations:
-                verdict = "not told"
-            elif len(set(shares.values())) == 1 and next(iter(shares.values())) in (0.0, 1.0):
-                verdict = "yes" if next(iter(shares.values())) else "no"
-            yield {"definition": definition.name, "asks": definition.asks, "policy": str(policy), "verdict": verdict, "shares": shares}
+        for policy in dict.fromkeys(chain.policy for chain in chains):
+            evidence: dict[str, list[bool]] = {}
+            for chain in chains:
+                if chain.policy == policy and definition.applies(chain):
+                    evidence.setdefault(chain.metric, []).append(definition.shows(chain))
+            shares = {metric: sum(shown) / len(shown) for metric, shown in evidence.items()}
+            yield Verdict(definition.name, definition.criterion, policy, _answer(shares, generations >= definition.generations), shares)
+
+
+def _answer(shares: Mapping[str, float], long_enough: bool) -> Answer:
+    if not shares or not long_enough:
+        return "not measured"
+    if set(shares.values()) == {1.0}:
+        return "yes"
+    return "no" if set(shares.values()) == {0.0} else "partly"

@@ -153,3 +153,9 @@ def short(value: float) -> str:
         return "–"
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return (f"{value:.{decimals}f}" if abs(value) >= 0.095 else f"{value:.2g}").replace("-", "−")
+
+
+def fixed(value: float, decimals: int, sign: str = "+") -> str:
+    """A number with `decimals` decimals and a true minus sign. `sign` is that of a format: '+' shows plus signs, '' does not."""
+    rounded = round(value, decimals) + 0.0  # not -0
+    return f"{rounded:{sign if rounded else ''}.{decimals}f}".replace("-", "−")

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
-from .charts import VEGA_LITE, number, short, typeset
+from .charts import VEGA_LITE, fixed, number, short, typeset
 
 FOLDER = Path(__file__).parent
 
@@ -46,11 +46,8 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
     environment.filters["typeset"] = typeset
-    environment.filters["fixed"] = lambda value, decimals, sign="+": f"{value:{sign}.{decimals}f}".replace("-", "−")
+    environment.filters["fixed"] = fixed
     environment.filters["short"] = short
-    from .runs.charts import spelt
-
-    environment.filters["words"] = spelt
     return environment
 
 

@@ -1,4 +1,4 @@
-"""`autophagy figures`: the report's charts as files for a paper, in one style, through the same specifications."""
+"""`autophagy figures`: the charts of the report as files for a paper, from the same specifications and in one style."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import vl_convert
-
 from ...core.errors import UserError, did_you_mean
-from . import charts
-from .report import AXES, Run, charts_beside, charts_of_axis, policies_of
+from ..charts import VEGA_LITE, Spec
+from .charts import Chart
+from .context import AXES, RunContext
+from .report import comparison_charts, read_runs
 
 FORMATS = ("pdf", "svg", "png")
 SCALE = 3
-"""Pixels per point in PNG: 216 to the inch."""
+"""Pixels per point in PNG: 216 per inch."""
 STYLE = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
@@ -32,68 +32,64 @@ STYLE = {
     "title": {"fontSize": 10, "anchor": "start", "subtitleFontSize": 9, "subtitleColor": "#555"},
 }
 WIDTH, HEIGHT = 260, 170
+"""Size of a chart without panels, in points."""
 
 
 def write_figures(folders: Sequence[str | Path], output: str | Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write every chart of one or more runs into a folder, a file per format; the paths, in the order of the report.
+    """Write every chart of one or more runs into a folder, one file per format. Returns the paths in the order of the report.
 
-    Of several runs, the statistics that they share come side by side as well. Raises UserError if a folder is not a finished run, a
-    format is unknown or the folder cannot be written.
+    With several runs, the charts of their common metrics are included. Raises UserError if a folder is not a finished run, a format is
+    unknown or the folder cannot be written.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
-        raise UserError(f"--format {unknown[0]}: figures are written as {', '.join(FORMATS)}{did_you_mean(unknown[0], FORMATS)}")
-    runs = [Run.read(Path(folder)) for folder in folders]
-    written = []
+        raise UserError(f"--format {unknown[0]}: unknown format; known: {', '.join(FORMATS)}{did_you_mean(unknown[0], FORMATS)}")
+    runs = read_runs(folders)
+    paths = []
     try:
         Path(output).mkdir(parents=True, exist_ok=True)
-        for name, spec in _specifications(runs):
+        for name, spec in _figures(runs):
             for suffix in formats:
                 path = Path(output) / f"{name}.{suffix}"
-                path.write_bytes(_drawn(spec, suffix))
-                written.append(path)
+                path.write_bytes(_draw(spec, suffix))
+                paths.append(path)
     except OSError as error:
         raise UserError(f"-o {output}: cannot be written: {error.strerror}") from error
-    return written
+    return paths
 
 
-def _specifications(runs: Sequence[Run]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names of files and what to draw."""
-    policies = policies_of(runs)
-    for chart in charts_beside(runs):
-        yield f"beside-{chart['name']}", _styled(chart)
-    for run in runs:
+def _figures(runs: Sequence[RunContext]) -> Iterator[tuple[str, Spec]]:
+    """File names, without suffix, and specifications."""
+    for chart in comparison_charts(runs):
+        yield f"beside-{chart.id}", _standalone(chart)
+    for one in runs:
         for axis in AXES:
-            for chart in charts_of_axis(run, axis, policies):
-                yield f"{run.name}-{chart['name']}", _styled(chart)
-        yield f"{run.name}-trained-on", _styled(charts.mixture(run.rows))
+            for chart in one.charts_of(axis):
+                yield f"{one.name}-{chart.id}", _standalone(chart)
+        yield f"{one.name}-trained-on", _standalone(one.training_chart)
 
 
-def _styled(chart: dict[str, Any]) -> dict[str, Any]:
-    """A chart as it stands alone: with its title, its legend and a size."""
-    spec = {**chart["spec"], "config": STYLE, "title": {"text": chart["title"], "subtitle": chart["unit"]}}
-    if "facet" not in spec:
+def _standalone(chart: Chart) -> Spec:
+    """A chart with its own title, legends and size."""
+    spec = {**chart.spec, "config": STYLE, "title": {"text": chart.title, "subtitle": chart.subtitle}}
+    if not chart.is_faceted:
         spec |= {"width": WIDTH, "height": HEIGHT}
-    return _with_legends(spec)
+    return {name: part if name == "datasets" else _with_legends(part) for name, part in spec.items()}
 
 
-def _with_legends(spec: Any) -> Any:
-    """The page has one legend for all charts; a figure has its own."""
-    if isinstance(spec, list):
-        return [_with_legends(one) for one in spec]
-    if not isinstance(spec, dict):
-        return spec
-    return {
-        name: {key: value for key, value in one.items() if key != "legend" or value is not None}
-        if name in ("color", "shape") and isinstance(one, dict)
-        else (one if name == "datasets" else _with_legends(one))
-        for name, one in spec.items()
-    }
+def _with_legends(part: Any) -> Any:
+    """Remove `legend: null` from a specification: the page has one legend for all charts, a figure has its own."""
+    if isinstance(part, list):
+        return [_with_legends(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    return {name: _with_legends(one) for name, one in part.items() if not (name == "legend" and one is None)}
 
 
-def _drawn(spec: dict[str, Any], suffix: str) -> bytes:
-    version = charts.VEGA_LITE
+def _draw(spec: Spec, suffix: str) -> bytes:
+    import vl_convert
+
     if suffix == "svg":
-        return vl_convert.vegalite_to_svg(spec, vl_version=version).encode()
+        return vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode()
     if suffix == "pdf":
-        return vl_convert.vegalite_to_pdf(spec, vl_version=version)
-    return vl_convert.vegalite_to_png(spec, vl_version=version, scale=SCALE)
+        return bytes(vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE))
+    return bytes(vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=SCALE))

@@ -1,106 +1,196 @@
-"""What a reader wants to know first, read off the summary: which policy goes first, which modality, what is lost first."""
+"""The answers at the top of the report: which policy degrades first, which run degrades faster, what is lost first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-import pandas
+from ...analysis.metric_names import HEADLINE_METRICS, display_name
+from ...analysis.summary import Answer, PolicySummary, Verdict
 
-SHARED = ("fidelity", "diversity", "tail")
-"""Axes whose numbers mean the same in every modality; likelihoods have units of their own."""
-NAMED = 3
-"""Of what is lost, so many are named."""
-
-
-def headline(found: pandas.DataFrame) -> str:
-    """The number a run is judged by: the first of its config's first metric that has a better and a worse."""
-    judged = found[found.higher_is_better.notna()]
-    return (judged if len(judged) else found).metric.iloc[0]
+COMPARABLE_AXES = ("fidelity", "diversity", "tail")
+"""Axes whose metrics mean the same in every modality. Likelihoods have units of their own."""
+MAX_LOSSES = 3
+"""Metrics that are listed as lost without having reached their half-life."""
 
 
-def by_policy(arms: pandas.DataFrame) -> list[dict[str, Any]]:
-    """How each policy fared by the headline number: the earliest onset first, then the greatest change for the worse."""
-    own = arms[arms.metric == headline(arms)].copy()
-    own["onset"] = own.onset.where(own.onsets == own.seeds)  # a policy has gone when all of its chains have
-    return own.sort_values(["onset", "worse"], ascending=[True, False], na_position="last").to_dict("records")
+def headline_metric(policies: Sequence[PolicySummary]) -> str:
+    """The id of the metric that a run is judged by: perplexity, else the Fréchet distance, else the first with a direction."""
+    ids = [summary.metric for summary in policies]
+    directed = [summary.metric for summary in policies if summary.higher_is_better is not None]
+    return next((metric for metric in HEADLINE_METRICS if metric in ids), (directed or ids)[0])
 
 
-def lost_first(arms: pandas.DataFrame, policy: str) -> dict[str, Any]:
-    """What a policy loses of what can be lost (diversity and tails), beyond noise in every chain.
+def rank_policies(policies: Sequence[PolicySummary]) -> list[PolicySummary]:
+    """The policies by the headline metric: the earliest onset first, then the greatest change for the worse.
 
-    `halved`: what falls to half of generation 0's value, by when it does. `rest`: the others, by the share that is gone at the end.
-    `asked`: whether anything was measured that can be lost.
+    A policy has an onset if all of its chains have one.
     """
-    own = arms[(arms.policy == policy) & arms.axis.isin(["diversity", "tail"]) & arms.higher_is_better.eq(True)]
-    asked, own = len(own) > 0, own[own.onsets == own.seeds]
-    own = own.assign(gone=1 - own.ratio)
-    halved = own.half_lives == own.seeds
-    rest = own[~halved].sort_values("gone", ascending=False).head(NAMED)
-    return {"halved": own[halved].sort_values("half_life").to_dict("records"), "rest": rest.to_dict("records"), "asked": asked}
+    headline = headline_metric(policies)
+    own = [summary for summary in policies if summary.metric == headline]
+    return sorted(own, key=lambda one: (one.onset if one.all_beyond_noise else math.inf, -one.worse.mean))
 
 
-def shared_metrics(runs: Mapping[str, pandas.DataFrame]) -> list[str]:
-    """Numbers of fidelity, diversity and tails that all runs have, where every generation 0 has a distance from its floor and, of
-    what can be lost, something to lose."""
+@dataclass(frozen=True)
+class Losses:
+    """What a policy loses of diversity and tails, beyond noise in every chain."""
+
+    halved: Sequence[PolicySummary]
+    """Metrics that lost half of generation 0's value, the earliest half-life first."""
+    others: Sequence[PolicySummary]
+    """Other metrics, the greatest loss first; at most MAX_LOSSES."""
+    measured: bool
+    """Whether the run measures anything that can be lost."""
+
+    @property
+    def all(self) -> list[PolicySummary]:
+        return [*self.halved, *self.others]
+
+
+def find_losses(policies: Sequence[PolicySummary], policy: str) -> Losses:
+    """What a policy loses first."""
+    can_be_lost = [one for one in policies if one.policy == policy and one.axis in ("diversity", "tail") and one.higher_is_better is True]
+    lost = [one for one in can_be_lost if one.all_beyond_noise]
+    halved = sorted((one for one in lost if one.all_halved), key=lambda one: one.half_life)
+    others = sorted((one for one in lost if not one.all_halved), key=lambda one: one.ratio.mean)
+    return Losses(halved, others[:MAX_LOSSES], bool(can_be_lost))
+
+
+# ---- comparing runs -----------------------------------------------------------------------------------------------------
+
+
+def comparable_metrics(runs: Mapping[str, Sequence[PolicySummary]]) -> list[str]:
+    """The ids of directed metrics of fidelity, diversity and tails that all runs have and in which a change can be expressed.
+
+    In every run generation 0 must differ from the floor and, for metrics that can be lost, from zero.
+    """
     first = next(iter(runs.values()))
-    judged = first[first.axis.isin(SHARED) & first.higher_is_better.notna()].metric.unique()
-    own = {metric: [arms[arms.metric == metric] for arms in runs.values()] for metric in judged}
-    return [metric for metric, found in own.items() if all(len(arms) and min(map(abs, _starts(arms))) > 1e-9 for arms in found)]
+    candidates = dict.fromkeys(one.metric for one in first if one.axis in COMPARABLE_AXES and one.higher_is_better is not None)
+    return [metric for metric in candidates if all(_has_scale([one for one in own if one.metric == metric]) for own in runs.values())]
 
 
-def _starts(arms: pandas.DataFrame) -> tuple[float, float]:
-    """Generation 0's distance from the floor, and what changes for the worse are measured in: of what can be lost, what there was."""
-    first, apart = arms["first"].mean(), arms["first"].mean() - arms.floor.mean()
-    return apart, first if arms.higher_is_better.iloc[0] else apart
+def _has_scale(summaries: Sequence[PolicySummary]) -> bool:
+    return bool(summaries) and min(abs(_above_floor(summaries)), abs(_unit_of_change(summaries))) > 1e-9
 
 
-def which_sooner(runs: Mapping[str, pandas.DataFrame]) -> dict[str, Any] | None:
-    """Of two runs, which has moved further under the policy that both have and that moves them most; None if they share nothing.
+def _above_floor(summaries: Sequence[PolicySummary]) -> float:
+    """Generation 0's distance from the floor, averaged over policies."""
+    return _mean([one.first.mean for one in summaries]) - _mean([one.floor for one in summaries])
 
-    Judged by their first shared number, on its own floor and generation 0 in each run. `agree` counts the shared numbers on which
-    the same run has moved further.
-    """
-    metrics = shared_metrics(runs)
-    common = set.intersection(*(set(arms.policy) for arms in runs.values()))
-    if len(runs) != 2 or not metrics or not common:
+
+def _unit_of_change(summaries: Sequence[PolicySummary]) -> float:
+    """What changes are divided by: the value at generation 0 if it can be lost, else generation 0's distance from the floor."""
+    return _mean([one.first.mean for one in summaries]) if summaries[0].higher_is_better else _above_floor(summaries)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change for the worse since generation 0, in units of `_unit_of_change`: mean and interval over seeds."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Which of two runs degrades further under the policy, common to both, that degrades most."""
+
+    metric: str
+    """The first comparable metric, which decides."""
+    policy: str
+    further: str
+    other: str
+    changes: Mapping[str, Change]
+    """By run."""
+    agreeing: int
+    """Comparable metrics on which the same run degrades further, out of `metrics`."""
+    metrics: int
+    disagreeing: Sequence[str]
+    """The ids of the others."""
+
+    @property
+    def significant(self) -> bool:
+        """Whether the intervals of the two runs do not overlap."""
+        return self.changes[self.further].low > self.changes[self.other].high
+
+
+def compare_runs(runs: Mapping[str, Sequence[PolicySummary]]) -> Comparison | None:
+    """Compare two runs. None unless there are exactly two and they have a comparable metric and a policy in common."""
+    common = set.intersection(*({one.policy for one in own} for own in runs.values()))
+    metrics = comparable_metrics(runs) if len(runs) == 2 and common else []
+    if not metrics:
         return None
-    moved = {metric: {name: _moved(arms[arms.metric == metric]) for name, arms in runs.items()} for metric in metrics}
-    policy = max(common, key=lambda one: sum(found[one]["mean"] for found in moved[metrics[0]].values()))
-    further = {metric: max(found, key=lambda name: found[name][policy]["mean"]) for metric, found in moved.items()}
-    ends = {name: found[policy] for name, found in moved[metrics[0]].items()}
-    sooner, other = sorted(ends, key=lambda name: -ends[name]["mean"])
-    return {
-        "metric": metrics[0],
-        "policy": policy,
-        "sooner": sooner,
-        "other": other,
-        "ends": ends,
-        "apart": ends[sooner]["low"] > ends[other]["high"],
-        "agree": sum(name == sooner for name in further.values()),
-        "of": len(metrics),
-        "others": [metric for metric, name in further.items() if name != sooner],
-    }
+    changes = {metric: {run: _changes([one for one in own if one.metric == metric]) for run, own in runs.items()} for metric in metrics}
+    decisive = changes[metrics[0]]
+    policy = max(sorted(common), key=lambda one: sum(own[one].mean for own in decisive.values()))
+    further = {metric: max(own, key=lambda run: own[run][policy].mean) for metric, own in changes.items()}
+    first, second = sorted(runs, key=lambda run: -decisive[run][policy].mean)
+    return Comparison(
+        metric=metrics[0],
+        policy=policy,
+        further=first,
+        other=second,
+        changes={run: own[policy] for run, own in decisive.items()},
+        agreeing=sum(run == first for run in further.values()),
+        metrics=len(metrics),
+        disagreeing=[metric for metric, run in further.items() if run != first],
+    )
 
 
-def _moved(arms: pandas.DataFrame) -> dict[str, dict[str, float]]:
-    """How far each policy has come for the worse since generation 0: of what can be lost, as a share of what there was; of a
-    distance, as multiples of generation 0's distance from the floor."""
-    start = abs(_starts(arms)[1])
-    ends = {"mean": "worse", "low": "worse_low", "high": "worse_high"}
-    return {line["policy"]: {name: line[end] / start for name, end in ends.items()} for line in arms.to_dict("records")}
+def _changes(summaries: Sequence[PolicySummary]) -> dict[str, Change]:
+    """How far each policy has moved for the worse since generation 0."""
+    unit = abs(_unit_of_change(summaries))
+    return {one.policy: Change(one.worse.mean / unit, one.worse.low / unit, one.worse.high / unit) for one in summaries}
 
 
-def tally(verdicts: Iterator[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Verdicts as lines of a table: a definition, and for each policy the verdict with the metrics behind it."""
-    lines: dict[str, dict[str, Any]] = {}
-    for one in verdicts:
-        line = lines.setdefault(one["definition"], {"definition": one["definition"], "asks": one["asks"], "cells": {}})
-        share = sum(one["shares"].values()) / max(1, len(one["shares"]))
-        behind = "; ".join(f"{metric}: {_said(share)}" for metric, share in one["shares"].items())
-        line["cells"][one["policy"]] = {"verdict": one["verdict"], "share": share, "behind": behind}
-    return list(lines.values())
+# ---- verdicts -----------------------------------------------------------------------------------------------------------
 
 
-def _said(share: float) -> str:
+@dataclass(frozen=True)
+class Cell:
+    """A verdict as the table shows it."""
+
+    answer: Answer
+    text: str
+    """'yes', 'partly (2 of 5 metrics)', ..."""
+    evidence: str
+    """What each metric shows."""
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A definition of collapse with a cell for each policy."""
+
+    definition: str
+    criterion: str
+    cells: dict[str, Cell]
+
+
+def verdict_table(verdicts: Iterable[Verdict], config: Mapping[str, object]) -> list[VerdictRow]:
+    """A row for each definition of collapse."""
+    rows: dict[str, VerdictRow] = {}
+    for verdict in verdicts:
+        row = rows.setdefault(verdict.definition, VerdictRow(verdict.definition, verdict.criterion, {}))
+        evidence = "; ".join(f"{display_name(metric, config)}: {_evidence(share)}" for metric, share in verdict.shares.items())
+        row.cells[verdict.policy] = Cell(verdict.answer, _verdict_text(verdict), evidence)
+    return list(rows.values())
+
+
+def _verdict_text(verdict: Verdict) -> str:
+    """The answer; 'partly' names how many metrics show it in all chains, or else in some."""
+    if verdict.answer != "partly":
+        return verdict.answer
+    full = sum(share == 1 for share in verdict.shares.values())
+    some = sum(share > 0 for share in verdict.shares.values())
+    count = f"{full} of {len(verdict.shares)} metrics" if full else f"{some} of {len(verdict.shares)} metrics, some chains"
+    return f"partly ({count})"
+
+
+def _evidence(share: float) -> str:
     return {1.0: "yes", 0.0: "no"}.get(share, f"{share:.0%} of chains")

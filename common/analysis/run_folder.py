@@ -1,0 +1,150 @@
+"""The folder of a finished run: config, rows, samples and provenance. Reports and exports read it; nothing here runs anything.
+
+Folders of version 0.1 can be read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import yaml
+
+from ..core.errors import UserError
+from ..core.pool import Pool
+from ..store.run_records import RECORD
+from .series import COLUMNS, Metric, metric_series
+
+CONFIG, ROWS, SAMPLES = "config.yaml", "rows.parquet", "samples/pool.arrow"
+REQUIRED_COLUMNS = (*(name for name in COLUMNS if name not in ("floor_sd", "n")), "axis")
+"""Columns without which rows cannot be told apart."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A finished run. The config and the rows are read at once, the rest when it is needed."""
+
+    folder: Path
+    name: str
+    config: Mapping[str, Any]
+    config_text: str
+    table: pa.Table
+    """rows.parquet"""
+
+    @classmethod
+    def read(cls, folder: str | Path, *, files: Sequence[str] = (CONFIG, ROWS)) -> Self:
+        """Read a run. Raises UserError if one of `files` is missing or the config or the rows are damaged."""
+        folder = Path(folder)
+        if missing := [name for name in files if not (folder / name).is_file()]:
+            raise UserError(f"{folder}: not the folder of a finished run, {missing[0]} is missing")
+        try:
+            config_text = (folder / CONFIG).read_text(encoding="utf-8")
+            config, table = yaml.load(config_text, Loader=_YAML_LOADER), _read_parquet(folder / ROWS)
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UserError(f"{folder}: cannot be read: {error}") from error
+        if absent := [column for column in REQUIRED_COLUMNS if column not in table.column_names]:
+            raise UserError(f"{folder}: cannot be read: rows.parquet has no column '{absent[0]}'")
+        if not isinstance(config, Mapping) or "name" not in config:
+            raise UserError(f"{folder}: cannot be read: config.yaml has no key 'name'")
+        return cls(folder, str(config["name"]), config, config_text, table)
+
+    @cached_property
+    def columns(self) -> Mapping[str, list[Any]]:
+        """The rows, column by column. With several generators the column `policy` holds `policy · generator`."""
+        columns: dict[str, list[Any]] = self.table.to_pydict()
+        if len(set(columns["generator"])) > 1:
+            columns["policy"] = [
+                f"{policy} · {generator}" for policy, generator in zip(columns["policy"], columns["generator"], strict=True)
+            ]
+        return columns
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The rows as a series for each metric and chain."""
+        return metric_series(self.columns)
+
+    @cached_property
+    def policies(self) -> list[str]:
+        """The policies in the order of the rows."""
+        return list(dict.fromkeys(self.columns["policy"]))
+
+    @cached_property
+    def generators(self) -> list[str]:
+        return list(dict.fromkeys(self.columns["generator"]))
+
+    @cached_property
+    def generations(self) -> int:
+        """The number of the last generation."""
+        return max(self.columns["generation"])
+
+    @cached_property
+    def seeds(self) -> int:
+        """The number of seeds."""
+        return len(set(self.columns["seed"]))
+
+    @property
+    def modality(self) -> str:
+        return str(self.columns["modality"][0])
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Which models the run consists of and what they cost. Raises UserError if provenance.json is missing or damaged."""
+        try:
+            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+            return Provenance(record["models"], record["seconds"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.folder}: {RECORD} cannot be read: {type(error).__name__}: {error}") from error
+
+    @cached_property
+    def samples(self) -> Pool:
+        """The samples of every policy and generation. The note `_policy` is `policy · generator` if there are several generators."""
+        try:
+            samples = Pool.load(self.folder / "samples")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self.folder}: {SAMPLES} cannot be read: {error}") from error
+        if len(self.generators) == 1:
+            return samples
+        pairs = zip(samples.list("_policy"), samples.list("_generator"), strict=True)
+        return samples.note(policy=[" · ".join(pair) if pair[0] else "" for pair in pairs])
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How the models of a run were made."""
+
+    models: Sequence[Mapping[str, Any]]
+    """For each model its policy, seed, generation and key, library versions, machine, device, seconds and peak memory."""
+    seconds: Mapping[str, float]
+    """Seconds by kind of stage."""
+
+    @property
+    def environment(self) -> dict[str, list[str]]:
+        """Library versions, machine and device: all values that occur. More than one value means a mixed run."""
+        values: dict[str, set[str]] = {}
+        for model in self.models:
+            for name, value in model.items():
+                if isinstance(value, str) and name not in ("policy", "generator", "key"):
+                    values.setdefault(name, set()).add(value)
+        return {name: sorted(found) for name, found in values.items()}
+
+    @property
+    def peak_bytes(self) -> tuple[int, int] | None:
+        """The smallest and the greatest peak memory of a fit, in bytes; None if it was not recorded."""
+        peaks = [model["peak_bytes"] for model in self.models if model.get("peak_bytes")]
+        return (min(peaks), max(peaks)) if peaks else None
+
+
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The parser in C is ten times faster; some builds of PyYAML lack it."""
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    """The table of a Parquet file. `parquet.read_table` would import pyarrow.dataset and pandas, which takes a second."""
+    with parquet.ParquetFile(path) as file:
+        return file.read()

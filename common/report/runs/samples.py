@@ -1,0 +1,81 @@
+"""Samples of a run as HTML: all of them for the slider, and a strip of a few generations for the first screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup
+
+from ...analysis.run_folder import RunFolder
+from ...config.registry import find
+from ...core.errors import UserError
+from ...core.pool import REAL, Pool
+
+STRIP_SAMPLES = 4
+"""Samples in a cell of the strip. Of texts, the page shows the first one."""
+
+Preview = Callable[[Pool], Markup]
+"""HTML for the rows of a pool: an entry point of the group `autophagy.show`, by modality."""
+
+
+@dataclass(frozen=True)
+class SampleTable:
+    """The samples of every policy and generation."""
+
+    real: Markup | None
+    cells: Mapping[str, Mapping[int, Markup]]
+    """By policy and generation."""
+    generations: Sequence[int]
+
+
+@dataclass(frozen=True)
+class SampleStrip:
+    """A few samples of the first, the middle and the last generation."""
+
+    real: Markup | None
+    shared: Markup | None
+    """Generation 0, if it is the same for all policies; then `rows` leave it out."""
+    generations: Sequence[int]
+    """The generations of `rows`."""
+    rows: Mapping[str, Sequence[Markup]]
+    """By policy, a cell for each of `generations`."""
+
+
+def read_samples(run: RunFolder) -> tuple[SampleTable, SampleStrip] | None:
+    """The samples of a run; None if its modality has no preview."""
+    try:
+        preview: Preview = find("show", run.modality)
+    except UserError:
+        return None
+    pools = _pools(run.samples)
+    real = pools.pop("", {}).get(REAL)
+    generations = sorted({generation for own in pools.values() for generation in own})
+    cells = {policy: {generation: preview(pool) for generation, pool in own.items()} for policy, own in pools.items()}
+    return SampleTable(preview(real) if real else None, cells, generations), _strip(pools, real, generations, preview)
+
+
+def _pools(samples: Pool) -> dict[str, dict[int, Pool]]:
+    """Samples by policy and generation, in the order of the rows. Real rows have the policy ''."""
+    labels = list(zip(samples.list("_policy"), samples.list("_generation"), strict=True))
+    slices: dict[str, dict[int, list[Pool]]] = {}
+    start = 0
+    for (policy, generation), group in groupby(labels):  # adjacent rows are one slice; Pool.take would import pandas
+        stop = start + len(list(group))
+        slices.setdefault(str(policy), {}).setdefault(int(generation), []).append(samples.slice(start, stop))
+        start = stop
+    return {policy: {generation: Pool.concat(parts) for generation, parts in own.items()} for policy, own in slices.items()}
+
+
+def _strip(pools: Mapping[str, Mapping[int, Pool]], real: Pool | None, generations: Sequence[int], preview: Preview) -> SampleStrip:
+    def cell(pool: Pool | None) -> Markup:
+        return Markup("") if pool is None else preview(pool.slice(0, min(STRIP_SAMPLES, len(pool))))
+
+    shown = sorted({generations[0], generations[len(generations) // 2], generations[-1]}) if generations else []
+    rows = {policy: [cell(own.get(generation)) for generation in shown] for policy, own in pools.items()}
+    shared = None
+    if len(shown) > 1 and len({row[0] for row in rows.values()}) == 1:
+        shared = next(iter(rows.values()))[0]
+        shown, rows = shown[1:], {policy: row[1:] for policy, row in rows.items()}
+    return SampleStrip(cell(real) if real else None, shared, shown, rows)
