@@ -1,12 +1,14 @@
 """`python -m autophagy`, and the command `autophagy`."""
 
+from __future__ import annotations
+
 import sys
 
 from .common.cli.interrupt import repeat_interrupt
 
 
 def main() -> None:
-    """Run the command line; a Ctrl-C while it is still being loaded ends it as quietly as one later on."""
+    """Run the command line. Ctrl-C ends it without a traceback, even while modules are still being imported."""
     try:
         with repeat_interrupt():
             from .common.cli.main import app
