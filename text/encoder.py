@@ -33,17 +33,17 @@ class TextEncoder(PretrainedEncoder):
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        self.model_: PreTrainedModel | None = None
-        self.tokenizer_: PreTrainedTokenizerBase | None = None
+        self._model: PreTrainedModel | None = None
+        self._tokenizer: PreTrainedTokenizerBase | None = None
 
     def _load_model(self, folder: Path) -> None:
         from .tokenizer import load_tokenizer
 
-        self.tokenizer_ = load_tokenizer(folder)
-        if self.tokenizer_.pad_token is None:
-            self.tokenizer_.pad_token = self.tokenizer_.eos_token
-        self.model_, _ = load_without_head(folder)  # missing weights are accepted: they are those of a pooler that is not used
-        check_positions(self.model_, tokens=self.tokens, setting="features.tokens", folder=folder)
+        self._tokenizer = load_tokenizer(folder)
+        if self._tokenizer.pad_token is None:
+            self._tokenizer.pad_token = self._tokenizer.eos_token
+        self._model, _ = load_without_head(folder)  # missing weights are accepted: they are those of a pooler that is not used
+        check_positions(self._model, tokens=self.tokens, setting="features.tokens", folder=folder)
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, hidden]. Padding tokens are left out of the mean."""
@@ -51,13 +51,14 @@ class TextEncoder(PretrainedEncoder):
 
         from ..common.training.trainer import device
 
+        assert self._model is not None and self._tokenizer is not None, "call fit or load first"
         texts, features = pool.list("text"), []
         with torch.inference_mode():
             for start in range(0, len(texts), BATCH):
-                batch = self.tokenizer_(
+                batch = self._tokenizer(
                     texts[start : start + BATCH], padding=True, truncation=True, max_length=self.tokens, return_tensors="pt"
                 ).to(device())
-                states = self.model_(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+                states = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
                 mask = batch["attention_mask"][..., None]  # [rows, tokens, 1]
                 features.append(((states * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu().numpy())
         return {"features": np.concatenate(features)}

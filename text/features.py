@@ -59,9 +59,11 @@ class LSA:
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, d]. A row without a known word is the zero vector."""
+        assert self._vectorizer is not None and self._directions is not None, "call fit or load first"
         return {"features": (self._vectorizer.transform(pool.list("text")) @ self._directions.T).astype(np.float32)}
 
     def save(self, folder: Path) -> None:
+        assert self._vectorizer is not None and self._directions is not None, "call fit or load first"
         columns = {gram: int(column) for gram, column in sorted(self._vectorizer.vocabulary_.items())}
         (folder / "vocabulary.json").write_text(json.dumps(columns, ensure_ascii=False), encoding="utf-8")
         save_file({"directions": self._directions, "weights": self._vectorizer.idf_}, folder / "lsa.safetensors")

@@ -63,9 +63,11 @@ class Network:
         """The tokens of each text, without start and end tokens."""
         return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
 
-    def decode(self, tokens: Sequence[int]) -> str:
+    def decode(self, tokens: list[int]) -> str:
         """The text of some tokens."""
-        return self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+        text = self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)  # a list of rows would give a list of texts
+        return text
 
     def training_sequences(self, texts: Sequence[str], *, context: int, ends: bool) -> list[list[int]]:
         """Start token, tokens and, if `ends`, the end token of each text, truncated to `context` tokens after the start."""

@@ -121,8 +121,8 @@ class Grammar:
         values = [truth_value(row) for row in rows]
         distances = [Levenshtein.normalized_distance(row, after) for row, after in zip(rows, rows[1:] + rows[:1], strict=True)]
         return {
-            "valid_share": np.mean([value is not None for value in values]),
-            "true_share": np.mean([value is True for value in values]),
-            "edit_distance": np.mean(distances),
+            "valid_share": sum(value is not None for value in values) / len(values),
+            "true_share": sum(value is True for value in values) / len(values),
+            "edit_distance": float(np.mean(distances)),
             "distinct_rows": len(set(map(tuple, rows))) / len(rows),
         }

@@ -70,7 +70,9 @@ class NGram:
     @property
     def end(self) -> int:
         """The end token."""
-        return self.tokenizer.token_to_id(END)
+        end = self.tokenizer.token_to_id(END)
+        assert end is not None, f"every tokenizer trained here has {END}"
+        return end
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The tokens of each text, without an end token."""
@@ -158,7 +160,7 @@ class NGram:
             with np.errstate(divide="ignore"):
                 probabilities = token_probabilities(torch.from_numpy(np.log(probabilities)), self.sampling).numpy()
         if watermark is not None:
-            probabilities = probabilities * watermark.boost(previous)
+            probabilities = probabilities * watermark.boost(previous.tolist())
         cumulative = probabilities.cumsum(1)
         check_totals(cumulative[:, -1])
         return np.minimum((cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(1), self.counts.vocabulary - 1)

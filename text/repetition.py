@@ -55,7 +55,7 @@ class Repetition:
         rows, values = rows_of_words(inputs.generated), {}
         for n in (2, 3, 4):
             repeated = [1 - len(set(grams)) / len(grams) for row in rows if (grams := ngrams(row, n))]
-            values[f"repetition_{n}"] = np.mean(repeated) if repeated else 0.0
+            values[f"repetition_{n}"] = float(np.mean(repeated)) if repeated else 0.0
         return values
 
 
@@ -77,14 +77,14 @@ class SelfBLEU:
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        from sacrebleu.metrics import BLEU
+        from sacrebleu.metrics.bleu import BLEU
 
         rows = [" ".join(row) for row in rows_of_words(inputs.generated) if row][: self.max_rows]
         if len(rows) < 2:
             return {"self_bleu": 1.0}
         bleu = BLEU(tokenize="none", smooth_method="exp", effective_order=True)
         scores = [bleu.sentence_score(row, [*rows[:place], *rows[place + 1 :]]).score for place, row in enumerate(rows)]
-        return {"self_bleu": np.mean(scores) / 100}
+        return {"self_bleu": float(np.mean(scores)) / 100}
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def longest_common_runs(generated: Sequence[Sequence[str]], real: Sequence[Seque
     Two rows without a common run of n words have no longer one. So both sets of candidate rows shrink as n grows.
     """
     lengths = np.zeros(len(generated), dtype=np.int64)
-    candidates = range(len(generated))
+    candidates = list(range(len(generated)))
     for n in range(1, longest + 1):
         grams = {gram for row in candidates for gram in ngrams(generated[row], n)}
         common_by_row = [grams.intersection(ngrams(row, n)) for row in real]
