@@ -127,6 +127,7 @@ def test_invalid_configs_are_rejected_without_heavy_libraries(config, change, tm
     assert imported_by("run", path, status=2) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [ANALYTIC, TEXT, VISION], ids=["analytic", "text", "vision"])
 def test_a_finished_run_starts_no_worker_and_imports_no_heavy_library(config, tmp_path):
     path = tmp_path / "config.yaml"

@@ -95,6 +95,7 @@ def test_fixed_real_rows_settle_where_law_5_6_says(rows):
     assert law / laws.mix_fixed_point(size=SIZE, real_fraction=0.3, real="fresh") == pytest.approx(3 - 2 * 0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", [0, 1, 5, GENERATIONS])
 def test_the_unbiased_estimator_keeps_the_mean_variance_but_not_the_typical_one(unbiased, generation):
     """Laws 5.2 and 5.3."""
@@ -107,6 +108,7 @@ def test_the_unbiased_estimator_keeps_the_mean_variance_but_not_the_typical_one(
     assert abs(z(unbiased, "accumulate", generation, "variance", law)) < STANDARD_ERRORS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("generation", [0, 1, 5, GENERATIONS])
 def test_sampling_bias_shrinks_variance_as_law_5_7_says(sharpened, generation):
     found = {
@@ -124,6 +126,7 @@ def test_more_rows_a_generation_slow_the_loss_but_do_not_stop_it(rows):
     assert abs(z(rows, "replace-growing", GENERATIONS, "variance", law)) < STANDARD_ERRORS
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_law_5_0_holds_for_any_policy_that_selects_nothing(seed, tmp_path):
@@ -132,6 +135,7 @@ def test_law_5_0_holds_for_any_policy_that_selects_nothing(seed, tmp_path):
         assert abs(z(found, "odd", generation, "conserved", 1.0)) < 5
 
 
+@pytest.mark.slow
 def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
     generators = {"one": "gaussian", "two": "gaussian"}
     policies = {name: {"use": use, "learn_from": name} for name, use in (("other", "replace"), ("union", "accumulate"))}
@@ -142,6 +146,7 @@ def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
                 assert abs(z(rows[rows.generator == generator], policy, generation, "conserved", 1.0)) < STANDARD_ERRORS
 
 
+@pytest.mark.slow
 def test_law_5_0_catches_a_curation_that_selects(tmp_path):
     policies = {"verify": {"use": "replace", "curation": {"use": "verify", "keep": 0.8}}}
     rows = chains(tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "worlds": 1}, seeds=list(range(40)))

@@ -35,6 +35,7 @@ def test_green_lists_have_the_right_size_and_only_they_are_boosted():
     assert ((boost[0] > 1) == watermark.green(7)).all()
 
 
+@pytest.mark.slow
 def test_z_of_unmarked_rows_is_standard_normal_over_keys():
     rows = np.random.default_rng(1).integers(0, 300, (10, 60)).tolist()
     z = [z for key in range(1, 41) for z in Watermark(GreenList(key=key), 300).z_scores(rows)]

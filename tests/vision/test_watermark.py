@@ -15,6 +15,7 @@ def test_z_of_unmarked_images_is_standard_normal_over_keys():
     assert Pattern().z_scores(np.zeros((2, 8, 8, 1), dtype=np.uint8)).tolist() == [0, 0], "black images have no detail"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "strength", "power"), [(8, 48, 0.9), (32, 16, 0.99)])
 def test_detection_improves_with_the_number_of_pixels(size, strength, power):
     """The share of marked images above the 99 % quantile of real ones."""

@@ -106,6 +106,7 @@ def test_feature_model_is_deterministic_and_survives_saving(part, tmp_path):
     assert np.isfinite(model(collapsed)["features"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lsa", "lm-embedding"])
 def test_text_features_detect_collapse_of_an_ngram_model(name, tmp_path):
     """From real rows over generation 0 to generation 3 of a chain, the distance rises and precision falls."""

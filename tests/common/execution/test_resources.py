@@ -45,6 +45,7 @@ def on_a_small_disk(tmp_path_factory):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_run_that_would_not_fit_is_refused_before_anything_is_made(on_a_small_disk):
     refused = on_a_small_disk["refused"]
     assert refused["code"] == 2
@@ -52,6 +53,7 @@ def test_a_run_that_would_not_fit_is_refused_before_anything_is_made(on_a_small_
     assert on_a_small_disk["artifacts when refused"] <= 1  # the feature model at most
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_one_message_and_costs_nothing_that_was_made(on_a_small_disk):
     full = on_a_small_disk["full"]
     assert full["code"] == 2 and "No space left on device" in full["output"]
@@ -60,12 +62,14 @@ def test_a_disk_that_fills_up_is_one_message_and_costs_nothing_that_was_made(on_
     assert on_a_small_disk["verified, full"]["code"] == 0
 
 
+@pytest.mark.slow
 def test_with_room_again_the_same_command_goes_on_to_the_same_rows(on_a_small_disk):
     assert on_a_small_disk["continued"]["code"] == 0, on_a_small_disk["continued"]
     assert on_a_small_disk["verified, larger"]["code"] == 0
     assert on_a_small_disk["equal"]
 
 
+@pytest.mark.slow
 def test_a_store_that_can_only_be_read_gives_what_it_has_and_says_what_it_cannot(on_a_small_disk):
     assert on_a_small_disk["read-only, complete"]["code"] == 0, on_a_small_disk["read-only, complete"]
     more = on_a_small_disk["read-only, incomplete"]
@@ -75,6 +79,7 @@ def test_a_store_that_can_only_be_read_gives_what_it_has_and_says_what_it_cannot
     assert on_a_small_disk["gc, read-only"]["code"] == 2
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_written_are_one_message(on_a_small_disk):
     for what, why in (("results, read-only", "Read-only file system"), ("results, full", "No space left on device")):
         happened = on_a_small_disk[what]
@@ -111,6 +116,7 @@ def test_out_of_memory_says_where_and_costs_nothing_that_was_made(library, tmp_p
     assert run(experiment(HUNGRY), store=tmp_path / "store").equals(run(experiment(HUNGRY), store=tmp_path / "other"))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_with_its_task(write_config, tmp_path):
     env = {"EXHAUST": str(tmp_path / "hungry")}
     (tmp_path / "hungry").write_text("the kernel")
@@ -123,6 +129,7 @@ def test_a_worker_that_is_killed_is_named_with_its_task(write_config, tmp_path):
     assert autophagy_process(*where, env=env).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_too_many_open_files_is_one_message(workers, write_config, tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14))  # noqa: E731
@@ -150,6 +157,7 @@ def test_what_a_library_says_of_a_lack_is_understood():
 # ---- what a run would take ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_plan_is_an_estimate_from_generation_0_and_exact_about_what_is_left(tmp_path):
     wanted, store = experiment({**VISION, "generations": 6}), tmp_path / "store"
     unknown = estimate_cost(wanted, store)

@@ -17,7 +17,7 @@ from autophagy.common.execution.run import SCHEMA
 from support.tiny import ANALYTIC, TEXT, VISION
 
 
-@pytest.fixture(scope="module", params=[TEXT, VISION], ids=["text", "vision"])
+@pytest.fixture(scope="module", params=[pytest.param(TEXT, marks=pytest.mark.slow), VISION], ids=["text", "vision"])
 def done(request, tmp_path_factory):
     """An experiment, its store and its rows, run in this process."""
     wanted, store = experiment(request.param), tmp_path_factory.mktemp("store")
@@ -82,6 +82,7 @@ def test_a_changed_policy_refits_nothing_that_is_shared(tmp_path):
     assert manifests(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_another_sampling_keeps_the_fit_of_generation_0(tmp_path):
     run(experiment(ANALYTIC), store=tmp_path, workers=1)
     fits = lambda: sum('"stage": "fit"' in path.read_text() for path in manifests(tmp_path))  # noqa: E731
@@ -91,6 +92,7 @@ def test_another_sampling_keeps_the_fit_of_generation_0(tmp_path):
     assert fits() - before == 3, "generation 0 is shared, generations 1 to 3 are new"
 
 
+@pytest.mark.slow
 def test_every_start_runs_and_gives_another_model(tmp_path):
     found = {}
     for init in ("base", "previous", "scratch"):
@@ -100,12 +102,14 @@ def test_every_start_runs_and_gives_another_model(tmp_path):
     assert len(set(found.values())) == 3, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompts", ["real", "fixed"])
 def test_prompts_run_through_the_loop(prompts, tmp_path):
     rows = run(experiment({**TEXT, "prompts": prompts, "policies": ["replace"], "metrics": ["distinct"]}), store=tmp_path, workers=1)
     assert set(rows.generation) == {0, 1, 2, 3}
 
 
+@pytest.mark.slow
 def test_policies_that_differ_in_steps_are_refused_unless_that_is_meant(tmp_path):
     written = merge(VISION, {"generator": {"training": {"epochs": 0.5, "steps": None}}, "seeds": [0]})
     with pytest.raises(UserError, match=r"different numbers of optimizer steps .*'accumulate'"):

@@ -45,6 +45,7 @@ def test_two_of_a_kind_are_not_one_twice(tmp_path):
     assert found["one", 0, "pixel_variance"] != found["two", 0, "pixel_variance"]
 
 
+@pytest.mark.slow
 def test_text_models_with_other_tokenizers_and_a_base_for_one_share_a_chain(tmp_path):
     written = {key: value for key, value in TEXT.items() if key not in ("generator", "base")}
     generators = {"lm": {**TINY_LM, "base": {"training": {"steps": 5}}}, "ngram": {**TINY["ngram"], "vocabulary": 280}}

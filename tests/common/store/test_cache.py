@@ -411,6 +411,7 @@ def test_a_folder_that_cannot_be_a_store_is_refused(tmp_path):
         Store(tmp_path / "file" / "store")
 
 
+@pytest.mark.slow
 def test_a_crash_anywhere_while_sealing_changes_nothing(tmp_path, monkeypatch):
     """Cut the power before the k-th call that seals anything, for many k, then run again: the same rows."""
     wanted = experiment(ANALYTIC)

@@ -100,6 +100,7 @@ def test_without_runs_no_artifact_is_freed_but_what_killed_processes_left_is(tmp
     assert len(list((store / "locks").iterdir())) == len(artifacts(store))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", range(6))
 def test_what_kept_runs_need_stays_and_nothing_else_whatever_they_share(tmp_path, draw):
     """Random experiments that share generation 0, policies, seeds, lengths, metrics; a random half of them is kept."""
@@ -318,6 +319,7 @@ def test_what_was_set_aside_is_freed_only_if_asked(tmp_path):
     assert not list((store / "set-aside").iterdir())
 
 
+@pytest.mark.slow
 def test_a_crash_anywhere_while_freeing_leaves_whole_artifacts_and_the_next_gc_goes_on(tmp_path):
     original = tmp_path / "original"
     rows = done(wanted("a"), original)
@@ -385,6 +387,7 @@ def test_old_weights_go_and_come_back_as_they_were_when_something_needs_them(tmp
     assert not [str(one.message) for one in recwarn if "artifact" in str(one.message)]
 
 
+@pytest.mark.slow
 def test_more_generations_and_policies_need_no_weights_that_were_dropped(tmp_path):
     one, store = wanted("a"), tmp_path / "store"
     done(one, tmp_path)
@@ -430,6 +433,7 @@ def test_weights_that_come_out_otherwise_are_said_to_and_all_that_was_made_of_th
     assert run(more, store=store).equals(rows)
 
 
+@pytest.mark.slow
 def test_a_crash_while_weights_are_made_again_loses_no_more_than_one_fit(tmp_path, monkeypatch):
     original, one = tmp_path / "original", wanted("a", policies=["replace", "accumulate"])
     more = wanted("a", policies=["replace", "accumulate"], metrics=["held-out-score"])
