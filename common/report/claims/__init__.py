@@ -1,1 +1,1 @@
-"""Reports of re-tested claims."""
+"""The report of re-tested claims: one HTML page from `claims.json`."""

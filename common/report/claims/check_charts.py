@@ -1,183 +1,214 @@
-"""All checks of a claim on one axis, and what is said of them in words."""
+"""Charts of a claim's checks, one for each kind of comparison, and checks as text."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import copysign, isinf, isnan
 from typing import Any
 
-import altair
-import pandas
+from ...replication.schema import LAW_STANDARD_ERRORS, Check, ClaimResult
+from ..charts import FLOOR, Row, Spec, layer, layered, nominal, quantitative, scale, short, typeset
 
-from ..page import short, typeset
-from ..runs.charts import FLOOR, finished
-from .schema import Check, Claim
-
-LAW = 4
-"""Standard errors that a law is allowed (`tests/test_claims_report.py` holds this against the judges' own)."""
-EDGE = 6
-"""Standard errors at which the axis of laws ends; what is farther away is pinned there, with its number."""
-BANDS = 3
-"""Half bands at which the axis of published numbers ends."""
-ROW, BELOW = 32, 8
-"""Height of a row of checks in pixels, and how far below its middle the marks are: its name stands above them, for a phone has no
-room beside them."""
-MARKS = {"holds": ("circle", "#009E73"), "inconclusive": ("diamond", "#E69F00"), "fails": ("cross", "#D55E00")}
-"""Verdicts differ by shape as well as by colour."""
+LAW = int(LAW_STANDARD_ERRORS)
+LAW_AXIS_END = 6
+"""Standard errors at which the axis of laws ends. Larger distances are drawn there, with their number."""
+BAND_AXIS_END = 3
+"""Half-widths of a band at which the axis of published numbers ends."""
+ROW_HEIGHT, MARK_OFFSET = 32, 8
+"""Height of a row of checks, and the distance of the marks below its middle, in pixels. The label stands above the marks because a phone
+has no room next to them."""
+VERDICT_MARKS = {"holds": ("circle", "#009E73"), "inconclusive": ("diamond", "#E69F00"), "fails": ("cross", "#D55E00")}
+"""Verdicts differ by shape and by colour."""
+TOOLTIP = ("check", "verdict", "measured", "interval", "expected", "alternative", "z", "p", "chains")
 
 
-def against_laws(claim: Claim) -> dict[str, Any] | None:
-    """How far each number is from its law, a row for each number whatever the generation; None if the claim has no law."""
-    checks = [check for check in claim.checks if check.law and not isnan(check.away)]
-    if not checks:
-        return None
-    rows = [{"row": check.about.rpartition(", generation ")[0] or check.about, **_said(check), **_pinned(check)} for check in checks]
-    x = altair.X("place:Q", title="standard errors from the law", scale=altair.Scale(domain=[-EDGE - 0.5, EDGE + 0.5], nice=False),
-                 axis=altair.Axis(values=[-LAW, -2, 0, 2, LAW], grid=False))  # fmt: skip
-    pins = (
-        _chart(rows).mark_text(yOffset=BELOW, dx=-7, align="right", baseline="middle", fontSize=10).encode(x=x, y=_row(rows), text="pin:N")
+def law_chart(claim: ClaimResult) -> dict[str, Any] | None:
+    """The distance of each number from its law, one row per number for all generations. None if the claim has no law."""
+    checks = [check for check in claim.checks if check.is_law and not isnan(check.z)]
+    axis = {"title": "standard errors from the law", "axis": {"values": [-LAW, -2, 0, 2, LAW], "grid": False}}
+    pins = layer(
+        "text", {"x": quantitative("place", **axis), "text": nominal("pin")}, data="checks",
+        yOffset=MARK_OFFSET, dx=-7, align="right", baseline="middle", fontSize=10,
+    )  # fmt: skip
+    return _chart(
+        checks,
+        _law_place,
+        row_of=lambda check: check.label.rpartition(", generation ")[0] or check.label,
+        name=f"{claim.id} laws",
+        title="Against laws",
+        unit=f"a point for each check · grey: within {LAW} standard errors",
+        axis=axis,
+        domain=(-LAW_AXIS_END - 0.5, LAW_AXIS_END + 0.5),
+        grey=(-LAW, LAW),
+        extra=[pins],
     )
-    return {
-        "name": f"{claim.id} laws",
-        "title": "Against laws",
-        "unit": f"a point for each check · grey: within {LAW} standard errors",
-        "spec": _finished(_lane(rows, -LAW, LAW), *_named(rows), _points(rows, x), pins, rows=rows),
-    }
 
 
-def against_bounds(claim: Claim) -> dict[str, Any] | None:
-    """Where each interval lies from its bound, turned so that right of it is as claimed; None if the claim has no ordering.
+def bound_chart(claim: ClaimResult) -> dict[str, Any] | None:
+    """The distance of each interval from its bound; right of the bound is as claimed. None if the claim has no bound.
 
-    Numbers of different units share the axis: each has a scale of its own, on which the farther end of its interval is 1 away.
+    Numbers of different units share the axis: each row has its own scale, on which the farther end of the interval is at 1.
     """
-    checks = [check for check in claim.checks if check.bound and check.measured is not None and check.expected is not None]
-    if not checks:
-        return None
-    rows = [{"row": check.about, **_said(check), **_scaled(check)} for check in checks]
-    x = altair.X("place:Q", title="against the claim ← bound → as claimed", scale=altair.Scale(domain=[-1.05, 1.05], nice=False),
-                 axis=altair.Axis(values=[], grid=False))  # fmt: skip
-    bars = _chart(rows).mark_rule(strokeWidth=2, yOffset=BELOW).encode(x="low:Q", x2="high:Q", y=_row(rows), color=_verdict(altair.Color))
-    return {
-        "name": f"{claim.id} bounds",
-        "title": "Against bounds",
-        "unit": "95 % intervals, each row on a scale of its own",
-        "spec": _finished(_lane(rows, -1, 0), *_named(rows), bars, _points(rows, x), rows=rows),
-    }
+    return _chart(
+        [check for check in claim.checks if check.is_bound and check.has_place],
+        _bound_place,
+        name=f"{claim.id} bounds",
+        title="Against bounds",
+        unit="95 % intervals, each row on its own scale",
+        axis={"title": "against the claim ← bound → as claimed", "axis": {"values": [], "grid": False}},
+        domain=(-1.05, 1.05),
+        grey=(-1, 0),
+        extra=[_intervals()],
+    )
 
 
-def against_bands(claim: Claim) -> dict[str, Any] | None:
-    """Where each interval lies in the band around a published number, on a scale of half the band; None if there is no such number."""
-    checks = [check for check in claim.checks if check.relation == "≈" and check.measured is not None and check.expected is not None]
-    if not checks:
-        return None
-    rows = [{"row": check.about, **_said(check), **_banded(check)} for check in checks]
-    x = altair.X("place:Q", title="band ends from what was published", scale=altair.Scale(domain=[-BANDS, BANDS], nice=False),
-                 axis=altair.Axis(values=[-1, 0, 1], grid=False))  # fmt: skip
-    bars = _chart(rows).mark_rule(strokeWidth=2, yOffset=BELOW).encode(x="low:Q", x2="high:Q", y=_row(rows), color=_verdict(altair.Color))
-    return {
-        "name": f"{claim.id} bands",
-        "title": "Against published numbers",
-        "unit": "95 % intervals · grey: the band that counts as agreement",
-        "spec": _finished(_lane(rows, -1, 1), *_named(rows), bars, _points(rows, x), rows=rows),
-    }
+def band_chart(claim: ClaimResult) -> dict[str, Any] | None:
+    """The place of each interval in the band around a published number, in half-widths of the band. None if the claim has no band."""
+    return _chart(
+        [check for check in claim.checks if check.is_band and check.has_place],
+        _band_place,
+        name=f"{claim.id} bands",
+        title="Against published numbers",
+        unit="95 % intervals · grey: the band that counts as agreement",
+        axis={"title": "half-widths of the band from the published number", "axis": {"values": [-1, 0, 1], "grid": False}},
+        domain=(-BAND_AXIS_END, BAND_AXIS_END),
+        grey=(-1, 1),
+        extra=[_intervals()],
+    )
 
 
-def _banded(check: Check) -> dict[str, float]:
-    """A measured number and its interval from the published one, in shares of the band's reach; what is farther out is at the edge."""
-    ends = [check.measured if end is None else end for end in (check.low, check.high)]
-    place, low, high = [max(-BANDS, min(BANDS, (value - check.expected) / check.reach)) for value in (check.measured, *ends)]
+# ---- places on the axes --------------------------------------------------------------------------------------------------
+
+
+def _law_place(check: Check) -> dict[str, Any]:
+    """The distance from the law and, if it is beyond the end of the axis, its number as text."""
+    place = check.normal_z
+    if abs(place) <= LAW_AXIS_END:
+        return {"place": place, "pin": ""}
+    return {"place": copysign(LAW_AXIS_END, place), "pin": signed(check.z)}
+
+
+def _bound_place(check: Check) -> dict[str, Any]:
+    """The measured value and its interval relative to the bound, positive as claimed, divided by the largest of them."""
+    direction = 1 if check.relation == ">" else -1
+    place, *ends = [direction * (value - check.expected) for value in (check.measured, *_interval(check))]
+    largest = max(abs(place), *map(abs, ends)) or 1.0
+    return {"place": place / largest, "low": min(ends) / largest, "high": max(ends) / largest}
+
+
+def _band_place(check: Check) -> dict[str, Any]:
+    """The measured value and its interval relative to the published number, in half-widths, cut at the ends of the axis."""
+    assert check.half_width is not None
+    places = [(value - check.expected) / check.half_width for value in (check.measured, *_interval(check))]
+    place, low, high = (max(-BAND_AXIS_END, min(BAND_AXIS_END, value)) for value in places)
     return {"place": place, "low": low, "high": high}
 
 
-def _said(check: Check) -> dict[str, str]:
-    """What hovering says of a check."""
-    rival = "" if check.rival is None else f"{typeset(check.rival)}, {signed(check.rival_away)} standard errors away"
+def _interval(check: Check) -> list[float]:
+    return [check.measured if isnan(end) else end for end in (check.low, check.high)]
+
+
+# ---- specifications ------------------------------------------------------------------------------------------------------
+
+
+def _chart(
+    checks: Sequence[Check],
+    place_of: Callable[[Check], dict[str, Any]],
+    *,
+    row_of: Callable[[Check], str] = lambda check: check.label,
+    name: str,
+    title: str,
+    unit: str,
+    axis: Spec,
+    domain: tuple[float, float],
+    grey: tuple[float, float],
+    extra: Sequence[Spec],
+) -> dict[str, Any] | None:
+    """A row for each label with a grey zone, a tick at 0 and a point for each check. None without checks."""
+    if not checks:
+        return None
+    points = [{"row": row_of(check), **_tooltip(check), **place_of(check)} for check in checks]
+    labels = list(dict.fromkeys(point["row"] for point in points))
+    rows: list[Row] = [{"row": label, "zero": 0, "from": grey[0], "to": grey[1]} for label in labels]
+    layers = [_grey_zone(), _tick(), _label(), *extra, _points(axis, domain)]
+    for one in layers:
+        one["encoding"]["y"] = nominal("row", sort=labels, axis=None)
     return {
-        "check": check.about,
+        "name": name,
+        "title": title,
+        "unit": unit,
+        "spec": layered(layers, {"checks": points, "rows": rows}, height=ROW_HEIGHT * len(labels)),
+    }
+
+
+def _grey_zone() -> Spec:
+    encoding = {"x": quantitative("from"), "x2": {"field": "to"}}
+    return layer("bar", encoding, data="rows", color=FLOOR, opacity=0.2, size=14, yOffset=MARK_OFFSET)
+
+
+def _tick() -> Spec:
+    encoding = {"x": quantitative("zero")}
+    return layer("tick", encoding, data="rows", color=FLOOR, thickness=1.5, size=14, orient="vertical", yOffset=MARK_OFFSET)
+
+
+def _label() -> Spec:
+    encoding = {"x": {"value": 0}, "text": nominal("row")}
+    return layer("text", encoding, data="rows", align="left", baseline="middle", dy=-8, fontSize=11, limit={"expr": "width"})
+
+
+def _intervals() -> Spec:
+    encoding = {"x": quantitative("low"), "x2": {"field": "high"}, "color": _by_verdict(1)}
+    return layer("rule", encoding, data="checks", strokeWidth=2, yOffset=MARK_OFFSET)
+
+
+def _points(axis: Spec, domain: tuple[float, float]) -> Spec:
+    encoding = {
+        "x": quantitative("place", scale={"domain": list(domain), "nice": False}, **axis),
+        "color": _by_verdict(1),
+        "shape": _by_verdict(0),
+        "tooltip": [nominal(field) for field in TOOLTIP],
+    }
+    return layer("point", encoding, data="checks", filled=True, size=70, opacity=0.85, yOffset=MARK_OFFSET)
+
+
+def _by_verdict(place: int) -> Spec:
+    """The shape (0) or the colour (1) of verdicts."""
+    return nominal("verdict", legend=None, scale=scale(list(VERDICT_MARKS), [mark[place] for mark in VERDICT_MARKS.values()]))
+
+
+# ---- checks as text ------------------------------------------------------------------------------------------------------
+
+
+def _tooltip(check: Check) -> dict[str, str]:
+    alternative = "–"
+    if check.alternative is not None:
+        alternative = f"{typeset(check.alternative)}, {signed(check.alternative_z)} standard errors away"
+    return {
+        "check": check.label,
         "verdict": check.verdict,
         "measured": typeset(check.measured),
         "interval": f"{typeset(check.low)} to {typeset(check.high)}",
         "expected": expected(check),
-        "rival": rival or "–",
-        "z": signed(check.away),
-        "p": chance(check.p),
+        "alternative": alternative,
+        "z": signed(check.z),
+        "p": probability(check.p),
         "chains": str(check.chains),
     }
 
 
-def _pinned(check: Check) -> dict[str, Any]:
-    """A place on the axis of laws and, if it does not lie there, how far it is."""
-    place = check.likeness
-    return {"place": place, "pin": ""} if abs(place) <= EDGE else {"place": copysign(EDGE, place), "pin": signed(check.away)}
-
-
-def _scaled(check: Check) -> dict[str, float]:
-    """A measured number and its interval from the bound, as claimed to the right, in shares of the farthest of them."""
-    towards = 1 if check.relation == ">" else -1
-    ends = [check.measured if end is None else end for end in (check.low, check.high)]
-    place, *ends = [towards * (value - check.expected) for value in (check.measured, *ends)]
-    farthest = max(abs(place), *map(abs, ends)) or 1.0
-    return {"place": place / farthest, "low": min(ends) / farthest, "high": max(ends) / farthest}
-
-
-def _lane(rows: Sequence[dict[str, Any]], low: float, high: float) -> altair.Chart:
-    """The ground under each row's marks: where a law holds, or a claim does not."""
-    ground = _chart([{"row": name, "from": low, "to": high} for name in _order(rows)])
-    return ground.mark_bar(color=FLOOR, opacity=0.2, size=14, yOffset=BELOW).encode(x="from:Q", x2="to:Q", y=_row(rows))
-
-
-def _named(rows: Sequence[dict[str, Any]]) -> list[altair.Chart]:
-    """Each row's name above its marks, and a tick at 0."""
-    named = _chart([{"row": name, "zero": 0} for name in _order(rows)]).encode(y=_row(rows))
-    names = named.mark_text(align="left", baseline="middle", dy=-8, fontSize=11, limit={"expr": "width"}).encode(
-        x=altair.value(0), text="row:N"
-    )
-    return [named.mark_tick(color=FLOOR, thickness=1.5, size=14, orient="vertical", yOffset=BELOW).encode(x="zero:Q"), names]
-
-
-def _points(rows: Sequence[dict[str, Any]], x: altair.X) -> altair.Chart:
-    fields = ("check", "verdict", "measured", "interval", "expected", "rival", "z", "p", "chains")
-    look = {"color": _verdict(altair.Color), "shape": _verdict(altair.Shape), "tooltip": [altair.Tooltip(f"{field}:N") for field in fields]}
-    return _chart(rows).mark_point(filled=True, size=70, opacity=0.85, yOffset=BELOW).encode(x=x, y=_row(rows), **look)
-
-
-def _chart(rows: Sequence[dict[str, Any]]) -> altair.Chart:
-    return altair.Chart(pandas.DataFrame(rows))
-
-
-def _order(rows: Sequence[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(row["row"] for row in rows))
-
-
-def _row(rows: Sequence[dict[str, Any]]) -> altair.Y:
-    return altair.Y("row:N", sort=_order(rows), axis=None)
-
-
-def _verdict(channel: type) -> Any:
-    place = 0 if channel is altair.Shape else 1
-    return channel("verdict:N", legend=None, scale=altair.Scale(domain=list(MARKS), range=[look[place] for look in MARKS.values()]))
-
-
-def _finished(*layers: altair.Chart, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return finished(altair.layer(*layers), ROW * len(_order(rows)))
-
-
-# ---- numbers in words --------------------------------------------------------------------------------------------------
-
-
 def expected(check: Check, digits: int = 4) -> str:
-    """What a number is held against: `= 0.668`, `> 0`, `≈ 29.6 ± 3`."""
-    band = "" if check.reach is None else f" ± {typeset(check.reach, 2)}"
+    """The value that a number is compared with: `= 0.668`, `> 0`, `≈ 29.6 ± 3`."""
+    band = "" if check.half_width is None else f" ± {typeset(check.half_width, 2)}"
     return f"{check.relation} {typeset(check.expected, digits)}{band}"
 
 
-def signed(value: float) -> str:
+def signed(z: float | None) -> str:
     """A distance in standard errors, with its sign."""
-    if isnan(value):
+    if z is None or isnan(z):
         return "–"
-    return ("+" if value > 0 else "−" if value < 0 else "") + ("∞" if isinf(value) else short(abs(value)))
+    return ("+" if z > 0 else "−" if z < 0 else "") + ("∞" if isinf(z) else short(abs(z)))
 
 
-def chance(p: float | None) -> str:
-    """A probability; what floating point holds for 0 is small, not nothing."""
-    return "–" if p is None else "< 1e−300" if p == 0 else typeset(p, 2)
+def probability(p: float) -> str:
+    """A probability. Values below the range of floating point are shown as a bound."""
+    return "< 1e−300" if p == 0 else typeset(p, 2)

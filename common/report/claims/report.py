@@ -1,92 +1,97 @@
-"""From `claims.json` to one HTML file: which published claims hold here, and what each verdict rests on."""
+"""Turns `claims.json` into one HTML file: which published claims hold here, and the evidence for each verdict."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ...core.errors import UserError
+from ...replication.schema import VERDICTS, Check, ClaimResult, ClaimsFile, Verdict
 from ..page import publish, render
-from . import check_charts as checks
-from . import claim_charts as curves
-from .schema import VERDICTS, Check, Claim, ClaimsFile
+from . import check_charts, claim_charts
 
 BADGES = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not run": "○"}
-"""Verdicts are told apart without their colours."""
-NUMBERS = ("measured", "low", "high", "relation", "expected", "reach", "rival", "z", "rival_z", "p", "chains", "verdict")
-"""Of a check, in CSV."""
+"""Signs that distinguish verdicts without colours."""
+CHECK_COLUMNS = (
+    "measured", "low", "high", "relation", "expected", "half_width", "alternative", "z", "alternative_z", "p", "chains",
+)  # fmt: skip
+"""Columns of a check in the CSV files."""
 
 
 def about_claims(folders: Sequence[str | Path]) -> bool:
-    """Whether folders ask for a report of claims: one that holds `claims.json`. UserError if they ask for more than one report."""
-    holding = [str(folder) for folder in folders if (Path(folder) / "claims.json").is_file()]
-    if holding and len(holding) < len(folders):
-        other = next(str(folder) for folder in folders if str(folder) not in holding)
-        raise UserError(f"{holding[0]} holds claims.json and {other} does not: a report is about claims or about runs, not about both")
-    if len(holding) > 1:
-        raise UserError(f"a report of claims is about one folder; {len(holding)} with claims.json were given: {', '.join(holding)}")
-    return bool(holding)
+    """True if the folder holds `claims.json`. UserError if folders of claims and of runs are mixed, or several hold claims."""
+    with_claims = [str(folder) for folder in folders if (Path(folder) / "claims.json").is_file()]
+    if with_claims and len(with_claims) < len(folders):
+        other = next(str(folder) for folder in folders if str(folder) not in with_claims)
+        raise UserError(f"{with_claims[0]} has claims.json and {other} has not; make one report of claims and another of runs")
+    if len(with_claims) > 1:
+        raise UserError(f"{len(with_claims)} folders with claims.json: {', '.join(with_claims)}; a report of claims takes one folder")
+    return bool(with_claims)
 
 
 def write_claims_report(source: str | Path, output: str | Path) -> None:
-    """Write one self-contained HTML file about the claims that `reproduce` judged, from its `claims.json` alone.
+    """Write a self-contained HTML file about the claims in a `claims.json`.
 
-    Raises UserError if the file is missing or says something else, or the page cannot be written.
+    Raises UserError if the file is missing or invalid, or if the page cannot be written.
     """
-    found = ClaimsFile.read(source)
-    everything = [check for claim in found.claims for check in claim.checks]
+    file = ClaimsFile.read(source)
+    checks = [check for claim in file.claims for check in claim.checks]
     page = render(
         "claims/page.html",
         styles=("style.css", "claims/claims.css"),
-        claims=[_about(claim) for claim in found.claims],
-        contradictions=found.contradictions,
-        verdicts={claim.id: claim.verdict for claim in found.claims},
-        tally=_tally(found),
-        tested=sum(bool(claim.checks) for claim in found.claims),
-        experiments=len({name for claim in found.claims if claim.checks for name in claim.experiments}),
-        laws=sum(check.law for check in everything),
-        orderings=sum(check.bound for check in everything),
-        bands=sum(check.relation == "≈" for check in everything),
-        allowed=checks.LAW,
+        claims=[_section(claim) for claim in file.claims],
+        contradictions=file.contradictions,
+        verdicts={claim.id: claim.verdict for claim in file.claims},
+        tally=_tally(file.claims),
+        tested=sum(bool(claim.checks) for claim in file.claims),
+        experiments=len({name for claim in file.claims if claim.checks for name in claim.experiments}),
+        laws=sum(check.is_law for check in checks),
+        bounds=sum(check.is_bound for check in checks),
+        bands=sum(check.is_band for check in checks),
+        law_standard_errors=check_charts.LAW,
         badges=BADGES,
-        shapes=curves.PATHS,
-        signed=checks.signed,
-        chance=checks.chance,
-        expected=checks.expected,
-        tables={"claims": _verdicts(found), "checks": _checks(found)},
+        shapes=claim_charts.SHAPE_PATHS,
+        signed=check_charts.signed,
+        probability=check_charts.probability,
+        expected=check_charts.expected,
+        tables={"claims": _verdict_table(file.claims), "checks": _check_table(file.claims)},
     )
     publish(page, output)
 
 
-def _about(claim: Claim) -> dict[str, Any]:
-    """All that the page says of one claim."""
-    on_axes = [checks.against_laws(claim), checks.against_bounds(claim), checks.against_bands(claim)]
-    return {"claim": claim, "picture": curves.picture(claim), "checks": [one for one in on_axes if one]}
+def _section(claim: ClaimResult) -> dict[str, Any]:
+    """The content of one claim's section."""
+    charts = [check_charts.law_chart(claim), check_charts.bound_chart(claim), check_charts.band_chart(claim)]
+    return {"claim": claim, "figure": claim_charts.figure_chart(claim), "checks": [chart for chart in charts if chart]}
 
 
-def _tally(found: ClaimsFile) -> list[tuple[str, int, list[str]]]:
-    """Each verdict, how many claims have it, and which."""
-    counts = Counter(claim.verdict for claim in found.claims)
-    return [(verdict, counts[verdict], [claim.id for claim in found.claims if claim.verdict == verdict]) for verdict in VERDICTS]
+def _tally(claims: Sequence[ClaimResult]) -> list[tuple[Verdict, int, list[str]]]:
+    """Each verdict with the number of its claims and their ids."""
+    counts = Counter(claim.verdict for claim in claims)
+    return [(verdict, counts[verdict], [claim.id for claim in claims if claim.verdict == verdict]) for verdict in VERDICTS]
 
 
-# ---- CSV: all digits; what is infinite or no number is an empty cell ---------------------------------------------------------
+# ---- CSV: all digits; infinite and missing numbers are empty cells ----------------------------------------------------------
 
 
-def _verdicts(found: ClaimsFile) -> list[list[Any]]:
-    names = ("id", "says", "source", "verdict")
+def _verdict_table(claims: Sequence[ClaimResult]) -> list[list[Any]]:
+    columns = ("id", "statement", "source", "verdict")
     lines = [
-        [*(getattr(claim, name) for name in names), claim.holding, len(claim.checks), *_cells(claim.headline)] for claim in found.claims
+        [*(getattr(claim, name) for name in columns), claim.holding, len(claim.checks), *_check_cells(claim.headline)] for claim in claims
     ]
-    return [[*names, "checks_that_hold", "checks", "decided_by", *NUMBERS[:-1]], *lines]
+    return [[*columns, "checks_that_hold", "checks", "decided_by", *CHECK_COLUMNS], *lines]
 
 
-def _cells(check: Check | None) -> list[Any]:
-    return [check.about, *(getattr(check, name) for name in NUMBERS[:-1])] if check else []
+def _check_table(claims: Sequence[ClaimResult]) -> list[list[Any]]:
+    lines = [[claim.id, *_check_cells(check), check.verdict] for claim in claims for check in claim.checks]
+    return [["claim", "check", *CHECK_COLUMNS, "verdict"], *lines]
 
 
-def _checks(found: ClaimsFile) -> list[list[Any]]:
-    lines = [[claim.id, *_cells(check), check.verdict] for claim in found.claims for check in claim.checks]
-    return [["claim", "check", *NUMBERS], *lines]
+def _check_cells(check: Check | None) -> list[Any]:
+    if check is None:
+        return []
+    values = (getattr(check, name) for name in CHECK_COLUMNS)
+    return [check.label, *(None if isinstance(value, float) and not isfinite(value) else value for value in values)]
