@@ -21,7 +21,7 @@ from support.commands import autophagy_process
 from support.tiny import ANALYTIC, ROOT, VISION
 from typer.testing import CliRunner
 
-HUNGRY = {**ANALYTIC, "generator": "support.exhausting_generator:ExhaustingGaussian"}
+EXHAUSTING = {**ANALYTIC, "generator": "support.exhausting_generator:ExhaustingGaussian"}
 
 
 def sound(store):
@@ -107,25 +107,26 @@ def test_without_permission(write_config, tmp_path):
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_out_of_memory_says_where_and_costs_nothing_that_was_made(library, tmp_path, monkeypatch):
-    monkeypatch.setenv("EXHAUST", str(tmp_path / "hungry"))
-    (tmp_path / "hungry").write_text(library)
+    monkeypatch.setenv("EXHAUST", str(tmp_path / "exhaust"))
+    (tmp_path / "exhaust").write_text(library)
     with pytest.raises(UserError, match=r"^tiny-gaussian, replace, seed 0, generation 2: out of memory: .*allocate"):
-        run(experiment(HUNGRY), store=tmp_path / "store")
+        run(experiment(EXHAUSTING), store=tmp_path / "store")
     assert sound(tmp_path / "store")
-    (tmp_path / "hungry").unlink()
-    assert run(experiment(HUNGRY), store=tmp_path / "store").equals(run(experiment(HUNGRY), store=tmp_path / "other"))
+    (tmp_path / "exhaust").unlink()
+    assert run(experiment(EXHAUSTING), store=tmp_path / "store").equals(run(experiment(EXHAUSTING), store=tmp_path / "other"))
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_named_with_its_task(write_config, tmp_path):
-    env = {"EXHAUST": str(tmp_path / "hungry")}
-    (tmp_path / "hungry").write_text("the kernel")
-    where = ("run", write_config(HUNGRY), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", 2)
+    env = {"EXHAUST": str(tmp_path / "exhaust")}
+    (tmp_path / "exhaust").write_text("the kernel")
+    where = ("run", write_config(EXHAUSTING), "--store", tmp_path / "store", "--out", tmp_path / "out", "--workers", 2)
     died = autophagy_process(*where, env=env)
     assert died.returncode == 2 and "Traceback" not in died.stderr
-    assert re.search(r"error: a worker process died while working on tiny-gaussian \(\w+, seed 0\)\. Either it ran out of memory", died.stderr)
+    cause = r"error: a worker process died while working on tiny-gaussian \(\w+, seed 0\)\. Either it ran out of memory"
+    assert re.search(cause, died.stderr), died.stderr
     assert sound(tmp_path / "store")
-    (tmp_path / "hungry").unlink()
+    (tmp_path / "exhaust").unlink()
     assert autophagy_process(*where, env=env).returncode == 0
 
 

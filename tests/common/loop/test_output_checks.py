@@ -74,7 +74,7 @@ def test_an_error_in_a_part_keeps_its_traceback_and_says_where(tmp_path):
 )
 def test_data_that_are_no_numbers_are_refused(fault, said, tmp_path):
     with pytest.raises(UserError, match=rf"^tiny-gaussian, prepare: data 'support.faulty_generators:FaultyData': .*{said}"):
-        ran({**ODD, "data": {"use": "support.faulty_generators:FaultyData", "rows": 20, "worlds": 3, "fault": fault}}, tmp_path)
+        ran({**ODD, "data": {"use": "support.faulty_generators:FaultyData", "rows": 20, "replicates": 3, "fault": fault}}, tmp_path)
 
 
 def test_what_curations_feature_models_and_metrics_give_is_looked_at():
@@ -166,15 +166,16 @@ def applicable(written):
 
 
 SHORT = {"seeds": [0], "generations": 2, "policies": ["replace", "accumulate"], "floors": 2}
+NO_VARIANCE = {"variance_scale": 0}
 COLLAPSED = {
     "one row of an n-gram model": (TEXT, {"generator": {**TINY["ngram"], "sampling": {"top_k": 1}}, "base": None}, 21),
     "one row, watermarked": (TEXT, {"generator": {**TINY["ngram"], "sampling": {"top_k": 1, "watermark": {}}}, "base": None}, 22),
     "one row of a language model": (TEXT, {"generator": {**TINY_LM, "sampling": {"top_k": 1}}}, 21),
-    "one image of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": {"variance_scale": 0}}}, 15),
-    "one image a class of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": {"variance_scale": 0}}, "labels": "conditional"}, 15),
-    "one image of a mixture": (VISION, {"generator": {"use": "gmm", "components": 1, "dimensions": 4, "sampling": {"variance_scale": 0}}}, 14),
+    "one image of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": NO_VARIANCE}}, 15),
+    "one image a class of a VAE": (VISION, {"generator": {**TINY_VAE, "sampling": NO_VARIANCE}, "labels": "conditional"}, 15),
+    "one image of a mixture": (VISION, {"generator": {"use": "gmm", "components": 1, "dimensions": 4, "sampling": NO_VARIANCE}}, 14),
     "one image, watermarked": (
-        VISION, {"generator": {**TINY["gmm"], "components": 1, "sampling": {"variance_scale": 0, "watermark": {}}}, "labels": "conditional"}, 15,
+        VISION, {"generator": {**TINY["gmm"], "components": 1, "sampling": {**NO_VARIANCE, "watermark": {}}}, "labels": "conditional"}, 15,
     ),
     "one image of a diffusion model": (VISION, {"generator": {**TINY_DIFFUSION, "sampling": {"steps": 3, "variance_scale": 0}}}, 14),
     "all rows equal": (ANALYTIC, {"generator": {"use": FAULTY_GAUSSIAN, "fault": "nearly equal rows"}}, 2),
