@@ -1,1 +1,1 @@
-"""The analytic track: generators whose collapse is known in closed form, thousands of chains at once through the ordinary loop."""
+"""The analytic track: generators whose collapse is known in closed form. One run simulates thousands of independent chains."""

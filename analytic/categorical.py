@@ -1,4 +1,4 @@
-"""A table of counts in every world: what a unigram model, or one context of an n-gram model, learns."""
+"""A table of symbol counts for each replicate, as a unigram model or one context of an n-gram model has it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import stream
-from .data import shaped
+from .data import arrays_with_axes
 
 
 @dataclass
 class Categorical:
-    """Maximum-likelihood frequencies of symbols, `counts` int64 [worlds, symbols]; drawn from exactly, in whole numbers."""
+    """Maximum-likelihood symbol frequencies: a unigram model.
+
+    The fitted `counts`, int64 [replicates, symbols], are sampled exactly, with integer arithmetic.
+    """
 
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "analytic"
@@ -27,19 +30,22 @@ class Categorical:
         self.counts: np.ndarray | None = None
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
-        [x] = shaped(pool, "categorical", x=("rows", "worlds"))
+        [x] = arrays_with_axes(pool, "categorical", x=("rows", "replicates"))
         if x.dtype.kind not in "iu" or x.min() < 0:
-            raise UserError(f"generator 'categorical': symbols are whole numbers from 0 on, this data has {x.dtype} from {x.min()} on")
-        self.counts = count(x)
+            raise UserError(
+                f"generator 'categorical': symbols must be integers from 0 on, but this data has {x.dtype} with minimum {x.min()}"
+            )
+        self.counts = symbol_counts(x)
         return FitResult.closed_form("samples", len(pool))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
-        worlds, symbols = self.counts.shape
+        replicates, symbols = self.counts.shape
         rows = self.counts[0].sum()
-        drawn = stream(seed).integers(rows, size=(n, worlds))  # a training row each
-        reached = self.counts.cumsum(axis=1) + rows * np.arange(worlds)[:, None]  # worlds one after the other: one search for all
-        found = np.searchsorted(reached.ravel(), (drawn + rows * np.arange(worlds)).ravel(), side="right")
-        return Pool.of(x=found.reshape(n, worlds) - symbols * np.arange(worlds))
+        drawn = stream(seed).integers(rows, size=(n, replicates))  # indices of training rows, sorted by symbol
+        offsets = rows * np.arange(replicates)  # replicate r uses the numbers from r * rows on, so that one search serves all
+        cumulative = self.counts.cumsum(axis=1) + offsets[:, None]
+        positions = np.searchsorted(cumulative.ravel(), (drawn + offsets).ravel(), side="right")
+        return Pool.of(x=positions.reshape(n, replicates) - symbols * np.arange(replicates))
 
     def save(self, folder: Path) -> None:
         np.save(folder / "counts.npy", self.counts)
@@ -48,7 +54,8 @@ class Categorical:
         self.counts = np.load(folder / "counts.npy", allow_pickle=False)
 
 
-def count(x: np.ndarray) -> np.ndarray:
-    """How often each symbol occurs in each world, int64 [worlds, greatest symbol + 1], of x int64 [n, worlds]."""
-    worlds, symbols = x.shape[1], int(x.max()) + 1
-    return np.bincount((x + symbols * np.arange(worlds)).ravel(), minlength=worlds * symbols).reshape(worlds, symbols)
+def symbol_counts(x: np.ndarray) -> np.ndarray:
+    """How often each symbol occurs in each replicate, int64 [replicates, largest symbol + 1]. x: int64 [n, replicates]."""
+    replicates, symbols = x.shape[1], int(x.max()) + 1
+    numbered = x + symbols * np.arange(replicates)  # distinct numbers for the symbols of each replicate
+    return np.bincount(numbered.ravel(), minlength=replicates * symbols).reshape(replicates, symbols)

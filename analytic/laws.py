@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import gammaln, polygamma, psi
-from scipy.stats import binom
 
 
 def conserved(variance: np.ndarray | float, mean_squared_error: np.ndarray | float) -> np.ndarray | float:
@@ -36,12 +34,16 @@ def replace_variance(generation: int, *, size: int, scale: float = 1.0, ddof: in
 
 def replace_log_variance(generation: int, *, size: int, ddof: int = 0, dimensions: int = 1) -> float:
     """E ln det S / d under `replace`: n [mean_j psi((M-j)/2) - ln((M - ddof)/2)], nats; with d = 1 that is E ln s^2."""
+    from scipy.special import psi
+
     j = np.arange(1, dimensions + 1)
     return (generation + 1) * float(psi((size - j) / 2).mean() - np.log((size - ddof) / 2))
 
 
 def replace_log_variance_spread(generation: int, *, size: int) -> float:
     """Var ln s^2 under `replace`: n psi1((M-1)/2), nats^2."""
+    from scipy.special import polygamma
+
     return (generation + 1) * float(polygamma(1, (size - 1) / 2))
 
 
@@ -53,6 +55,8 @@ def replace_mean_squared_error(generation: int, *, size: int, ddof: int = 0) -> 
 
 def mean_deviation(size: int, *, ddof: int = 0) -> float:
     """E s of one fit, in true standard deviations: c_M = sqrt(2/M) Gamma(M/2) / Gamma((M-1)/2), or the unbiased one's c_4."""
+    from scipy.special import gammaln
+
     return float(np.sqrt(2 / (size - ddof)) * np.exp(gammaln(size / 2) - gammaln((size - 1) / 2)))
 
 
@@ -172,6 +176,8 @@ def golden_weight() -> float:
 
 def effective_rows(wasserstein: float) -> float:
     """How many real rows alone would give a Gaussian fit this E W_2^2: the root of 2 (1 - c_n) = wasserstein, n >= 2."""
+    from scipy.special import gammaln
+
     sizes = np.geomspace(2, 1e6, 4000)
     risks = 2 * (1 - np.exp(0.5 * np.log(2 / sizes) + gammaln(sizes / 2) - gammaln((sizes - 1) / 2)))
     return float(np.exp(np.interp(np.log(wasserstein), np.log(risks[::-1]), np.log(sizes[::-1]))))
@@ -228,6 +234,8 @@ def _extinct(generation: int, size: int) -> np.ndarray:
 @lru_cache(maxsize=2)
 def _steps(size: int) -> np.ndarray:
     """The chance of each count after each count, float64 [size + 1, size + 1]."""
+    from scipy.stats import binom
+
     counts = np.arange(size + 1)
     return binom.pmf(counts[None, :], size, counts[:, None] / size)
 
@@ -247,6 +255,8 @@ def missing_mass(shares: np.ndarray, *, rows: int, made_from: int | None = None)
     ones made: sum p E (1 - c/made_from)^rows with c binomial, which no number of rows brings below sum p (1 - p)^made_from
     (Dohmatob et al. 2024, "A tale of tails").
     """
+    from scipy.stats import binom
+
     if made_from is None:
         return float((shares * (1 - shares) ** rows).sum())
     counts = np.arange(min(made_from, 80) + 1)  # more copies than that are lost with a chance below e^-80 if rows >= made_from

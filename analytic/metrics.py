@@ -1,4 +1,4 @@
-"""Metrics of the analytic track: means over worlds, each with its standard error, as closed forms predict them."""
+"""Metrics of the analytic track: means over replicates with standard errors, to compare with the closed forms in `laws.py`."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ import numpy as np
 from pydantic import Field
 
 from ..common.components.metric import MetricInfo, MetricInputs
-from .categorical import count
+from .categorical import symbol_counts
 from .laws import conserved
 
-OVER_WORLDS = "standard error over worlds"
+OVER_REPLICATES = "standard error over replicates"
 RESOLVED = 1000
-"""A standard deviation that is so many rounding errors of the mean has its variance known to a per cent, though the fit sums
-hundreds of rows that each carry one."""
+"""A standard deviation counts as resolved if it is at least this many rounding errors of the mean. Its variance is then accurate to
+about 1 %, although a fit sums hundreds of rows with a rounding error each."""
 
 
-def over_worlds(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each number over worlds, float64 [those that have one], and beside it its standard error."""
-    found = {}
+def mean_over_replicates(values: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """The mean of each array over replicates and, as `<name>_se`, its standard error. Arrays: float64 [replicates with a value]."""
+    means = {}
     for name, value in values.items():
-        found[name] = float(value.mean())
+        means[name] = float(value.mean())
         head, slash, member = name.partition("/")
-        with np.errstate(invalid="ignore"):  # of what is infinite: such numbers are refused by whoever measures
-            found[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
-    return found
+        with np.errstate(invalid="ignore"):  # infinite values: the check of metric outputs rejects them
+            means[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
+    return means
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and variance of what was fitted, averaged over worlds and dimensions, with their standard errors over worlds.
+    """Variance and error of the mean of a fitted distribution, averaged over replicates and dimensions, with standard errors.
 
-    `log_variance` follows the typical chain, `variance` the expectation; they part ways as a chain gets older. It is given as
-    long as float64 resolves the variance of every world: beyond that it would be the logarithm of rounding errors, or of zero.
+    `variance` estimates the expectation, `log_variance` the typical chain; the two diverge over generations. `log_variance` is left out
+    once float64 does not resolve the variance of every replicate: it would be the logarithm of rounding errors or of zero.
     """
 
     version: ClassVar[int] = 2
@@ -44,25 +44,25 @@ class Moments:
     abilities: ClassVar[tuple[str, ...]] = ("mean", "covariance")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
         "variance": MetricInfo("diversity", "sigma^2", True, "Shumailov et al. 2024"),
-        "variance_se": MetricInfo("diversity", "sigma^2", None, OVER_WORLDS),
+        "variance_se": MetricInfo("diversity", "sigma^2", None, OVER_REPLICATES),
         "log_variance": MetricInfo("diversity", "nats", None, "Alemohammad et al. 2024"),
-        "log_variance_se": MetricInfo("diversity", "nats", None, OVER_WORLDS),
+        "log_variance_se": MetricInfo("diversity", "nats", None, OVER_REPLICATES),
         "mean_squared_error": MetricInfo("fidelity", "sigma^2", False, "Shumailov et al. 2024"),
-        "mean_squared_error_se": MetricInfo("fidelity", "sigma^2", None, OVER_WORLDS),
+        "mean_squared_error_se": MetricInfo("fidelity", "sigma^2", None, OVER_REPLICATES),
         "wasserstein": MetricInfo("fidelity", "sigma^2", False, "squared 2-Wasserstein distance to the truth; Shumailov et al. 2024"),
-        "wasserstein_se": MetricInfo("fidelity", "sigma^2", None, OVER_WORLDS),
+        "wasserstein_se": MetricInfo("fidelity", "sigma^2", None, OVER_REPLICATES),
         "conserved": MetricInfo("fidelity", "sigma^2", None, "variance + squared error of the mean; see laws.conserved"),
-        "conserved_se": MetricInfo("fidelity", "sigma^2", None, OVER_WORLDS),
+        "conserved_se": MetricInfo("fidelity", "sigma^2", None, OVER_REPLICATES),
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
         model = inputs.model
-        spread = np.maximum(np.linalg.eigvalsh(model.covariance), 0)  # [worlds, d]
+        spread = np.maximum(np.linalg.eigvalsh(model.covariance), 0)  # [replicates, d]
         error = (model.mean**2).mean(axis=1)
         rounding = np.finfo(np.float64).eps * np.abs(model.mean).max(axis=1, keepdims=True)
         resolved = (spread > (RESOLVED * rounding) ** 2).all()
         variance = spread.mean(axis=1)
-        return over_worlds(
+        return mean_over_replicates(
             {
                 "variance": variance,
                 **({"log_variance": np.log(spread).mean(axis=1)} if resolved else {}),
@@ -75,44 +75,79 @@ class Moments:
 
 @dataclass(frozen=True)
 class Symbols:
-    """What is left of the symbols of a categorical model: heterozygosity, support, and the survival of the rare.
+    """Diversity of a categorical model: heterozygosity, support, and survival of rare symbols.
 
-    Heterozygosity is 1 - sum p^2, the chance that two draws differ (Simpson 1949). `survival/c` is the share still in the model of
-    the symbols that occur c times in the chain's real training pool. `missing` is the share of held-out rows whose symbol the model
-    does not know (the missing mass of Good 1953).
+    Heterozygosity is 1 - sum p^2, the probability that two draws differ (Simpson 1949). Support is the number of symbols in the model.
+    `survival/c`: of the symbols that occur c times in the chain's real training pool, the share that is still in the model. `missing` is
+    the share of held-out rows whose symbol is not in the model (the missing mass of Good 1953).
     """
 
     counts: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10)
-    """Numbers of occurrences whose symbols are followed."""
+    """The values of c in `survival/c`."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model", "pool", "heldout")
     abilities: ClassVar[tuple[str, ...]] = ("counts",)
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
         "heterozygosity": MetricInfo("diversity", "chance", True, "Simpson 1949"),
-        "heterozygosity_se": MetricInfo("diversity", "chance", None, OVER_WORLDS),
+        "heterozygosity_se": MetricInfo("diversity", "chance", None, OVER_REPLICATES),
         "support": MetricInfo("tail", "symbols", True, "Shumailov et al. 2024"),
-        "support_se": MetricInfo("tail", "symbols", None, OVER_WORLDS),
+        "support_se": MetricInfo("tail", "symbols", None, OVER_REPLICATES),
         "missing": MetricInfo("tail", "share of held-out rows", False, "Good 1953"),
-        "missing_se": MetricInfo("tail", "share of held-out rows", None, OVER_WORLDS),
+        "missing_se": MetricInfo("tail", "share of held-out rows", None, OVER_REPLICATES),
         "survival": MetricInfo("tail", "share of symbols", True, "Suresh et al. 2024"),
-        "survival_se": MetricInfo("tail", "share of symbols", None, OVER_WORLDS),
+        "survival_se": MetricInfo("tail", "share of symbols", None, OVER_REPLICATES),
     }
 
     def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
-        counts, real = inputs.model.counts, count(inputs.pool.array("x"))
+        counts, real = inputs.model.counts, symbol_counts(inputs.pool.array("x"))
         share = counts / counts.sum(axis=1, keepdims=True)
         heldout = inputs.heldout.array("x")
         symbols = max(real.shape[1], counts.shape[1], int(heldout.max()) + 1)
         alive = np.pad(counts > 0, ((0, 0), (0, symbols - counts.shape[1])))
         real = np.pad(real, ((0, 0), (0, symbols - real.shape[1])))
-        found = {
+        values = {
             "heterozygosity": 1 - (share**2).sum(axis=1),
             "support": alive.sum(axis=1),
             "missing": 1 - np.take_along_axis(alive, heldout.T, axis=1).mean(axis=1),
         }
-        for seen in self.counts:
-            having = (real == seen).any(axis=1)  # worlds that had such symbols to lose
-            if having.any():
-                found[f"survival/{seen}"] = (alive & (real == seen)).sum(axis=1)[having] / (real == seen).sum(axis=1)[having]
-        return over_worlds(found)
+        for occurrences in self.counts:
+            rare = real == occurrences
+            affected = rare.any(axis=1)  # replicates that have such symbols
+            if affected.any():
+                values[f"survival/{occurrences}"] = (alive & rare).sum(axis=1)[affected] / rare.sum(axis=1)[affected]
+        return mean_over_replicates(values)
+
+
+@dataclass(frozen=True)
+class ExcessRisk:
+    """Excess risk of a regression: |w - e_1|^2, the squared error on new points due to errors of the weights w. Mean over replicates."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("model",)
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    abilities: ClassVar[tuple[str, ...]] = ("weights",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {
+        "excess_risk": MetricInfo("fidelity", "squared label", False, "Dohmatob et al. 2024"),
+        "excess_risk_se": MetricInfo("fidelity", "squared label", None, OVER_REPLICATES),
+    }
+
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        weights = inputs.model.weights
+        risk = ((weights - np.eye(weights.shape[-1])[0]) ** 2).sum(axis=-1)  # the true weights are e_1
+        return {"excess_risk": risk.mean(), "excess_risk_se": risk.std(ddof=1) / np.sqrt(risk.size) if risk.size > 1 else 0.0}
+
+
+@dataclass(frozen=True)
+class PlaneAccuracy:
+    """Accuracy of a linear classifier on new points, computed exactly from the angle between the planes: 1 - angle / pi."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("model",)
+    columns: ClassVar[tuple[str, ...]] = ("x", "y")
+    abilities: ClassVar[tuple[str, ...]] = ("normal",)
+    outputs: ClassVar[Mapping[str, MetricInfo]] = {"plane_accuracy": MetricInfo("fidelity", "share", True, "Feng et al. 2024")}
+
+    def __call__(self, inputs: MetricInputs) -> Mapping[str, float]:
+        normal = inputs.model.normal
+        return {"plane_accuracy": 1 - np.arccos(np.clip(normal[0] / np.linalg.norm(normal), -1, 1)) / np.pi}

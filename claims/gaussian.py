@@ -25,7 +25,7 @@ EARLY_AND_LATE = (0, 1, 5, 19)
 
 GAUSSIAN = {"gaussian": ["gaussian.yaml"]}
 UNBIASED = {"gaussian-unbiased": ["gaussian.yaml", "generator.ddof=1"]}
-FIVE_DIMENSIONS = {"gaussian-5d": ["gaussian.yaml", "data.dimensions=5", "data.worlds=400", "policies=[replace]"]}
+FIVE_DIMENSIONS = {"gaussian-5d": ["gaussian.yaml", "data.dimensions=5", "data.replicates=400", "policies=[replace]"]}
 M, WORLDS = 50, 2000
 """Rows of a pool, and chains, in `gaussian.yaml`."""
 
@@ -239,7 +239,7 @@ CLAIMS = (
         experiments={"gaussian-subsample": ["gaussian-subsample.yaml"]},
         observable="variance",
         expects="the product law of sampling without replacement; replace < subsample < accumulate",
-        tolerance=STANDARD_ERRORS + "; here the chains are seeds, because the worlds of a seed share the drawn rows",
+        tolerance=STANDARD_ERRORS + "; here the chains are seeds, because the replicates of a seed share the drawn rows",
         judge=subsampling_lies_between,
     ),
     Claim(

@@ -31,7 +31,7 @@ from .gaussian import STANDARD_ERRORS
 
 ROWS, DIMENSIONS, LAST = 40, 5, 7
 REGRESSION = {"regression": ["regression.yaml"]}
-GROWING = {"regression-growing": ["regression.yaml", "prompts=none", "policies=[replace-growing]", "data.worlds=2000"]}
+GROWING = {"regression-growing": ["regression.yaml", "prompts=none", "policies=[replace-growing]", "data.replicates=2000"]}
 RISK = {
     policy: partial(laws.regression_risk, size=ROWS, dimensions=DIMENSIONS, policy=policy)
     for policy in ("replace", "accumulate", "replace-growing")
@@ -66,7 +66,7 @@ def more_labels_slow_it(rows: Rows) -> JudgeOutput:
 
 WORLDS_BY_SIZE = {500: 200, 2000: 100, 8000: 40, 32000: 20}
 SHIFTED = {
-    f"regression-shifted-{size}": ["regression-shifted.yaml", f"size={size}", f"data.rows={size}", f"data.worlds={worlds}"]
+    f"regression-shifted-{size}": ["regression-shifted.yaml", f"size={size}", f"data.rows={size}", f"data.replicates={worlds}"]
     for size, worlds in WORLDS_BY_SIZE.items()
 }
 SHIFTED_SHARE, SHIFT = 0.1, 1.0

@@ -104,7 +104,7 @@ CLAIMS = (
         experiments={"scaling-symbols": ["scaling-symbols.yaml"]},
         observable="missing mass of the second model with 500 to 32,000 rows; Zipf exponent 1.5",
         expects="real: sum p (1-p)^T ~ T^-1/3; generated: sum p E (1 - c/T0)^T, never below sum p (1-p)^T0",
-        tolerance="within 4 standard errors over 40 worlds; the alternative is the law of the other kind of rows",
+        tolerance="within 4 standard errors over 40 replicates; the alternative is the law of the other kind of rows",
         judge=symbols_plateau,
     ),
     Claim(

@@ -38,6 +38,7 @@ class RenamedSetting:
     to_old: Callable[[Any], Any] = lambda value: value
 
 
+_WORLDS = RenamedSetting("worlds", "replicates")
 _SCALE_OF_VARIANCE = RenamedSetting("sampling.scale", "sampling.variance_scale")
 _SCALE_OF_DEVIATION = RenamedSetting("sampling.scale", "sampling.variance_scale", lambda scale: scale**2, math.sqrt)
 
@@ -46,6 +47,9 @@ SETTINGS: Mapping[tuple[str, str], tuple[RenamedSetting, ...]] = {
     ("generator", "gmm"): (_SCALE_OF_VARIANCE,),
     ("generator", "vae"): (_SCALE_OF_DEVIATION,),
     ("generator", "diffusion"): (_SCALE_OF_DEVIATION,),
+    ("data", "gaussian"): (_WORLDS,),
+    ("data", "categorical"): (_WORLDS,),
+    ("data", "regression"): (_WORLDS,),
     ("policy", "augment"): (RenamedSetting("made_weight", "synthetic_weight"),),
     ("curation", "prune"): (RenamedSetting("how", "strategy"),),
     ("curation", "token-edit"): (RenamedSetting("above", "threshold"),),

@@ -99,7 +99,7 @@ def result_of(claim: Claim, output: JudgeOutput | None, *, not_run: str = "") ->
 
 def _rows_of(rows: pandas.DataFrame, experiment: Experiment) -> pandas.DataFrame:
     matches = rows[rows.experiment == experiment.name]
-    matches.attrs["worlds"] = experiment.data.settings.get("worlds", 1)
+    matches.attrs["worlds"] = experiment.data.settings.get("replicates", 1)
     return matches
 
 

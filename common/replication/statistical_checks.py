@@ -43,7 +43,7 @@ class Estimate:
         """The mean of one number per seed."""
         sample = np.asarray(list(values), dtype=float)
         if len(sample) < 2:
-            raise ValueError(f"{len(sample)} chains give no standard error; a claim needs at least 2 seeds or worlds")
+            raise ValueError(f"{len(sample)} chains give no standard error; a claim needs at least 2 seeds or replicates")
         return cls(float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(len(sample))), len(sample), len(sample) - 1)
 
     def __sub__(self, other: Estimate) -> Estimate:
@@ -96,7 +96,7 @@ def by_seed(rows: pandas.DataFrame, metric: str, policy: str, generation: int) -
 
 
 def estimate_at(rows: pandas.DataFrame, metric: str, policy: str, generation: int) -> Estimate:
-    """The mean of a metric at one generation: over seeds if there are several, else over the worlds of the one seed (`<metric>_se`)."""
+    """The mean of a metric at one generation: over seeds if there are several, else over the replicates of the one seed (`<metric>_se`)."""
     values = by_seed(rows, metric, policy, generation)
     if len(values) > 1:
         return Estimate.of(values)
@@ -106,7 +106,7 @@ def estimate_at(rows: pandas.DataFrame, metric: str, policy: str, generation: in
 
 
 def replicates(rows: pandas.DataFrame) -> int:
-    """The number of independent chains (worlds) in one seed of an analytic experiment."""
+    """The number of independent chains (replicates) in one seed of an analytic experiment."""
     return int(rows.attrs.get("worlds", 1))
 
 

@@ -26,7 +26,7 @@ def chains(store, **changes):
     """Rows of WORLDS chains under policies."""
     wanted = {
         "name": "laws", "generations": GENERATIONS, "size": SIZE, "eval_size": 2,
-        "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "worlds": WORLDS}, "generator": {"use": "gaussian", "ddof": 0},
+        "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "replicates": WORLDS}, "generator": {"use": "gaussian", "ddof": 0},
         "policies": POLICIES, "metrics": ["moments"], "unequal_steps": True,
     }  # fmt: skip
     return run(experiment({**wanted, **changes}), store=store, workers=1)
@@ -149,7 +149,7 @@ def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
 @pytest.mark.slow
 def test_law_5_0_catches_a_curation_that_selects(tmp_path):
     policies = {"verify": {"use": "replace", "curation": {"use": "verify", "keep": 0.8}}}
-    rows = chains(tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "worlds": 1}, seeds=list(range(40)))
+    rows = chains(tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "replicates": 1}, seeds=list(range(40)))
     found = rows[(rows.generation == 3) & (rows.metric == "conserved")].value
     assert (found.mean() - 1) / (found.std() / len(found) ** 0.5) < -10
 

@@ -32,7 +32,7 @@ from autophagy.common.store.cache import ArtifactMissing
 from tiny import TINY_LLAMA  # the folder of a script is on the import path
 
 GAUSSIAN = {
-    "generations": 30, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "worlds": 50}, "generator": "gaussian",
+    "generations": 30, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "replicates": 50}, "generator": "gaussian",
     "seeds": [0, 1], "policies": ["replace", "accumulate", "real"], "metrics": ["moments"],
 }  # fmt: skip
 TEXT = {

@@ -51,7 +51,7 @@ VISION = {
     "metrics": ["frechet", "precision-recall", "classes", "pixel-variance"],
 }  # fmt: skip
 ANALYTIC = {
-    "name": "tiny-gaussian", "generations": 3, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "worlds": 3},
+    "name": "tiny-gaussian", "generations": 3, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "replicates": 3},
     "generator": "gaussian", "policies": ["replace", "accumulate", "real"], "metrics": ["moments"],
 }  # fmt: skip
 

@@ -195,4 +195,4 @@ def test_all_registered_curations_are_tested():
 
 def test_curation_sees_no_notes(tmp_path):
     policies = {"spy": {"use": "replace", "synthetic_fraction": 0.5, "curation": "support.spying_curations:AssertsDataColumnsOnly"}}
-    run(experiment({**ANALYTIC, "data": {"use": "gaussian", "rows": 200, "worlds": 2}, "policies": policies}), store=tmp_path)
+    run(experiment({**ANALYTIC, "data": {"use": "gaussian", "rows": 200, "replicates": 2}, "policies": policies}), store=tmp_path)

@@ -133,7 +133,7 @@ def test_mutated_configs_are_accepted_or_rejected(label, sandbox, record_propert
 
 
 SETUP = {"name": "t", "seeds": [0, 1], "generations": 2, "size": 12, "eval_size": 6}
-NUMBERS = {"use": "gaussian", "rows": 60, "worlds": 3}
+NUMBERS = {"use": "gaussian", "rows": 60, "replicates": 3}
 RUNNABLE = {
     "gaussian": {
         **SETUP, "data": NUMBERS, "generator": {"use": "gaussian", "ddof": 0, "sampling": {"variance_scale": 1.0}}, "metrics": ["moments"],
@@ -158,12 +158,12 @@ RUNNABLE = {
         },
     },
     "symbols": {
-        **SETUP, "data": {"use": "categorical", "rows": 60, "worlds": 3, "symbols": 20, "exponent": 1.0}, "generator": "categorical",
+        **SETUP, "data": {"use": "categorical", "rows": 60, "replicates": 3, "symbols": 20, "exponent": 1.0}, "generator": "categorical",
         "policies": ["replace", "real", "real-fresh", "accumulate"], "metrics": [{"use": "symbols", "counts": [1, 2]}],
         "unequal_steps": True,
     },
     "regression": {
-        **SETUP, "data": {"use": "regression", "rows": 80, "worlds": 3, "dimensions": 3, "noise": 1.0, "shifted": 0.2, "shift": 1.0},
+        **SETUP, "data": {"use": "regression", "rows": 80, "replicates": 3, "dimensions": 3, "noise": 1.0, "shifted": 0.2, "shift": 1.0},
         "generator": {"use": "regression", "noise": 1.0}, "prompts": "real", "metrics": ["excess-risk"],
         "policies": {"replace": None, "grown": {"use": "real-growing", "growth": 1}},
     },
@@ -247,7 +247,7 @@ def test_malicious_yaml_is_rejected(content, said, sandbox):
         ("generations=1_000_000", "generations: Input should be less than or equal to 100000"),
         ("floor_draws=1.0e+9", "floor_draws: Input should be less than or equal to 1000"),
         (
-            "data.worlds=1_000_000_000_000",
+            "data.replicates=1_000_000_000_000",
             "1,000,000,000,000 numbers each would take 320,000,000 MB; an experiment's data may take 250 MB on this machine",
         ),
         ("data.rows=1_000_000_000_000_000", "data: 1,000,000,000,000,020 rows of 3 numbers each would take"),

@@ -70,11 +70,11 @@ EXPERIMENTS = {
     },
     "kernels": {**ANALYTIC, "generator": "kde"},
     "symbols": {
-        **ANALYTIC, "data": {"use": "categorical", "rows": 20, "worlds": 3, "symbols": 9}, "generator": "categorical",
+        **ANALYTIC, "data": {"use": "categorical", "rows": 20, "replicates": 3, "symbols": 9}, "generator": "categorical",
         "metrics": ["symbols"],
     },
     "regression": {
-        **ANALYTIC, "data": {"use": "regression", "rows": 20, "worlds": 3, "dimensions": 2}, "generator": "regression",
+        **ANALYTIC, "data": {"use": "regression", "rows": 20, "replicates": 3, "dimensions": 2}, "generator": "regression",
         "prompts": "fixed", "metrics": ["excess-risk"],
     },
     "classifier": {

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 GENERATIONS = int(os.environ.get("AUTOPHAGY_GENERATIONS", "60"))
 LONG = {"seeds": [0], "generations": GENERATIONS, "policies": ["replace"], "base": None}
 CHAINS = {
-    "analytic": {**ANALYTIC, **LONG, "size": 50, "data": {**ANALYTIC["data"], "rows": 60, "worlds": 800}},
+    "analytic": {**ANALYTIC, **LONG, "size": 50, "data": {**ANALYTIC["data"], "rows": 60, "replicates": 800}},
     "n-gram": {**TEXT, **LONG, "size": 400, "generator": TINY["ngram"], "features": None, "metrics": ["perplexity", "distinct"]},
     "vae": {**VISION, **LONG, "generator": {**TINY["vae"], "hidden": 512}, "metrics": ["frechet", "pixel-variance"]},
 }
@@ -74,7 +74,7 @@ def test_a_long_chain_needs_no_more_at_its_end_than_at_its_start(name, tmp_path)
 
 def test_a_worker_keeps_the_data_of_few_experiments_and_ends_one_before_the_next(tmp_path):
     """Each has 16 MB of real data and more; kept for all, the ten further experiments would add 160 MB."""
-    worlds = {"use": "gaussian", "rows": 20, "worlds": 50_000}
+    worlds = {"use": "gaussian", "rows": 20, "replicates": 50_000}
     one = {**ANALYTIC, "seeds": [0, 1], "policies": ["replace"], "data": worlds}
     several = [{**one, "name": f"number-{number}", "generations": 1 + number} for number in range(16)]
     (few, *_), (many, _, _, order) = watched(several[:6], tmp_path / "few"), watched(several, tmp_path / "many")

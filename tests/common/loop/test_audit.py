@@ -11,7 +11,7 @@ from autophagy.common.core.pool import REAL, Pool
 from autophagy.common.loop.audit import check_mixture
 from support.tiny import ANALYTIC
 
-WIDE = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "worlds": 2}}
+WIDE = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "replicates": 2}}
 
 
 def pool(real: int, generated: int) -> Pool:

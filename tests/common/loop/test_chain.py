@@ -99,7 +99,7 @@ def test_what_was_collected_is_counted_where_more_is_done_than_to_keep_all_that_
         "scraped": {"use": "replace", "synthetic_fraction": 0.5},
         "curated": {"use": "replace", "curation": "dedup"},
     }
-    written = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "worlds": 3}, "policies": arms}
+    written = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "replicates": 3}, "policies": arms}
     for arm, counted in {"plain": [], "scraped": [0, 1, 2], "curated": [0, 1, 2]}.items():
         generations, _ = gone_through(tmp_path, written, arm)
         assert [one.number for one in generations for row in one.rows if row["metric"] == "candidates"] == counted, arm

@@ -120,7 +120,7 @@ def test_what_kept_runs_need_stays_and_nothing_else_whatever_they_share(tmp_path
             metrics=rng.sample(["moments", "held-out-score"], rng.randint(1, 2)),
             size=rng.choice([8, 10]),
             eval_size=8,
-            data={"use": "gaussian", "rows": 120, "worlds": 3},
+            data={"use": "gaussian", "rows": 120, "replicates": 3},
         )
         for number in range(rng.randint(3, 5))
     ]
