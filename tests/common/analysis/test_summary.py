@@ -1,4 +1,4 @@
-"""What rows say: onsets, half-lives and intervals against numbers worked out by hand, verdicts on chains made to earn them."""
+"""Summaries of chains and policies against numbers computed by hand; verdicts on constructed chains."""
 
 from __future__ import annotations
 
@@ -6,61 +6,76 @@ import numpy as np
 import pandas
 import pytest
 import scipy.stats
-from autophagy.common.analysis.summary import DEFINITIONS, chains, control, interval, policies, verdicts
+from autophagy.common.analysis.series import metric_series
+from autophagy.common.analysis.summary import (
+    DEFINITIONS,
+    find_controls,
+    interval,
+    summarize_chains,
+    summarize_policies,
+    verdicts,
+)
+from support.result_rows import as_columns, metric_rows
 
 
-def rows(metric, by_policy, *, axis="likelihood", better=False, floor=1.0, floor_sd=0.0):
-    """by_policy: policy -> one list of values over generations per seed."""
-    return pandas.DataFrame(
-        {"metric": metric, "axis": axis, "unit": "u", "higher_is_better": better, "floor": floor, "floor_sd": floor_sd, "n": 9,
-         "generator": "g",
-         "policy": policy, "seed": seed, "generation": generation, "value": value}
-        for policy, chains_of in by_policy.items()
-        for seed, values in enumerate(chains_of)
-        for generation, value in enumerate(values)
-    )  # fmt: skip
+def summarize(*rows):
+    """The chain summaries of the concatenated rows."""
+    return summarize_chains(metric_series(as_columns(*rows)))
 
 
-def only(found):
-    assert len(found) == 1
-    return found.iloc[0]
+def only(summaries):
+    assert len(summaries) == 1
+    return summaries[0]
 
 
-def test_a_chain_in_numbers_worked_out_by_hand():
-    one = only(chains(rows("loss", {"a": [[2.0, 2.1, 3.0, 5.0, 6.0]]}, floor_sd=0.1)))
-    assert (one["first"], one["last"], one.ratio, one.worse) == (2, 6, 3, 4)
+def test_chain_summary_equals_numbers_computed_by_hand():
+    one = only(summarize(metric_rows("loss", {"a": [[2.0, 2.1, 3.0, 5.0, 6.0]]}, floor_sd=0.1)))
+    assert (one.first, one.last, one.ratio, one.worse) == (2, 6, 3, 4)
     assert one.noise == pytest.approx(2 * np.sqrt(2) * 0.1)
-    assert one.onset == 2, "0.1 more is noise, 1 more is not"
+    assert one.onset == 2, "a difference of 0.1 is noise, a difference of 1 is not"
     assert one.half_life == pytest.approx(2.5), "4 is half-way between 3 and 5"
     assert one.slope == pytest.approx(np.polyfit(range(5), [2.0, 2.1, 3.0, 5.0, 6.0], 1)[0])
     assert (one.early, one.late) == (pytest.approx(0.5), pytest.approx(1.5))
 
 
-def test_what_is_better_when_higher_is_worse_when_it_falls():
-    one = only(chains(rows("recall", {"a": [[0.8, 0.6, 0.2]]}, axis="diversity", better=True)))
+def test_a_fall_is_worse_if_higher_is_better():
+    one = only(summarize(metric_rows("recall", {"a": [[0.8, 0.6, 0.2]]}, axis="diversity", better=True)))
     assert one.worse == pytest.approx(0.6) and one.half_life == pytest.approx(1.5) and one.onset == 1
 
 
-def test_an_onset_is_for_good_and_from_the_worse_of_floor_and_generation_0():
-    assert np.isnan(only(chains(rows("loss", {"a": [[2.0, 9.0, 2.0]]}))).onset), "it came back"
-    assert only(chains(rows("loss", {"a": [[2.0, 9.0, 2.0, 3.0]]}))).onset == 3
-    assert only(chains(rows("loss", {"a": [[2.0, 2.5, 4.0]]}, floor=3.0))).onset == 2, "generation 0 was better than the floor"
+def test_onset_is_permanent_and_relative_to_the_worse_of_floor_and_generation_0():
+    assert np.isnan(only(summarize(metric_rows("loss", {"a": [[2.0, 9.0, 2.0]]}))).onset), "it returned to generation 0"
+    assert only(summarize(metric_rows("loss", {"a": [[2.0, 9.0, 2.0, 3.0]]}))).onset == 3
+    assert only(summarize(metric_rows("loss", {"a": [[2.0, 2.5, 4.0]]}, floor=3.0))).onset == 2, "generation 0 was better than the floor"
 
 
-def test_a_metrics_own_standard_error_counts_as_noise():
-    values = rows("loss", {"a": [[2.0, 2.2]]})
-    errors = rows("loss_se", {"a": [[0.1, 0.1]]})
-    found = chains(pandas.concat([values, errors]))
-    assert np.isnan(only(found).onset) and only(found).noise == pytest.approx(0.2 * np.sqrt(2))
+def test_standard_error_of_a_metric_counts_as_noise():
+    one = only(summarize(metric_rows("loss", {"a": [[2.0, 2.2]]}), metric_rows("loss_se", {"a": [[0.1, 0.1]]})))
+    assert np.isnan(one.onset) and one.noise == pytest.approx(0.2 * np.sqrt(2))
 
 
-def test_a_chain_whose_errors_grow_later_is_not_held_to_be_noisy_before():
+def test_later_standard_errors_do_not_add_noise_to_earlier_generations():
     values, errors = [1.0, 1.2, 2.0, 3.0], [0.01, 0.01, 0.3, 0.5]
-    one = only(chains(pandas.concat([rows("loss", {"a": [values]}), rows("loss_se", {"a": [errors]})])))
+    one = only(summarize(metric_rows("loss", {"a": [values]}), metric_rows("loss_se", {"a": [errors]})))
     assert one.onset == 1 and one.noise == pytest.approx(2 * np.sqrt(0.5**2 + 0.01**2))
 
 
-def test_the_interval_is_the_bootstrap_and_of_few_chains_the_range():
+def test_families_costs_and_standard_errors_have_no_summary():
+    rows = [
+        metric_rows("share/1", {"a": [[1.0, 2.0]]}),
+        metric_rows("loss_se", {"a": [[1.0, 2.0]]}),
+        metric_rows("steps", {"a": [[1.0, 2.0]]}, axis="cost"),
+        metric_rows("depth", {"a": [[1.0, 2.0]]}, axis="mixture"),
+    ]
+    assert summarize(*rows) == []
+
+
+def test_rows_may_come_in_any_order_of_generations():
+    rows = metric_rows("loss", {"a": [[1.0, 2.0, 4.0]], "b": [[1.0, 1.5, 3.0]]})
+    assert summarize(rows[::-1]) == summarize(rows)[::-1]
+
+
+def test_interval_is_the_bootstrap_or_the_range_of_few_chains():
     assert interval(np.array([3.0, 1.0])) == (1, 3)
     values = np.random.default_rng(0).standard_exponential(12)
     expected = scipy.stats.bootstrap((values,), np.mean, method="percentile", rng=np.random.default_rng(1)).confidence_interval
@@ -68,39 +83,52 @@ def test_the_interval_is_the_bootstrap_and_of_few_chains_the_range():
     assert interval(values) == interval(values)
 
 
-def test_the_interval_holds_the_mean_about_as_often_as_it_says():
+def test_interval_contains_the_mean_at_about_its_nominal_rate():
     rng = np.random.default_rng(0)
-    held = [low <= 0 <= high for low, high in (interval(rng.standard_normal(20)) for _ in range(400))]
-    assert 0.89 < np.mean(held) < 0.97  # the percentile bootstrap of 20 values is a little too narrow
+    contained = [low <= 0 <= high for low, high in (interval(rng.standard_normal(20)) for _ in range(400))]
+    assert 0.89 < np.mean(contained) < 0.97  # the percentile bootstrap of 20 values is slightly too narrow
 
 
-def test_policies_are_compared_seed_by_seed():
-    """Seeds differ by far more than policies do: only the paired difference shows it."""
-    table = rows("loss", {"replace": [[1.0, 2.0], [51.0, 52.2]], "real": [[1.0, 1.0], [51.0, 51.0]]})
-    found = policies(chains(table), controls={"g": "real"}).set_index("policy")
-    replace = found.loc["replace"]
-    assert replace.apart == pytest.approx(1.1) and (replace.apart_low, replace.apart_high) == (pytest.approx(1.0), pytest.approx(1.2))
-    assert replace["last"] == pytest.approx(27.1) and replace.onsets == 2 and found.loc["real"].onsets == 0
-    assert np.isnan(policies(chains(table), controls={}).apart).all()
+def test_policies_are_compared_with_the_control_seed_by_seed():
+    """Seeds differ by far more than policies do: only the paired difference shows the effect."""
+    chains = summarize(metric_rows("loss", {"replace": [[1.0, 2.0], [51.0, 52.2]], "real": [[1.0, 1.0], [51.0, 51.0]]}))
+    replace, real = summarize_policies(chains, controls={"g": "real"})
+    difference = replace.from_control
+    assert (difference.mean, difference.low, difference.high) == (pytest.approx(1.1), pytest.approx(1.0), pytest.approx(1.2))
+    assert replace.last.mean == pytest.approx(27.1) and replace.onsets == 2 and real.onsets == 0
+    assert replace.all_beyond_noise and not real.all_beyond_noise
+    assert all(np.isnan(one.from_control.mean) for one in summarize_policies(chains, controls={}))
 
 
-def test_the_control_is_known_by_what_was_trained_on():
-    shares = rows("real_share", {"replace": [[1.0, 0.0]], "mix": [[1.0, 0.5]], "always": [[1.0, 1.0]]}, axis="mixture")
-    assert control(shares) == {"g": "always"}
-    assert control(shares[shares.policy != "always"]) == {}
+def test_control_is_the_policy_trained_on_real_rows_alone():
+    shares = {"replace": [[1.0, 0.0]], "mix": [[1.0, 0.5]], "always": [[1.0, 1.0]], "later": [[1.0, 1.0]]}
+    assert find_controls(metric_series(as_columns(metric_rows("real_share", shares, axis="mixture")))) == {"g": "always"}
+    without = {policy: chains for policy, chains in shares.items() if policy in ("replace", "mix")}
+    assert find_controls(metric_series(as_columns(metric_rows("real_share", without, axis="mixture")))) == {}
+    assert find_controls({}) == {}
 
 
-def test_what_refitting_on_real_data_does_is_noise():
-    """The floors say nothing of it: they are one model's."""
+def test_changes_in_the_control_count_as_noise():
+    """Floors do not contain the noise of retraining: they are computed with a single model."""
     loss = {"real": [[1.0, 1.3, 0.6], [1.0, 1.0, 1.5]], "replace": [[1.0, 1.2, 1.5], [1.0, 1.5, 2.0]]}
-    shares = rows("real_share", {"real": [[1.0, 1.0]], "replace": [[1.0, 0.0]]}, axis="mixture")
-    found = chains(pandas.concat([rows("loss", loss), shares]))
-    assert found.noise.unique() == pytest.approx([2 * np.sqrt((0.3**2 + 0.4**2 + 0 + 0.5**2) / 4)])
-    assert found[found.policy == "replace"].onset.tolist()[1] == 2
-    assert found[found.policy == "real"].onset.isna().all()
+    shares = metric_rows("real_share", {"real": [[1.0, 1.0]], "replace": [[1.0, 0.0]]}, axis="mixture")
+    chains = summarize(metric_rows("loss", loss), shares)
+    assert [one.noise for one in chains] == pytest.approx([2 * np.sqrt((0.3**2 + 0.4**2 + 0 + 0.5**2) / 4)] * 4)
+    assert [one.onset for one in chains if one.policy == "replace"][1] == 2
+    assert all(np.isnan(one.onset) for one in chains if one.policy == "real")
 
 
-FLAT, UP, LEVEL, DOWN, GONE = (
+def test_summaries_become_data_frames():
+    chains = summarize(metric_rows("loss", {"a": [[1.0, 2.0]], "b": [[1.0, 3.0]]}))
+    frame = pandas.DataFrame(chains)
+    assert frame.policy.tolist() == ["a", "b"] and frame.worse.tolist() == [1, 2]
+    rows = pandas.DataFrame(metric_rows("loss", {"a": [[1.0, 2.0]], "b": [[1.0, 3.0]]}))
+    assert summarize_chains(metric_series(rows.to_dict("list"))) == chains
+
+
+# ---- verdicts -----------------------------------------------------------------------------------------------------------
+
+FLAT, UP, LEVEL, DOWN, COLLAPSED = (
     [1.0, 1.0, 1.0, 1.0, 1.0],
     [1.0, 2.0, 3.0, 4.0, 5.0],
     [1.0, 3.0, 4.0, 4.1, 4.1],
@@ -112,24 +140,25 @@ FLAT, UP, LEVEL, DOWN, GONE = (
 @pytest.mark.parametrize(
     ("definition", "metric", "axis", "better", "yes", "no"),
     [
-        ("any growth of risk", "loss", "likelihood", False, LEVEL, FLAT),
-        ("any growth of risk", "distance", "fidelity", False, UP, DOWN),
-        ("risk without a bound", "loss", "likelihood", False, UP, LEVEL),
-        ("variance to zero", "variety", "diversity", True, GONE, DOWN),
-        ("tail loss", "rare", "tail", True, DOWN, FLAT),
-        ("mode loss", "coverage", "tail", True, DOWN, UP),
+        ("Any increase of risk", "loss", "likelihood", False, LEVEL, FLAT),
+        ("Any increase of risk", "distance", "fidelity", False, UP, DOWN),
+        ("Unbounded risk", "loss", "likelihood", False, UP, LEVEL),
+        ("Variance to zero", "variety", "diversity", True, COLLAPSED, DOWN),
+        ("Tail loss", "rare", "tail", True, DOWN, FLAT),
+        ("Mode loss", "coverage", "tail", True, DOWN, UP),
     ],
 )
-def test_every_definition_is_met_by_chains_that_meet_it_and_not_by_others(definition, metric, axis, better, yes, no):
-    found = chains(rows(metric, {"yes": [yes, yes], "no": [no, no], "either": [yes, no]}, axis=axis, better=better, floor_sd=0.01))
-    said = {one["policy"]: one for one in verdicts(found, generations=4) if one["definition"] == definition}
-    assert (said["yes"]["verdict"], said["no"]["verdict"], said["either"]["verdict"]) == ("yes", "no", "in part")
-    assert said["either"]["shares"] == {metric: 0.5}
+def test_each_definition_separates_chains_that_meet_it_from_others(definition, metric, axis, better, yes, no):
+    by_policy = {"yes": [yes, yes], "no": [no, no], "either": [yes, no]}
+    chains = summarize(metric_rows(metric, by_policy, axis=axis, better=better, floor_sd=0.01))
+    by_answer = {one.policy: one for one in verdicts(chains, generations=4) if one.definition == definition}
+    assert {policy: one.answer for policy, one in by_answer.items()} == {"yes": "yes", "no": "no", "either": "partly"}
+    assert by_answer["either"].shares == {metric: 0.5}
 
 
-def test_what_cannot_be_told_is_not_told():
-    found = chains(rows("loss", {"a": [[1.0, 2.0, 3.0]]}))
-    said = {one["definition"]: one["verdict"] for one in verdicts(found, generations=2)}
-    assert said["any growth of risk"] == "yes"
-    assert said["risk without a bound"] == said["tail loss"] == said["another scaling law"] == "not told"
-    assert set(said) == {definition.name for definition in DEFINITIONS}
+def test_definitions_without_metrics_or_with_too_few_generations_are_not_measured():
+    chains = summarize(metric_rows("loss", {"a": [[1.0, 2.0, 3.0]]}))
+    answers = {one.definition: one.answer for one in verdicts(chains, generations=2)}
+    assert answers["Any increase of risk"] == "yes"
+    assert answers["Unbounded risk"] == answers["Tail loss"] == answers["Changed scaling law"] == "not measured"
+    assert set(answers) == {definition.name for definition in DEFINITIONS}

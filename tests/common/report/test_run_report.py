@@ -1,31 +1,38 @@
-"""The report: complete, self-contained, inert whatever a model wrote, and drawn by a real browser."""
+"""The report of runs: complete, self-contained, drawn by a real browser, and safe against whatever a model generated."""
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from itertools import product
 
 import numpy as np
 import pandas
 import pytest
 from autophagy import experiment, write_report
-from autophagy.common.analysis import summary
+from autophagy.common.analysis.run_folder import Provenance, RunFolder
+from autophagy.common.analysis.series import metric_series
+from autophagy.common.analysis.summary import Verdict, summarize_chains, summarize_policies
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.common.execution.run import write_results
 from autophagy.common.execution.scheduler import ChainResult
-from autophagy.common.report.runs import charts
-from autophagy.common.report.runs import headlines as answers
+from autophagy.common.report import page
+from autophagy.common.report.runs import charts, headlines
 from autophagy.common.report.runs.figures import write_figures
-from autophagy.text import html_preview as text_show
-from autophagy.vision import html_preview as vision_show
+from autophagy.common.report.runs.report import read_runs
+from autophagy.text import html_preview as text_preview
+from autophagy.vision import html_preview as image_preview
 from support.browser import in_a_browser, open_report
+from support.result_rows import as_columns, metric_rows
 from support.tiny import ANALYTIC, TEXT
 
 HOSTILE = ["<script>document.title='owned'</script>", "</script><img src=x onerror=\"document.title='owned'\">", "{{ 7 * 7 }}",
            "\u202eright to left", "nul \x00 bell \x07", "x" * 1_000_000, "</style>", ""]  # fmt: skip
 
-NUMBERS = [
+METRICS = [
     ("heldout_nll", "likelihood", False),
     ("rare_recall", "tail", True),
     ("class_share/0", "tail", None),
@@ -38,75 +45,132 @@ NUMBERS = [
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    """A run as `run` writes it, with made-up numbers and hostile samples."""
-    wanted = experiment({**TEXT, "question": "Is <b>this</b> escaped?"})
+    """A run as `run` writes it, with constructed numbers and hostile samples."""
+    config = experiment({**TEXT, "question": "Is <b>this</b> escaped?"})
     rng, rows, samples, models = np.random.default_rng(0), [], [], []
-    about = {"experiment": "tiny-text", "modality": "text", "data": "bible", "generator": "causal-lm"}
-    for policy in wanted.policies:
-        for generation in range(4):
-            for seed in (0, 1):
-                at = {**about, "policy": policy, "seed": seed, "generation": generation, "n": 12}
-                for metric, axis, better in NUMBERS:
-                    value = (generation if policy == "replace" else 0) + 0.01 * rng.random() + 1
-                    if metric == "real_share":
-                        value = float(policy == "real" or generation == 0)
-                    rows.append(
-                        {
-                            **at,
-                            "metric": metric,
-                            "axis": axis,
-                            "value": value,
-                            "unit": "nats",
-                            "higher_is_better": better,
-                            "floor": 0.5,
-                            "floor_sd": 0.1,
-                        }
-                    )
-                models.append({"policy": policy, "seed": seed, "generation": generation, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
-            samples.append(Pool.of(text=HOSTILE).note(generation=generation, policy=policy))
+    about = {"experiment": "tiny-text", "modality": "text", "data": "bible", "generator": "causal-lm", "n": 12}
+    constants = {"unit": "nats", "floor": 0.5, "floor_sd": 0.1}
+    for policy, generation in product(config.policies, range(4)):
+        for seed in (0, 1):
+            at = {"policy": policy, "seed": seed, "generation": generation}
+            for metric, axis, better in METRICS:
+                value = (generation if policy == "replace" else 0) + 0.01 * rng.random() + 1
+                if metric == "real_share":
+                    value = float(policy == "real" or generation == 0)
+                rows.append({**about, **at, **constants, "metric": metric, "axis": axis, "value": value, "higher_is_better": better})
+            peak = 10**9 + 10**8 * generation
+            models.append({**at, "key": "ab" * 32, "torch": "2", "device": "cpu", "seconds": 1.0, "peak_bytes": peak})
+        samples.append(Pool.of(text=HOSTILE).note(generation=generation, policy=policy))
     folder = tmp_path_factory.mktemp("out") / "tiny-text"
-    write_results(wanted, ChainResult(rows, samples, models), folder)
+    write_results(config, ChainResult(rows, samples, models), folder)
     write_report([folder, folder], folder / "report.html")
     return folder
 
 
-def test_the_page_is_self_contained_and_not_too_big(run_folder):
-    page = (run_folder / "report.html").read_text()
-    own = re.sub(r'<script type="module">.*?</script>', "", page, flags=re.DOTALL)
-    assert not re.findall(r'(?:src|href)="(?!data:)', own), "nothing is fetched"
-    assert len(page) < 8_000_000
+def own_html(folder):
+    """The page of a run without Vega."""
+    return re.sub(r'<script type="module">.*?</script>', "", (folder / "report.html").read_text(), flags=re.DOTALL)
 
 
-def test_what_models_wrote_is_escaped_and_cut():
-    shown = str(text_show.show(Pool.of(text=HOSTILE)))
-    assert "<script" not in shown
-    assert "<img" not in shown
-    assert "\x00" not in shown
-    assert "\u202e" not in shown
-    assert len(shown) < 5_000
+def test_page_is_self_contained_and_not_too_big(run_folder):
+    assert not re.findall(r'(?:src|href)="(?!data:)', own_html(run_folder)), "nothing is loaded"
+    assert (run_folder / "report.html").stat().st_size < 8_000_000
 
 
-def test_images_are_shown_as_they_are():
+def test_report_imports_no_heavy_library(run_folder, tmp_path):
+    """Importing them would take ten times as long as writing the report."""
+    code = (
+        "import sys; from autophagy.common.report.runs.report import write_report;"
+        f"write_report([{str(run_folder)!r}], {str(tmp_path / 'report.html')!r});"
+        "assert not {'torch', 'transformers', 'altair', 'pandas', 'scipy', 'sklearn'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_vega_is_bundled_once_per_version(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bundled = []
+    monkeypatch.setattr(page, "_make_bundle", lambda: bundled.append(1) or "script")
+    assert [page._vega_bundle.__wrapped__() for _ in range(2)] == ["script", "script"]
+    assert bundled == [1] and len(list((tmp_path / "autophagy").iterdir())) == 1
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert page._vega_bundle.__wrapped__() == "script", "the cache folder need not be writable"
+
+
+def test_peak_memory_is_a_range_and_not_a_version(run_folder):
+    html = own_html(run_folder)
+    assert "Peak memory of a fit: 1.00 to 1.30 GB" in html
+    assert "different values of" not in html and "peak_bytes" not in html
+
+
+def test_mixed_versions_are_a_warning(run_folder):
+    models = [{"policy": "a", "key": "ab", "seed": 0, "generation": 0, "torch": version, "peak_bytes": 5} for version in ("2.1", "2.2")]
+    provenance = Provenance(models, {})
+    assert provenance.environment == {"torch": ["2.1", "2.2"]} and provenance.peak_bytes == (5, 5)
+    assert Provenance([{"policy": "a", "torch": "2"}], {}).peak_bytes is None, "as in runs of version 0.1"
+
+
+def test_first_screen_shows_samples_of_three_generations(run_folder):
+    html = own_html(run_folder)
+    assert html.index('class="strip') < html.index('class="answers"')
+    strip = html[html.index('class="strip') : html.index('class="answers"')]
+    assert [strip.count(f"<h4>generation {number}</h4>") for number in (0, 1, 2, 3)] == [2, 0, 2, 2], "for each of the two runs"
+
+
+def test_samples_are_grouped_by_policy_and_generation(run_folder):
+    [context] = read_runs([run_folder])
+    samples, strip = context.samples, context.strip
+    assert samples.generations == [0, 1, 2, 3] and set(samples.cells) == set(context.run.policies)
+    assert strip.generations == [2, 3] and strip.shared is not None, "generation 0 is the same for all policies"
+    assert samples.cells["replace"][3] == text_preview.show(Pool.of(text=HOSTILE))
+
+
+def test_unfinished_runs_are_rejected(run_folder, tmp_path):
+    with pytest.raises(UserError, match=r"not the folder of a finished run, config.yaml is missing"):
+        write_report([tmp_path], tmp_path / "report.html")
+    for name in ("config.yaml", "rows.parquet"):
+        (tmp_path / name).write_bytes((run_folder / name).read_bytes())
+    with pytest.raises(UserError, match=r"provenance.json is missing"):
+        write_report([tmp_path], tmp_path / "report.html")
+    (tmp_path / "provenance.json").write_text(json.dumps({"models": []}))
+    with pytest.raises(UserError, match=r"provenance.json cannot be read: KeyError: 'seconds'"):
+        _ = RunFolder.read(tmp_path).provenance
+
+
+def test_text_samples_are_escaped_and_cut():
+    html = str(text_preview.show(Pool.of(text=HOSTILE)))
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "\x00" not in html
+    assert "\u202e" not in html
+    assert len(html) < 5_000
+
+
+def test_image_samples_are_lossless():
     import base64
     import io
 
     from PIL import Image
 
     images = np.random.default_rng(0).integers(0, 256, (2, 6, 5, 3), dtype=np.uint8)
-    shown = str(vision_show.show(Pool.of(image=images)))
-    found = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", shown)]
-    assert np.array_equal(found, images)
+    html = str(image_preview.show(Pool.of(image=images)))
+    decoded = [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", html)]
+    assert np.array_equal(decoded, images)
+
+
+# ---- in a browser -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def browser(run_folder, tmp_path_factory):
-    """A headless browser that shows the report of `run_folder`."""
+    """A headless browser with the report of `run_folder`."""
     with open_report(run_folder / "report.html", tmp_path_factory.mktemp("browser")) as driver:
         yield driver
 
 
 @in_a_browser
-def test_a_real_browser_draws_every_chart_and_runs_nothing_else(browser):
+def test_browser_draws_every_chart_and_runs_nothing_else(browser):
     drawn = "return [document.querySelectorAll('.chart').length, document.querySelectorAll('.chart svg').length]"
     charts, drawings = browser.execute_script(drawn)
     assert charts == drawings >= 8
@@ -123,7 +187,7 @@ def visible(browser, selector):
 
 
 @in_a_browser
-def test_the_slider_moves_through_the_generations_by_keyboard(browser):
+def test_slider_selects_generations_by_keyboard(browser):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
@@ -138,7 +202,7 @@ def test_the_slider_moves_through_the_generations_by_keyboard(browser):
 
 
 @in_a_browser
-def test_a_switch_takes_its_policy_out_of_charts_tables_and_samples(browser):
+def test_switch_hides_its_policy_in_charts_tables_and_samples(browser):
     from selenium.webdriver.common.by import By
 
     points = "return document.querySelectorAll('.chart')[0].querySelectorAll('[aria-roledescription=point]').length"
@@ -155,7 +219,7 @@ def test_a_switch_takes_its_policy_out_of_charts_tables_and_samples(browser):
 
 
 @in_a_browser
-def test_hovering_a_point_says_its_value_and_how_many_rows_it_rests_on(browser):
+def test_tooltip_of_a_point_has_its_value_and_number_of_rows(browser):
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.by import By
 
@@ -168,7 +232,7 @@ def test_hovering_a_point_says_its_value_and_how_many_rows_it_rests_on(browser):
 
 
 @in_a_browser
-def test_tables_and_charts_are_handed_out_as_csv(browser):
+def test_tables_and_charts_can_be_downloaded_as_csv(browser):
     import time
 
     for button in browser.execute_script("return [...document.querySelectorAll('button.csv')].slice(0, 4)"):
@@ -186,7 +250,7 @@ def test_tables_and_charts_are_handed_out_as_csv(browser):
 
 
 @in_a_browser
-def test_a_phone_shows_it_without_scrolling_sideways(browser):
+def test_phone_does_not_scroll_sideways(browser):
     screen = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
     try:
@@ -197,134 +261,167 @@ def test_a_phone_shows_it_without_scrolling_sideways(browser):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
-# ---- what it says -------------------------------------------------------------------------------------------------
+# ---- headlines ----------------------------------------------------------------------------------------------------------
 
 
-def arms_of(by_policy, metric="loss", axis="likelihood", better=False, floor=1.0):
-    rows = pandas.DataFrame(
-        {"metric": metric, "axis": axis, "unit": "u", "higher_is_better": better, "floor": floor, "floor_sd": 0.01, "n": 9,
-         "generator": "g",
-         "policy": policy, "seed": seed, "generation": generation, "value": value}
-        for policy, chains in by_policy.items()
-        for seed, values in enumerate(chains)
-        for generation, value in enumerate(values)
-    )  # fmt: skip
-    return summary.policies(summary.chains(rows), controls={})
+def summaries(by_policy, metric="loss", axis="likelihood", better=False, floor=1.0):
+    rows = as_columns(metric_rows(metric, by_policy, axis=axis, better=better, floor=floor, floor_sd=0.01))
+    return summarize_policies(summarize_chains(metric_series(rows)), controls={})
 
 
-def test_the_policy_that_goes_first_is_the_one_whose_chains_all_leave_the_noise_first():
+def test_policies_are_ranked_by_the_onset_that_all_chains_have():
     late, early, one, never = [2, 2, 2, 9], [2, 3, 3, 3], [2, 8, 8, 8], [2, 2, 2, 2]
-    found = answers.by_policy(arms_of({"late": [late, late], "early": [early, early], "one": [one, never], "never": [never, never]}))
-    assert [line["policy"] for line in found] == ["early", "late", "one", "never"], "earlier before further, all chains before some"
-
-
-def test_what_is_lost_first_is_what_is_halved_first():
-    table = pandas.concat(
-        arms_of({"a": [values, values]}, metric=name, axis="diversity", better=True, floor=8)
-        for name, values in {"slow": [8, 6, 4, 2], "fast": [8, 2, 1, 1], "part": [8, 7, 6, 5], "flat": [8, 8, 8, 8]}.items()
+    ranking = headlines.rank_policies(
+        summaries({"late": [late, late], "early": [early, early], "one": [one, never], "never": [never, never]})
     )
-    found = answers.lost_first(table, "a")
-    assert [line["metric"] for line in found["halved"]] == ["fast", "slow"]
-    assert [line["metric"] for line in found["rest"]] == ["part"]
-    assert found["rest"][0]["gone"] == pytest.approx(3 / 8)
-    assert not answers.lost_first(table.assign(axis="fidelity"), "a")["halved"], "being unlike is nothing that is lost"
+    assert [one.policy for one in ranking] == ["early", "late", "one", "never"], "an early onset counts more than a great change"
 
 
-def test_which_run_moves_further_is_judged_from_each_ones_own_floor():
-    """Both distances grow by 10; one began 10 from its floor, the other 1."""
-    near = arms_of({"replace": [[2, 12], [2, 12.4]], "real": [[2, 2], [2, 2]]}, metric="d", axis="fidelity", floor=1)
-    far = arms_of({"replace": [[20, 30], [20, 31]], "real": [[20, 20], [20, 20]]}, metric="d", axis="fidelity", floor=10)
-    found = answers.which_sooner({"near": near, "far": far})
-    assert (found["sooner"], found["policy"], found["apart"]) == ("near", "replace", True)
-    assert found["ends"]["near"]["mean"] == pytest.approx(10.2) and found["ends"]["far"]["mean"] == pytest.approx(1.05)
-    mixed = arms_of({"replace": [[2, 2.5], [2, 13]]}, metric="d", axis="fidelity", floor=1)
-    assert not answers.which_sooner({"far": far, "mixed": mixed})["apart"], "the seeds overlap"
-    assert answers.which_sooner({"near": near}) is None
-    gone = arms_of({"replace": [[0, 0], [0, 0]]}, metric="d", axis="diversity", better=True, floor=1)
-    assert answers.shared_metrics({"gone": gone, "too": gone}) == [], "nothing was there to lose"
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        (["heldout_nll", "heldout_perplexity", "frechet_distance"], "heldout_perplexity"),
+        (["heldout_nats", "frechet_distance"], "frechet_distance"),
+        (["variance", "wasserstein"], "variance"),
+    ],
+)
+def test_headline_metric_is_perplexity_or_frechet_distance(metrics, expected):
+    assert headlines.headline_metric([one for name in metrics for one in summaries({"a": [[1, 2]]}, metric=name)]) == expected
 
 
-def test_runs_of_words_that_come_again_are_marked():
-    shown = str(text_show.show(Pool.of(text=["and he said unto them, go", "but AND he said unto all <b>", "another text altogether here"])))
-    assert shown.count("<mark") == 2
-    assert ">and he said unto</mark> them, go" in shown and ">AND he said unto</mark> all &lt;b&gt;" in shown
+def test_metric_without_direction_is_the_headline_only_if_alone():
+    undirected, directed = summaries({"a": [[1, 2]]}, metric="one", better=None), summaries({"a": [[1, 2]]}, metric="two")
+    assert headlines.headline_metric([*undirected, *directed]) == "two" and headlines.headline_metric(undirected) == "one"
 
 
-# ---- figures ------------------------------------------------------------------------------------------------------
+def test_losses_are_sorted_by_half_life_then_by_size():
+    values = {"slow": [8, 6, 4, 2], "fast": [8, 2, 1, 1], "part": [8, 7, 6, 5], "flat": [8, 8, 8, 8]}
+
+    def losses(axis):
+        return headlines.find_losses(
+            [one for name, chain in values.items() for one in summaries({"a": [chain, chain]}, name, axis, better=True, floor=8)], "a"
+        )
+
+    lost = losses("diversity")
+    assert [one.metric for one in lost.halved] == ["fast", "slow"]
+    assert [one.metric for one in lost.others] == ["part"]
+    assert lost.others[0].ratio.mean == pytest.approx(5 / 8) and lost.measured
+    assert not losses("fidelity").all and not losses("fidelity").measured, "fidelity is not something that is lost"
 
 
-def test_figures_are_files_of_the_formats_asked_for(run_folder, tmp_path):
+def test_runs_are_compared_relative_to_their_own_floors():
+    """Both distances grow by 10. Generation 0 is 1 above the floor in one run and 10 in the other."""
+    near = summaries({"replace": [[2, 12], [2, 12.4]], "real": [[2, 2], [2, 2]]}, metric="d", axis="fidelity", floor=1)
+    far = summaries({"replace": [[20, 30], [20, 31]], "real": [[20, 20], [20, 20]]}, metric="d", axis="fidelity", floor=10)
+    comparison = headlines.compare_runs({"near": near, "far": far})
+    assert (comparison.further, comparison.policy, comparison.significant) == ("near", "replace", True)
+    assert (comparison.agreeing, comparison.metrics, comparison.disagreeing) == (1, 1, [])
+    assert comparison.changes["near"].mean == pytest.approx(10.2) and comparison.changes["far"].mean == pytest.approx(1.05)
+    mixed = summaries({"replace": [[2, 2.5], [2, 13]]}, metric="d", axis="fidelity", floor=1)
+    assert not headlines.compare_runs({"far": far, "mixed": mixed}).significant, "the ranges of the seeds overlap"
+    assert headlines.compare_runs({"near": near}) is None
+    nothing = summaries({"replace": [[0, 0], [0, 0]]}, metric="d", axis="diversity", better=True, floor=1)
+    assert headlines.comparable_metrics({"one": nothing, "two": nothing}) == [], "generation 0 has nothing to lose"
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ({"a": 1.0, "b": 1.0, "c": 0.0, "d": 0.5, "e": 0.0}, "partly (2 of 5 metrics)"),
+        ({"a": 0.5, "b": 0.0}, "partly (1 of 2 metrics, some chains)"),
+    ],
+)
+def test_partial_verdicts_give_the_number_of_metrics(shares, expected):
+    [row] = headlines.verdict_table([Verdict("Tail loss", "criterion", "replace", "partly", shares)], {})
+    assert row.cells["replace"].text == expected and row.cells["replace"].answer == "partly"
+    assert row.cells["replace"].evidence.startswith("A: yes; B: yes" if len(shares) > 2 else "A: 50% of chains; B: no")
+
+
+def test_repeated_sequences_of_words_are_highlighted():
+    html = str(
+        text_preview.show(Pool.of(text=["and he said unto them, go", "but AND he said unto all <b>", "another text altogether here"]))
+    )
+    assert html.count("<mark") == 2
+    assert ">and he said unto</mark> them, go" in html and ">AND he said unto</mark> all &lt;b&gt;" in html
+
+
+# ---- figures and charts -------------------------------------------------------------------------------------------------
+
+
+def test_figures_are_files_in_the_requested_formats(run_folder, tmp_path):
     from PIL import Image
 
-    written = write_figures([run_folder], tmp_path / "figures")
-    assert {path.suffix for path in written} == {".pdf", ".svg", ".png"} and all(path.stat().st_size > 1000 for path in written)
-    names = {path.stem for path in written}
+    paths = write_figures([run_folder], tmp_path / "figures")
+    assert {path.suffix for path in paths} == {".pdf", ".svg", ".png"} and all(path.stat().st_size > 1000 for path in paths)
+    names = {path.stem for path in paths}
     assert {"tiny-text-heldout_nll", "tiny-text-class_share", "tiny-text-trained-on"} <= names
     svg = (tmp_path / "figures" / "tiny-text-heldout_nll.svg").read_text()
-    assert "replace" in svg and "held-out NLL" in svg, "a figure has its legend and its title"
+    assert "replace" in svg and "Held-out loss" in svg, "a figure has its own legend and title"
     assert (tmp_path / "figures" / "tiny-text-heldout_nll.pdf").read_bytes().startswith(b"%PDF")
     image = np.asarray(Image.open(tmp_path / "figures" / "tiny-text-heldout_nll.png").convert("RGB")).reshape(-1, 3)
     assert len(np.unique(image, axis=0)) > 20, "something is drawn"
-    with pytest.raises(UserError, match="figures are written as pdf, svg, png"):
+    with pytest.raises(UserError, match=r"--format pgn: unknown format; known: pdf, svg, png"):
         write_figures([run_folder], tmp_path, formats=["pgn"])
 
 
-def test_side_by_side_puts_floors_at_0_and_generation_0_at_1_away():
-    def rows(first, floor, unit, policies=("replace", "real")):
-        lines = [
-            {
-                "metric": "m",
-                "policy": policy,
-                "seed": seed,
-                "generation": g,
-                "value": first + g * step,
-                "floor": floor,
-                "floor_sd": 0.1,
-                "unit": unit,
-                "n": 9,
-            }
-            for policy, step in zip(policies, (5.0, 0.0), strict=True)
-            for seed in (0, 1)
-            for g in (0, 1, 2)
-        ]
-        return pandas.DataFrame(lines).assign(n=9)
+def test_every_chart_is_valid_json_with_the_parameter_hidden(run_folder):
+    """NaN would stop the page's scripts: JSON does not have it."""
+    specs = [
+        json.loads(text, parse_constant=pytest.fail) for text in re.findall(r'"application/json">(.*?)</script>', own_html(run_folder))
+    ]
+    assert len(specs) >= 8
+    assert all(spec["params"] == [{"name": "hidden", "value": []}] for spec in specs)
 
-    def drawn(spec):
-        [data] = spec["datasets"].values()
-        return {(line["run"], line["policy"], line["generation"]): line["mean"] for line in data}
 
-    one, two = rows(30.0, 10.0, "squared distance"), rows(3.0, 5.0, "squared distance", ("replace", "mix"))
-    found = drawn(charts.beside({"one": one, "two": two}, "m")["spec"])
-    assert found["one", "replace", 0] == 1 and found["one", "replace", 2] == 1.5
-    assert found["two", "replace", 0] == -1, "below the floor stays below"
-    assert {policy for _, policy, _ in found} == {"replace"}, "policies that both runs have"
-    shares = drawn(charts.beside({"one": rows(0.7, 0.9, "share"), "two": rows(0.5, 0.8, "share")}, "m")["spec"])
+def compare(metric_by_run):
+    """The points of a comparison chart, by run, policy and generation."""
+    spec = charts.comparison_chart(metric_by_run, {run: {} for run in metric_by_run}).spec
+    return {(row["run"], row["policy"], row["generation"]): row["mean"] for row in spec["datasets"]["rows"]}
+
+
+def test_comparison_charts_put_floors_at_0_and_generation_0_at_1():
+    def metric(first, floor, unit, policies=("replace", "real")):
+        values = {policy: [[first, first + step, first + 2 * step]] * 2 for policy, step in zip(policies, (5.0, 0.0), strict=True)}
+        return metric_series(as_columns(metric_rows("m", values, unit=unit, floor=floor, floor_sd=0.1)))["m"]
+
+    points = compare({"one": metric(30.0, 10.0, "squared distance"), "two": metric(3.0, 5.0, "squared distance", ("replace", "mix"))})
+    assert points["one", "replace", 0] == 1 and points["one", "replace", 2] == 1.5
+    assert points["two", "replace", 0] == -1, "a value below the floor stays below"
+    assert {policy for _, policy, _ in points} == {"replace"}, "only policies of both runs"
+    shares = compare({"one": metric(0.7, 0.9, "share"), "two": metric(0.5, 0.8, "share")})
     assert shares["one", "real", 0] == pytest.approx(-0.2) and shares["two", "real", 0] == pytest.approx(-0.3)
 
 
-def test_a_run_of_hundreds_of_generations_gets_a_report_that_leaves_no_row_out(tmp_path):
-    """Under `accumulate` the rows that say what was trained on grow with the square of the generations; bars take births together."""
-    wanted = experiment({**ANALYTIC, "generations": 130, "policies": ["accumulate", "replace"]})
-    about = {"experiment": wanted.name, "modality": "analytic", "data": "gaussian", "generator": "gaussian", "seed": 0, "n": 10}
+def test_intervals_of_many_seeds_are_bootstrap_intervals():
+    few, many = ([[1.0, 2.0 + seed] for seed in range(count)] for count in (4, 6))
+    ranges, intervals = (charts.over_seeds(metric_series(as_columns(metric_rows("m", {"a": chains})))["m"])[1] for chains in (few, many))
+    assert (ranges["low"], ranges["high"], ranges["seeds"]) == (2, 5, 4)
+    assert 2 < intervals["low"] < intervals["mean"] == 4.5 < intervals["high"] < 7
+
+
+def test_long_run_keeps_every_training_row_and_every_point_of_a_line(tmp_path):
+    """Under `accumulate` the rows about training data grow with the square of the generations; bars group the generations of origin."""
+    config = experiment({**ANALYTIC, "generations": 130, "policies": ["accumulate", "replace"]})
+    about = {"experiment": config.name, "modality": "analytic", "data": "gaussian", "generator": "gaussian", "seed": 0, "n": 10}
     variance = {"metric": "variance", "axis": "diversity", "unit": "sigma^2", "higher_is_better": True, "floor": 1.0, "floor_sd": 0.1}
     counted = {"axis": "mixture", "value": 10.0, "unit": "rows", "higher_is_better": None, "floor": None, "floor_sd": None}
     rows, samples, models = [], [], []
-    for policy, generation in product(wanted.policies, range(131)):
+    for policy, generation in product(config.policies, range(131)):
         at = {"policy": policy, "generation": generation}
-        count_by_generation = ["real", *(f"generation {number}" for number in range(generation))]
+        origins = ["real", *(f"generation {number}" for number in range(generation))]
         rows.append({**about, **at, **variance, "value": 0.9**generation})
-        for birth in count_by_generation if policy == "accumulate" else count_by_generation[-1:]:
-            rows.append({**about, **at, **counted, "metric": f"trained_rows/{birth}"})
+        for origin in origins if policy == "accumulate" else origins[-1:]:
+            rows.append({**about, **at, **counted, "metric": f"trained_rows/{origin}"})
         samples.append(Pool.of(x=np.zeros((1, 3))).note(**at))
         models.append({**at, "seed": 0, "key": "ab" * 32, "torch": "2", "seconds": 1.0})
-    write_results(wanted, ChainResult(rows, samples, models), tmp_path / wanted.name)
-    write_report([tmp_path / wanted.name], tmp_path / "report.html")
+    write_results(config, ChainResult(rows, samples, models), tmp_path / config.name)
+    write_report([tmp_path / config.name], tmp_path / "report.html")
     assert 100_000 < (tmp_path / "report.html").stat().st_size < 6_000_000
-    (bars,) = charts.mixture(pandas.DataFrame(rows))["spec"]["datasets"].values()
-    drawn = pandas.DataFrame(bars)
-    assert drawn.birth.nunique() == 20 and {"real", "generations 0 to 6", "generations 126 to 129"} <= set(drawn.birth)
-    assert {0, 130} <= set(drawn.generation) and drawn.generation.nunique() == 40
-    totals = drawn[drawn.policy == "accumulate"].groupby("generation").value.sum()
+    metrics = RunFolder.read(tmp_path / config.name).metrics
+    bars = pandas.DataFrame(charts.training_chart(metrics).spec["datasets"]["rows"])
+    assert bars.origin.nunique() == 20 and {"real", "generations 0 to 6", "generations 126 to 129"} <= set(bars.origin)
+    assert {0, 130} <= set(bars.generation) and bars.generation.nunique() == 40
+    totals = bars[bars.policy == "accumulate"].groupby("generation").value.sum()
     assert totals.tolist() == [10 * (1 + generation) for generation in totals.index]
-    data = charts.lines(pandas.DataFrame(rows), "variance", ["accumulate", "replace"])["spec"]["datasets"]
-    assert max(map(len, data.values())) == 2 * 131, "a line has every generation"
+    datasets = charts.metric_chart(metrics["variance"], ["accumulate", "replace"], {}).spec["datasets"]
+    assert max(map(len, datasets.values())) == 2 * 131, "a line has every generation"
