@@ -14,7 +14,6 @@ from ...analysis.summary import MIN_CHAINS_FOR_BOOTSTRAP, interval
 from ..charts import (
     FLOOR,
     FLOOR_DASH,
-    PALETTE,  # noqa: F401
     PANEL_WIDTH,
     RUN_COLOURS,
     SHAPES,
@@ -385,11 +384,3 @@ def _origin_colours(count: int) -> list[str]:
         GENERATION_COLOURS[number * len(GENERATION_COLOURS) // max(count - 1, len(GENERATION_COLOURS))] for number in range(count - 1)
     ]
     return [REAL_COLOUR, *shades]
-
-
-def finished(chart: Any, height: int) -> Spec:
-    """The specification of an Altair chart."""  # until the claims report builds its charts with `layered`
-    import altair
-
-    spec: Spec = chart.properties(width="container", height=height).add_params(altair.param(name="hidden", value=[])).to_dict()
-    return spec
