@@ -1,7 +1,17 @@
-"""Closed forms: what theory says a loop must give. Truth of variance 1; generation g is the (g + 1)-th fit, M rows each.
+"""Closed forms for chains of simple models, with which the results of the loop are compared.
 
-Maximum-likelihood fits (`ddof: 0`) unless said otherwise. "Expected" laws are about the mean over chains, "typical" ones
-about the mean of the log: the typical chain dies at rate 2/M, the expectation at 1/M, and papers mix the two.
+Symbols, unless a function says otherwise:
+
+- The truth is a normal distribution with variance 1.
+- M (`size`): rows of each fit. n = generation + 1: number of fits, because generation 0 is the first fit.
+- mu and s^2: fitted mean and variance. E and Var: expectation and variance over chains.
+- lambda (`scale`): factor of the variance in sampling; 1 is unbiased sampling.
+- a (`real_fraction`): share of real rows in a training pool.
+- psi, psi1, Gamma: digamma, trigamma and gamma function.
+
+Fits are maximum likelihood (`ddof: 0`) unless `ddof=1` is given. The expected variance E s^2 falls at the rate 1/M, that of a typical
+chain, exp(E ln s^2), at the rate 2/M. Papers do not always distinguish the two. A law without a source was derived for this project and
+checked by simulation.
 """
 
 from __future__ import annotations
@@ -13,10 +23,10 @@ import numpy as np
 
 
 def conserved(variance: np.ndarray | float, mean_squared_error: np.ndarray | float) -> np.ndarray | float:
-    """E s^2 + Var mu: 1 in every generation of every policy that selects nothing, if samples are unbiased.
+    """Conservation law: E s^2 + Var mu = 1 in every generation of every policy that does not select rows, with lambda = 1.
 
-    Each training point has marginal variance 1 by induction, and the MLE splits it into the two parts. It fails if data
-    leak, are counted twice or are selected, so it tests a loop rather than a generator.
+    By induction each training point has marginal variance 1, and maximum likelihood splits it into these two parts. The law is broken if
+    data leak, are counted twice or are selected, so it tests the loop and not the generator.
     """
     return variance + mean_squared_error
 
@@ -25,15 +35,18 @@ def conserved(variance: np.ndarray | float, mean_squared_error: np.ndarray | flo
 
 
 def replace_variance(generation: int, *, size: int, scale: float = 1.0, ddof: int = 0) -> float:
-    """E s^2 under `replace`: scale^(n-1) (1 - 1/M)^n with n = generation + 1, without the last factor if unbiased.
+    """E s^2 under `replace`: lambda^(n-1) (1 - 1/M)^n. With `ddof=1` there is no second factor.
 
-    Shumailov et al. 2024 with the MLE's factor; with samples from N(mu, scale s^2), Alemohammad et al. 2024, eq. 2.
+    Shumailov et al. 2024, with the factor of maximum likelihood. For lambda below 1: Alemohammad et al. 2024, eq. 2.
     """
     return scale**generation * (1.0 if ddof else (1 - 1 / size) ** (generation + 1))
 
 
 def replace_log_variance(generation: int, *, size: int, ddof: int = 0, dimensions: int = 1) -> float:
-    """E ln det S / d under `replace`: n [mean_j psi((M-j)/2) - ln((M - ddof)/2)], nats; with d = 1 that is E ln s^2."""
+    """E ln det S / d under `replace`: n [mean_j psi((M-j)/2) - ln((M - ddof)/2)] in nats, j = 1 ... d.
+
+    S is the fitted covariance in d dimensions; for d = 1 this is E ln s^2. It is the log-moment of a Wishart distribution.
+    """
     from scipy.special import psi
 
     j = np.arange(1, dimensions + 1)
@@ -41,33 +54,36 @@ def replace_log_variance(generation: int, *, size: int, ddof: int = 0, dimension
 
 
 def replace_log_variance_spread(generation: int, *, size: int) -> float:
-    """Var ln s^2 under `replace`: n psi1((M-1)/2), nats^2."""
+    """Var ln s^2 under `replace`: n psi1((M-1)/2), in nats^2. psi1((M-1)/2) is the log-variance of a chi-square distribution."""
     from scipy.special import polygamma
 
     return (generation + 1) * float(polygamma(1, (size - 1) / 2))
 
 
 def replace_mean_squared_error(generation: int, *, size: int, ddof: int = 0) -> float:
-    """Var mu under `replace`: 1 - (1 - 1/M)^n, or n/M with the unbiased estimator."""
+    """Var mu under `replace`: 1 - (1 - 1/M)^n, with `ddof=1` n/M (Shumailov et al. 2024)."""
     n = generation + 1
     return n / size if ddof else 1 - (1 - 1 / size) ** n
 
 
 def mean_deviation(size: int, *, ddof: int = 0) -> float:
-    """E s of one fit, in true standard deviations: c_M = sqrt(2/M) Gamma(M/2) / Gamma((M-1)/2), or the unbiased one's c_4."""
+    """E s of one fit: c = sqrt(2 / (M - ddof)) Gamma(M/2) / Gamma((M-1)/2). With `ddof=1` this is the constant c4 of statistics."""
     from scipy.special import gammaln
 
     return float(np.sqrt(2 / (size - ddof)) * np.exp(gammaln(size / 2) - gammaln((size - 1) / 2)))
 
 
 def replace_wasserstein(generation: int, *, size: int, ddof: int = 0) -> float:
-    """E W_2^2 between fit and truth under `replace`: 2 (1 - c_M^n), or n/M + 2 (1 - c_4^n) with the unbiased estimator."""
+    """Expected squared 2-Wasserstein distance of fit and truth under `replace`: 2 (1 - c^n), with `ddof=1` n/M + 2 (1 - c^n).
+
+    c is `mean_deviation`. Shumailov et al. 2024, theorem 3.1, is the case `ddof=1`.
+    """
     n = generation + 1
     return (n / size if ddof else 0.0) + 2 * (1 - mean_deviation(size, ddof=ddof) ** n)
 
 
 def growing_variance(sizes: Sequence[int]) -> float:
-    """E s^2 under `replace` when the i-th fit has sizes[i] rows: prod (1 - 1/M_i), positive in the limit iff sum 1/M_i is finite."""
+    """E s^2 under `replace` if the i-th fit has M_i = sizes[i] rows: prod_i (1 - 1/M_i). Its limit is positive iff sum 1/M_i is finite."""
     return float(np.prod(1 - 1 / np.asarray(sizes, dtype=float)))
 
 
@@ -75,30 +91,33 @@ def growing_variance(sizes: Sequence[int]) -> float:
 
 
 def accumulate_variance(generation: int, *, size: int, scale: float = 1.0) -> float:
-    """E s^2 under `accumulate`: (1 - 1/M) prod_{j=2..n} [1 - (1 - scale)/j - scale/(j^2 M)].
+    """E s^2 under `accumulate`: (1 - 1/M) prod_{j=2..n} [1 - (1 - lambda)/j - lambda/(j^2 M)].
 
-    Without bias it stays above 1 - pi^2/(6M) (Gerstgrasser et al. 2024); with it, it goes to 0 as n^-(1 - scale).
+    For lambda = 1 it stays above 1 - pi^2/(6M) (Gerstgrasser et al. 2024). For lambda < 1 it goes to 0 like n^-(1 - lambda).
     """
     j = np.arange(2, generation + 2)
     return float((1 - 1 / size) * np.prod(1 - (1 - scale) / j - scale / (j**2 * size)))
 
 
 def accumulate_limit(*, size: int) -> float:
-    """E s^2 under `accumulate` without bias after infinitely many generations: sin(pi/sqrt M) / (pi/sqrt M)."""
+    """Limit of E s^2 under `accumulate` for lambda = 1: sin(pi/sqrt M) / (pi/sqrt M)."""
     return float(np.sinc(1 / np.sqrt(size)))
 
 
 def accumulate_variance_unbiased(generation: int, *, size: int) -> float:
-    """E s^2 under `accumulate` with `ddof: 1`: prod_{j=2..n} (1 - 1/(j (jM - 1))); batches share a wandering mean, so not 1."""
+    """E s^2 under `accumulate` with `ddof: 1`: prod_{j=2..n} (1 - 1/(j (jM - 1))).
+
+    It is below 1, because the rows of one generation share an error of the mean.
+    """
     j = np.arange(2, generation + 2)
     return float(np.prod(1 - 1 / (j * (j * size - 1))))
 
 
 def subsample_variance(generation: int, *, size: int) -> float:
-    """E s^2 under `accumulate-subsample` (Kazdan et al. 2024), through the variance of the pool it draws from."""
+    """E s^2 under `accumulate-subsample` (policy of Kazdan et al. 2024), by a recursion for the variance of the accumulated pool."""
 
     def shared(k: int) -> float:
-        """Covariance that drawing M of k M rows without replacement leaves between draws, as a share of the pool's variance."""
+        """Var mu of M rows drawn without replacement from k M rows, as a share of the variance of the k M rows."""
         return (k * size - size) / (size * (k * size - 1))
 
     pool = 1 - 1 / size
@@ -107,13 +126,14 @@ def subsample_variance(generation: int, *, size: int) -> float:
     return (1 - shared(generation + 1)) * pool
 
 
-# ---- a share of real rows -------------------------------------------------------------------------------------------
+# ---- mixing with real rows ------------------------------------------------------------------------------------------
 
 
 def mix_fresh(generation: int, *, size: int, real_fraction: float | Sequence[float], scale: float = 1.0) -> tuple[float, float]:
-    """E s^2 and Var mu under `mix` with fresh real rows, if real_fraction * size is whole; a list is for generations 1, 2, ...
+    """E s^2 and Var mu under `mix` with fresh real rows, by recursion. `real_fraction` times `size` must be an integer.
 
-    Fixed point 1 - 1/D and 1/D (Bertrand et al. 2024), see `mix_fixed_point`.
+    A sequence holds the fractions of generations 1, 2, ...; the last one is repeated. For a constant fraction and lambda = 1 the limits
+    are 1 - 1/D and 1/D, with D of `mix_fixed_point`. Setting: Bertrand et al. 2024.
     """
     m = size
     s, v = 1 - 1 / m, 1 / m
@@ -133,9 +153,10 @@ def _share(real_fraction: float | Sequence[float], generation: int) -> float:
 
 
 def mix_fixed(generation: int, *, size: int, real_fraction: float) -> tuple[float, float]:
-    """E s^2 and Var mu under `mix` with the same real rows every generation, if real_fraction * size is whole.
+    """E s^2 and Var mu under `mix` with the same real rows in every generation. `real_fraction` times `size` must be an integer.
 
-    With x the mean of the fixed rows and e = mu - x: e' = (1 - a)(e + noise), and real and made rows' means differ by e + noise.
+    The recursion is in e = mu - x, where x is the mean of the fixed real rows: e' = (1 - a)(e + noise). The means of real and generated
+    rows differ by e + noise.
     """
     m, a = size, real_fraction
     rows = a * m
@@ -150,14 +171,14 @@ def mix_fixed(generation: int, *, size: int, real_fraction: float) -> tuple[floa
 
 
 def mix_fixed_point(*, size: int, real_fraction: float, real: str) -> float:
-    """Var mu that `mix` settles at: 1/D with fresh rows; with fixed ones exactly 3 - 2 real_fraction times that."""
+    """Limit of Var mu under `mix`: 1/D with fresh real rows, (3 - 2 a)/D with fixed ones. D = 1 - a + a M (2 - a)."""
     a = real_fraction
     fresh = 1 / (1 - a + a * size * (2 - a))
     return fresh if real == "fresh" else (3 - 2 * a) * fresh
 
 
 def weighted_mean_error(generation: int, *, size: int, weight: float) -> float:
-    """Var mu with known variance, `size` fresh real rows of weight `weight` in all beside `size` made ones (He, Xu & Cheng 2025)."""
+    """Var mu if only the mean is learned, from M fresh real rows with total weight w and M generated rows (He, Xu & Cheng 2025)."""
     w, v = weight, 1 / size
     for _ in range(generation):
         v = w**2 / size + (1 - w) ** 2 * (v + 1 / size)
@@ -165,17 +186,20 @@ def weighted_mean_error(generation: int, *, size: int, weight: float) -> float:
 
 
 def weighted_mean_limit(weight: float) -> float:
-    """M Var mu of the same in the limit: (w^2 + (1-w)^2) / (1 - (1-w)^2), least at 1 / the golden ratio, and as much there."""
+    """Limit of M Var mu in `weighted_mean_error`: (w^2 + (1-w)^2) / (1 - (1-w)^2).
+
+    The minimum is at w = `golden_weight()`, and its value is the same number.
+    """
     return (weight**2 + (1 - weight) ** 2) / (1 - (1 - weight) ** 2)
 
 
 def golden_weight() -> float:
-    """The root of w^2 + w = 1."""
+    """The best weight, 1 / golden ratio = 0.618: the positive root of w^2 + w = 1 (He, Xu & Cheng 2025)."""
     return (np.sqrt(5) - 1) / 2
 
 
 def effective_rows(wasserstein: float) -> float:
-    """How many real rows alone would give a Gaussian fit this E W_2^2: the root of 2 (1 - c_n) = wasserstein, n >= 2."""
+    """The number of real rows n >= 2 with which one fit has this E W_2^2: solves 2 (1 - c_n) = wasserstein; see `mean_deviation`."""
     from scipy.special import gammaln
 
     sizes = np.geomspace(2, 1e6, 4000)
@@ -187,10 +211,10 @@ def effective_rows(wasserstein: float) -> float:
 
 
 def regression_risk(generation: int, *, size: int, dimensions: int, noise: float = 1.0, policy: str = "replace") -> float:
-    """Excess risk of least squares that relabels the same points: b n under `replace`, b sum 1/i^2 under `accumulate`.
+    """Excess risk of least squares in d dimensions that relabels the same points.
 
-    b = noise^2 d / (M - d - 1) (Dohmatob et al. 2024; Gerstgrasser et al. 2024, theorem 1). Under `replace-growing`, whose i-th fit
-    has i M new points, the exact sum over i of noise^2 d / (i M - d - 1).
+    `replace`: b n. `accumulate`: b sum_{i=1..n} 1/i^2, where b = noise^2 d / (M - d - 1) (Dohmatob et al. 2024; Gerstgrasser et al. 2024,
+    theorem 1). `replace-growing`, whose i-th fit has i M new points: sum_{i=1..n} noise^2 d / (i M - d - 1).
     """
     i, d = np.arange(1, generation + 2), dimensions
     rows = size * i if policy == "replace-growing" else np.full(len(i), size)
@@ -199,16 +223,20 @@ def regression_risk(generation: int, *, size: int, dimensions: int, noise: float
 
 
 def shifted_risk(*, size: int, dimensions: int, noise: float, shifted: float, shift: float) -> float:
-    """Excess risk of least squares when a share of labels comes from weights `shift` away, to first order in 1/n (Dohmatob et al. 2024).
+    """Excess risk of least squares if a share of labels comes from shifted weights (Dohmatob et al. 2024, "Strong model collapse").
 
-    noise^2 d/n + p^2 c^2 + p (1 - p) c^2 (d + 2)/n: the middle term is a floor that no number of rows lowers.
+    To first order in 1/n: noise^2 d/n + p^2 c^2 + p (1 - p) c^2 (d + 2)/n, where n is `size`, p is `shifted` and c is `shift`. More rows
+    do not lower the middle term.
     """
     p, c, d, n = shifted, shift, dimensions, size
     return noise**2 * d / n + p**2 * c**2 + p * (1 - p) * c**2 * (d + 2) / n
 
 
 def verifier_threshold(*, keep_right: float, keep_wrong: float) -> float:
-    """The share of wrong labels up to which a verifier leaves more right ones than wrong: 1 / (1 + psi/phi) (Feng et al. 2024)."""
+    """The share of wrong labels below which a verifier keeps more correct than wrong labels: 1 / (1 + psi/phi) (Feng et al. 2024).
+
+    phi (`keep_right`) and psi (`keep_wrong`): probabilities of keeping a correct and a wrong label.
+    """
     return 1 / (1 + keep_wrong / keep_right)
 
 
@@ -216,16 +244,16 @@ def verifier_threshold(*, keep_right: float, keep_wrong: float) -> float:
 
 
 def extinction(generation: int, *, count: int, size: int) -> float:
-    """The chance that a symbol seen `count` times in generation 0's M rows is in no later generation's model under `replace`.
+    """Probability that a symbol is lost under `replace` if it occurs `count` times in the M rows that generation 0 trains on.
 
-    Exact: drawing M rows is a binomial step of the Wright-Fisher chain.
+    Exact: drawing M rows is one binomial step of a Wright-Fisher chain.
     """
     return float(_extinct(generation, size)[count])
 
 
 @lru_cache(maxsize=64)
 def _extinct(generation: int, size: int) -> np.ndarray:
-    """By count, float64 [size + 1]."""
+    """The probability of loss for each count, float64 [size + 1]."""
     if generation == 0:
         return (np.arange(size + 1) == 0).astype(float)
     return _steps(size) @ _extinct(generation - 1, size)
@@ -233,7 +261,7 @@ def _extinct(generation: int, size: int) -> np.ndarray:
 
 @lru_cache(maxsize=2)
 def _steps(size: int) -> np.ndarray:
-    """The chance of each count after each count, float64 [size + 1, size + 1]."""
+    """Transition probabilities from each count (row) to each count (column), float64 [size + 1, size + 1]."""
     from scipy.stats import binom
 
     counts = np.arange(size + 1)
@@ -241,7 +269,10 @@ def _steps(size: int) -> np.ndarray:
 
 
 def extinction_poisson(generation: int, *, count: int) -> float:
-    """The same for many rows: q_k^c with q_0 = 0, q_{k+1} = exp(q_k - 1); 1 - q_k ~ 2/k, so the half-life is about 2 c / ln 2."""
+    """Limit of `extinction` for large M: q_k^c in generation k for c = `count`, where q_0 = 0 and q_{k+1} = exp(q_k - 1).
+
+    1 - q_k goes like 2/k, so half of the symbols are lost after about 2 c / ln 2 generations.
+    """
     q = 0.0
     for _ in range(generation):
         q = np.exp(q - 1)
@@ -249,17 +280,17 @@ def extinction_poisson(generation: int, *, count: int) -> float:
 
 
 def missing_mass(shares: np.ndarray, *, rows: int, made_from: int | None = None) -> float:
-    """E of the share of draws whose symbol a table of counts does not know; shares float64 [symbols] are the truth's.
+    """Expected missing mass: the share of real draws whose symbol is not in a model of `rows` rows. p = `shares`, the true frequencies.
 
-    From real rows: sum p (1 - p)^rows (Good 1953), for Zipf's law ~ rows^-(1 - 1/exponent). From rows that a table of `made_from` real
-    ones made: sum p E (1 - c/made_from)^rows with c binomial, which no number of rows brings below sum p (1 - p)^made_from
+    From real rows: sum p (1 - p)^rows (Good 1953); for Zipf's law like rows^-(1 - 1/exponent). From rows that a model of `made_from` real
+    rows generated: sum p E (1 - c/made_from)^rows with binomial c. That is at least sum p (1 - p)^made_from for any number of rows
     (Dohmatob et al. 2024, "A tale of tails").
     """
     from scipy.stats import binom
 
     if made_from is None:
         return float((shares * (1 - shares) ** rows).sum())
-    counts = np.arange(min(made_from, 80) + 1)  # more copies than that are lost with a chance below e^-80 if rows >= made_from
+    counts = np.arange(min(made_from, 80) + 1)  # higher counts are lost with probability below e^-80 if rows >= made_from
     lost = (1 - counts / made_from) ** rows
     return float((shares * (binom.pmf(counts[None, :], made_from, shares[:, None]) @ lost)).sum())
 
@@ -268,9 +299,9 @@ def missing_mass(shares: np.ndarray, *, rows: int, made_from: int | None = None)
 
 
 def kde_variance(generation: int, *, size: int, bandwidth: float, policy: str = "replace") -> float:
-    """E of the variance of a kernel density estimate, points and kernel (Kazdan et al. 2024).
+    """Expected variance of a kernel density estimate with kernel width h = `bandwidth` (Kazdan et al. 2024).
 
-    Under `replace` it goes to M h^2; under `accumulate` it grows by h^2 ln n without end.
+    It is the variance of the points plus h^2. Under `replace` it goes to M h^2, under `accumulate` it grows like h^2 ln n without limit.
     """
     h2, points = bandwidth**2, 1 - 1 / size
     for k in range(1, generation + 1):

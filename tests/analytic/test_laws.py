@@ -9,7 +9,7 @@ from autophagy.analytic import laws
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-SIZE, GENERATIONS, WORLDS = 50, 20, 3000
+SIZE, GENERATIONS, REPLICATES = 50, 20, 3000
 STANDARD_ERRORS = 4.0
 
 
@@ -23,13 +23,13 @@ POLICIES = {
 
 
 def chains(store, **changes):
-    """Rows of WORLDS chains under policies."""
-    wanted = {
+    """Rows of REPLICATES chains under policies."""
+    config = {
         "name": "laws", "generations": GENERATIONS, "size": SIZE, "eval_size": 2,
-        "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "replicates": WORLDS}, "generator": {"use": "gaussian", "ddof": 0},
+        "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "replicates": REPLICATES}, "generator": {"use": "gaussian", "ddof": 0},
         "policies": POLICIES, "metrics": ["moments"], "unequal_steps": True,
     }  # fmt: skip
-    return run(experiment({**wanted, **changes}), store=store, workers=1)
+    return run(experiment({**config, **changes}), store=store, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,9 @@ def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
 @pytest.mark.slow
 def test_law_5_0_catches_a_curation_that_selects(tmp_path):
     policies = {"verify": {"use": "replace", "curation": {"use": "verify", "keep": 0.8}}}
-    rows = chains(tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "replicates": 1}, seeds=list(range(40)))
+    rows = chains(
+        tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "replicates": 1}, seeds=list(range(40))
+    )
     found = rows[(rows.generation == 3) & (rows.metric == "conserved")].value
     assert (found.mean() - 1) / (found.std() / len(found) ** 0.5) < -10
 
@@ -161,9 +163,9 @@ def test_law_5_0_catches_a_policy_that_selects(tmp_path):
 
 def test_the_spread_of_the_log_variance_follows_its_law(rows):
     found = rows[(rows.policy == "replace") & (rows.generation == GENERATIONS)].set_index("metric").value
-    measured = found["log_variance_se"] ** 2 * WORLDS
+    measured = found["log_variance_se"] ** 2 * REPLICATES
     expected = laws.replace_log_variance_spread(GENERATIONS, size=SIZE)
-    assert measured == pytest.approx(expected, rel=4 * np.sqrt(2 / WORLDS))
+    assert measured == pytest.approx(expected, rel=4 * np.sqrt(2 / REPLICATES))
 
 
 def test_the_laws_tell_the_policies_apart(rows):

@@ -1,4 +1,4 @@
-"""Metrics of images alone: right values, right direction on blur, noise and copies, finite on what has collapsed."""
+"""Image metrics: correct values, correct direction on blur, noise and copies, and finite values on collapsed pools."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def digits():
     return Digits().load(eval_size=200)
 
 
-def told(probabilities):
-    """Evidence of images of which a classifier says this."""
+def classified(probabilities):
+    """Metric inputs: black images to which the classifier assigns these probabilities."""
     return {
         "generated": Pool.of(image=np.zeros((len(probabilities), 8, 8, 1), np.uint8)),
         "features": lambda _: {"probabilities": probabilities},
@@ -103,7 +103,7 @@ def test_multiscale_similarity_agrees_with_a_plain_computation(side, colours):
     assert measured("ms-ssim", generated=Pool.of(image=images))["ms_ssim"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_few_pairs_are_all_taken_and_many_are_drawn(digits):
+def test_ms_ssim_uses_all_pairs_or_a_random_subset(digits):
     five = digits["heldout"].slice(0, 5)
     every = [measured("ms-ssim", generated=five.take([a, b]))["ms_ssim"] for a in range(5) for b in range(a)]
     assert measured("ms-ssim", generated=five)["ms_ssim"] == pytest.approx(np.mean(every), abs=1e-6)
@@ -113,7 +113,7 @@ def test_few_pairs_are_all_taken_and_many_are_drawn(digits):
         measured("ms-ssim", generated=five.slice(0, 1))
 
 
-def test_images_that_grow_alike_are_more_similar(digits):
+def test_ms_ssim_rises_as_images_become_copies(digits):
     pools = [copied(digits["heldout"], share) for share in (0, 0.5, 0.9)]
     values = [measured("ms-ssim", generated=generated)["ms_ssim"] for generated in (*pools, digits["heldout"].take([3] * 9))]
     assert values[0] < values[1] < values[2] < values[3] == pytest.approx(1, abs=1e-5)
@@ -128,13 +128,13 @@ def test_images_that_grow_alike_are_more_similar(digits):
 
 
 def test_the_classifier_score_counts_classes():
-    assert measured("inception-score", **told(np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 4]))["classifier_score"] == pytest.approx(4)
-    assert measured("inception-score", **told(np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]))["classifier_score"] == pytest.approx(2)
-    assert measured("inception-score", **told(np.full((16, 4), 0.25, np.float32)))["classifier_score"] == pytest.approx(1)
+    assert measured("inception-score", **classified(np.eye(4, dtype=np.float32)[[0, 1, 2, 3] * 4]))["classifier_score"] == pytest.approx(4)
+    assert measured("inception-score", **classified(np.eye(4, dtype=np.float32)[[0, 0, 1, 1]]))["classifier_score"] == pytest.approx(2)
+    assert measured("inception-score", **classified(np.full((16, 4), 0.25, np.float32)))["classifier_score"] == pytest.approx(1)
     drawn = RNG.dirichlet(np.full(5, 0.1), 40).astype(np.float32)
     drawn[:3] = np.eye(5)[:3]
     expected = np.exp(np.mean([entropy(row, drawn.mean(0)) for row in drawn.astype(np.float64)]))
-    assert measured("inception-score", **told(drawn))["classifier_score"] == pytest.approx(expected, rel=1e-6)
+    assert measured("inception-score", **classified(drawn))["classifier_score"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_classifier_score_of_real_digits_is_best(digits, tmp_path):
@@ -147,38 +147,38 @@ def test_the_classifier_score_of_real_digits_is_best(digits, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["inception-score", "tstr-classifier"])
-def test_a_feature_model_without_classes_is_refused(name, digits):
+def test_feature_model_without_probabilities_is_rejected(name, digits):
     rows = digits["heldout"].only(["image"])
     with pytest.raises(UserError, match=f"metrics: '{name}' needs a feature model that gives class probabilities"):
         measured(name, generated=rows, heldout=digits["heldout"], real=rows, features=lambda _: {"features": np.zeros((200, 2))})
 
 
-# ---- the student --------------------------------------------------------------------------------------------------
+# ---- TSTR ---------------------------------------------------------------------------------------------------------
 
 
 def two_kinds(labels):
-    """Dark (0) and bright (1) images with a little noise, 20 of each, labelled as told."""
+    """Dark (0) and bright (1) images with a little noise, 20 of each; `labels` holds the label column, if any."""
     images = np.repeat([40, 200], 20)[:, None, None, None] + RNG.integers(0, 30, (40, 4, 4, 1))
     return Pool.of(image=images.astype(np.uint8), **labels)
 
 
-def test_a_student_learns_the_labels_it_is_given_and_no_others():
+def test_tstr_learns_generated_labels_only_if_generators_make_them():
     truth = np.repeat([0, 1], 20)
     heldout, swapped = two_kinds({"label": truth}), two_kinds({"label": 1 - truth})
     bare, control = two_kinds({}), two_kinds({"label": 1 - truth})
     assert measured("tstr-classifier", generated=swapped, heldout=heldout, real=swapped, features=bright)["student_accuracy"] == 0
     assert measured("tstr-classifier", generated=bare, heldout=heldout, real=bare, features=bright)["student_accuracy"] == 1
     floor = measured("tstr-classifier", generated=control, heldout=heldout, real=bare, features=bright)
-    assert floor["student_accuracy"] == 1, "the floor is labelled by the same hand as made rows are"
+    assert floor["student_accuracy"] == 1, "the floor and generated rows are labelled by the same feature model"
 
 
-def test_a_student_of_one_class_always_says_it():
+def test_tstr_with_one_class_predicts_that_class():
     heldout = two_kinds({"label": np.repeat([0, 1, 1, 1], 10)})
     generated = two_kinds({"label": np.ones(40, np.int64)})
     assert measured("tstr-classifier", generated=generated, heldout=heldout, real=generated, features=bright)["student_accuracy"] == 0.75
 
 
-def test_a_student_of_worse_images_knows_less_of_real_ones(digits):
+def test_tstr_accuracy_falls_for_degraded_images(digits):
     def accuracy(generated):
         return measured("tstr-classifier", generated=generated, heldout=digits["heldout"], real=digits["train"], features=bright)[
             "student_accuracy"
@@ -191,13 +191,13 @@ def test_a_student_of_worse_images_knows_less_of_real_ones(digits):
     assert real > accuracy(blurred(digits["control"], 3))
 
 
-def test_a_student_that_has_not_converged_says_nothing_of_it(digits):
+def test_tstr_does_not_warn_if_it_has_not_converged(digits):
     parts = {"generated": digits["control"], "heldout": digits["heldout"], "real": digits["train"], "features": bright}
     short, long = (measured({"use": "tstr-classifier", "iterations": steps}, **parts)["student_accuracy"] for steps in (1, 100))
     assert short < long
 
 
-def test_a_student_needs_true_labels(digits):
+def test_tstr_needs_labels(digits):
     bare = digits["heldout"].only(["image"])
     with pytest.raises(UserError, match="'tstr-classifier' needs labelled images, but this data has no labels; remove the metric"):
         measured("tstr-classifier", generated=bare, heldout=bare, real=bare, features=bright)
@@ -214,7 +214,7 @@ def test_sharpness_of_a_dot_and_of_a_slope():
     assert measured("sharpness", generated=Pool.of(image=both))["sharpness"] == pytest.approx((16 + 4) / 25 / 2)
 
 
-def test_blur_takes_sharpness_and_noise_gives_too_much(digits):
+def test_blur_lowers_sharpness_and_noise_raises_it(digits):
     real, blur, more, noise = (
         measured("sharpness", generated=generated)["sharpness"]
         for generated in (digits["heldout"], blurred(digits["heldout"], 0.7), blurred(digits["heldout"], 2), noisy(digits["heldout"]))
@@ -229,7 +229,7 @@ def test_blur_takes_sharpness_and_noise_gives_too_much(digits):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("colours", [1, 3])
 @pytest.mark.parametrize("side", [4, 8, 28, 32])
-def test_collapsed_pools_give_finite_numbers(name, colours, side):
+def test_metrics_are_finite_on_collapsed_pools(name, colours, side):
     shape = (20, side, side, colours)
     heldout = Pool.of(image=RNG.integers(0, 256, shape, dtype=np.uint8), label=np.arange(20) % 2)
     equal = np.repeat(heldout.array("image")[:1], 20, axis=0)
@@ -243,7 +243,7 @@ def test_collapsed_pools_give_finite_numbers(name, colours, side):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_rows_give_the_same_numbers_and_leave_random_state_alone(name, digits):
+def test_metrics_are_deterministic_and_keep_global_random_state(name, digits):
     parts = {"generated": digits["control"], "heldout": digits["heldout"], "real": digits["train"], "features": bright}
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].tolist()
     first = measured(name, **parts)
@@ -254,7 +254,7 @@ def test_the_same_rows_give_the_same_numbers_and_leave_random_state_alone(name, 
 
 
 @pytest.mark.parametrize("labels", ["none", "conditional"])
-def test_they_are_measured_in_a_run(labels, tmp_path):
+def test_metrics_are_measured_in_a_run(labels, tmp_path):
     wanted = {**VISION, "metrics": list(NAMES), "labels": labels, "policies": ["replace"], "seeds": [0], "generations": 1}
     rows = run(experiment(wanted), store=tmp_path)
     found = rows[rows.metric.isin(["ms_ssim", "classifier_score", "student_accuracy", "sharpness"])]
