@@ -9,7 +9,7 @@ from autophagy.analytic import laws
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-SIZE, GENERATIONS, REPLICATES = 50, 20, 3000
+SIZE, GENERATIONS, CHAINS = 50, 20, 3000
 STANDARD_ERRORS = 4.0
 
 
@@ -23,10 +23,11 @@ POLICIES = {
 
 
 def chains(store, **changes):
-    """Rows of REPLICATES chains under policies."""
+    """Rows of CHAINS chains under policies."""
     config = {
         "name": "laws", "generations": GENERATIONS, "size": SIZE, "eval_size": 2,
-        "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "replicates": REPLICATES}, "generator": {"use": "gaussian", "ddof": 0},
+        "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "replicates": CHAINS},
+        "generator": {"use": "gaussian", "ddof": 0},
         "policies": POLICIES, "metrics": ["moments"], "unequal_steps": True,
     }  # fmt: skip
     return run(experiment({**config, **changes}), store=store, workers=1)
@@ -163,9 +164,9 @@ def test_law_5_0_catches_a_policy_that_selects(tmp_path):
 
 def test_the_spread_of_the_log_variance_follows_its_law(rows):
     found = rows[(rows.policy == "replace") & (rows.generation == GENERATIONS)].set_index("metric").value
-    measured = found["log_variance_se"] ** 2 * REPLICATES
+    measured = found["log_variance_se"] ** 2 * CHAINS
     expected = laws.replace_log_variance_spread(GENERATIONS, size=SIZE)
-    assert measured == pytest.approx(expected, rel=4 * np.sqrt(2 / REPLICATES))
+    assert measured == pytest.approx(expected, rel=4 * np.sqrt(2 / CHAINS))
 
 
 def test_the_laws_tell_the_policies_apart(rows):
