@@ -46,6 +46,11 @@ def test_shown_commands_exist(page):
     assert shown <= commands
 
 
+def test_readme_names_existing_tests():
+    names = re.findall(r"`([\w/]+/test_\w+\.py)`", (ROOT / "README.md").read_text())
+    assert [name for name in names if not ((ROOT / "tests" / "common" / name).exists() or (ROOT / name).exists())] == []
+
+
 def test_readme_is_short():
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= MAX_LINES

@@ -20,15 +20,15 @@ from autophagy.common.core.random_streams import stream
 
 @dataclass(frozen=True)
 class UniformData:
-    """Data set: uniform numbers for `worlds` independent chains. `x` is float64 [rows, worlds]."""
+    """Data set: uniform numbers for `replicates` independent chains. `x` is float64 [rows, replicates]."""
 
     rows: int = 400
-    worlds: int = 20
+    replicates: int = 20
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "analytic"
 
     def load(self, *, eval_size):
-        x = stream(0, "uniform data").uniform(-1, 1, (self.rows, self.worlds))
+        x = stream(0, "uniform data").uniform(-1, 1, (self.rows, self.replicates))
         return split_pool(Pool.of(x=x), eval_size=eval_size, where="data")
 
 
@@ -73,7 +73,7 @@ class Alternate:
 
 @dataclass(frozen=True)
 class DropOutliers:
-    """Curation: keeps the `keep` fraction of candidates with the smallest mean square over worlds."""
+    """Curation: keeps the `keep` fraction of candidates with the smallest mean square over replicates."""
 
     keep: float = 0.9
     version: ClassVar[int] = 1
@@ -90,7 +90,7 @@ class DropOutliers:
 
 @dataclass(frozen=True)
 class Range:
-    """Metric: the distance between the smallest and the largest generated number, averaged over worlds."""
+    """Metric: the distance between the smallest and the largest generated number, averaged over replicates."""
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated",)
