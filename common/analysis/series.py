@@ -93,8 +93,16 @@ def metric_series(rows: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
 
 def _chain(generator: str, policy: str, seed: int, points: list[tuple[Any, ...]]) -> Chain:
     generations, values, floors, floor_sds, n = zip(*sorted(points, key=lambda point: point[0]), strict=True)
-    numbers = [np.array(column, dtype=np.float64) for column in (values, floors, floor_sds)]
-    return Chain(generator, policy, int(seed), np.array(generations, np.int64), *numbers, n=np.array(n, np.int64))
+    return Chain(
+        generator,
+        policy,
+        int(seed),
+        generations=np.array(generations, dtype=np.int64),
+        values=np.array(values, dtype=np.float64),
+        floors=np.array(floors, dtype=np.float64),  # None becomes NaN
+        floor_sds=np.array(floor_sds, dtype=np.float64),
+        n=np.array(n, dtype=np.int64),
+    )
 
 
 def mean(values: np.ndarray) -> float:

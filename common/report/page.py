@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,7 @@ def _vega_bundle() -> str:
 
     `vl_convert` takes two seconds to bundle it, so the script is kept in the user's cache folder, in a file per version.
     """
-    import vl_convert
-
-    path = _cache_folder() / f"vega-{vl_convert.__version__}-{VEGA_LITE}.js"
+    path = _cache_folder() / f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -85,7 +84,7 @@ def _make_bundle() -> str:
     import vl_convert
 
     try:
-        script: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+        script: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # its stub is wrong
     except BaseException as error:  # a panic in its Rust code is not an Exception and has no useful message
         if type(error).__name__ != "PanicException":
             raise

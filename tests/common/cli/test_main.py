@@ -215,7 +215,7 @@ def test_missing_files_and_wrong_arguments_are_rejected(tmp_path, write_config):
         (["run", config, config], "two experiments are called 'tiny-gaussian'"),
         (["run", config, "size.x=3"], "size is 10, which has no keys"),
         (["run", config, "--device", "cuda:99"], "--device cuda:99"),
-        (["report", tmp_path], "is not the folder of a finished run: it has no config.yaml"),
+        (["report", tmp_path], "not the folder of a finished run, config.yaml is missing"),
         (["list", "generator"], "did you mean 'generators'?"),
     ]:
         result = autophagy(*words)
