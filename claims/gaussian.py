@@ -26,7 +26,7 @@ EARLY_AND_LATE = (0, 1, 5, 19)
 GAUSSIAN = {"gaussian": ["gaussian.yaml"]}
 UNBIASED = {"gaussian-unbiased": ["gaussian.yaml", "generator.ddof=1"]}
 FIVE_DIMENSIONS = {"gaussian-5d": ["gaussian.yaml", "data.dimensions=5", "data.replicates=400", "policies=[replace]"]}
-M, WORLDS = 50, 2000
+M, REPLICATES = 50, 2000
 """Rows of a pool, and chains, in `gaussian.yaml`."""
 
 
@@ -46,8 +46,8 @@ def variance_decays(rows: Rows) -> JudgeOutput:
         *check("5 dimensions: E ln det S / 5", five, "log_variance", law=mean_log_5d, alternative=mean_log),
     ]
     error = one[(one.metric == "log_variance_se") & (one.generation == 19) & (one.policy == "replace")].value.item()
-    variance = error**2 * WORLDS
-    estimate = Estimate(variance, variance * np.sqrt(2 / WORLDS), WORLDS)
+    variance = error**2 * REPLICATES
+    estimate = Estimate(variance, variance * np.sqrt(2 / REPLICATES), REPLICATES)
     checks.append(check_equals("Var ln s^2, generation 19", estimate, laws.replace_log_variance_spread(19, size=M)))
     curves = [law_curve("law: ln E s²", lambda g: float(np.log(mean(g))), 19), law_curve("law: E ln s²", mean_log, 19)]
     return JudgeOutput(checks, _log_variance_figure(rows, "gaussian", curves))

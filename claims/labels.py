@@ -64,10 +64,10 @@ def more_labels_slow_it(rows: Rows) -> JudgeOutput:
 
 # ---- C17: shifted labels -------------------------------------------------------------------------------------------------------
 
-WORLDS_BY_SIZE = {500: 200, 2000: 100, 8000: 40, 32000: 20}
+REPLICATES_BY_SIZE = {500: 200, 2000: 100, 8000: 40, 32000: 20}
 SHIFTED = {
-    f"regression-shifted-{size}": ["regression-shifted.yaml", f"size={size}", f"data.rows={size}", f"data.replicates={worlds}"]
-    for size, worlds in WORLDS_BY_SIZE.items()
+    f"regression-shifted-{size}": ["regression-shifted.yaml", f"size={size}", f"data.rows={size}", f"data.replicates={count}"]
+    for size, count in REPLICATES_BY_SIZE.items()
 }
 SHIFTED_SHARE, SHIFT = 0.1, 1.0
 
@@ -77,11 +77,11 @@ def _shifted_risk(size: int, *, shifted: float = SHIFTED_SHARE) -> float:
 
 
 def shifted_share_is_a_floor(rows: Rows) -> JudgeOutput:
-    risk = {size: estimate_at(rows[f"regression-shifted-{size}"], "excess_risk", "real", 0) for size in WORLDS_BY_SIZE}
-    largest = max(WORLDS_BY_SIZE)
+    risk = {size: estimate_at(rows[f"regression-shifted-{size}"], "excess_risk", "real", 0) for size in REPLICATES_BY_SIZE}
+    largest = max(REPLICATES_BY_SIZE)
     checks = [
         check_equals(f"excess risk with {size:,} rows", risk[size], _shifted_risk(size), alternative=_shifted_risk(size, shifted=0.0))
-        for size in sorted(WORLDS_BY_SIZE, reverse=True)
+        for size in sorted(REPLICATES_BY_SIZE, reverse=True)
     ]
     checks.append(
         check_above(f"excess risk with {largest:,} rows, above half of the floor", risk[largest], 0.5 * (SHIFTED_SHARE * SHIFT) ** 2)

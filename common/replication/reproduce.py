@@ -17,7 +17,7 @@ from ..core.errors import UserError
 from ..execution.run import run
 from ..execution.workers import ProgressCallback
 from .claim import CONFIGS, COSTS, Claim, JudgeOutput, Rows, contradictions
-from .schema import Check, ClaimResult, ClaimsFile, PublishedClaim
+from .schema import FORMAT, Check, ClaimResult, ClaimsFile, PublishedClaim
 
 if TYPE_CHECKING:
     import pandas
@@ -131,7 +131,7 @@ def write_results(results: Sequence[ClaimResult], out: Path) -> None:
     """Write `claims.json` and `claims.md`. UserError if the folder is not writable."""
     ids = {result.id for result in results}
     relevant = [one for one in contradictions() if any(ids & set(side) for _, side in one.sides)]
-    text = ClaimsFile(claims=list(results), contradictions=relevant).model_dump_json(indent=1)
+    text = ClaimsFile(format=FORMAT, claims=list(results), contradictions=relevant).model_dump_json(indent=1)
     try:
         out.mkdir(parents=True, exist_ok=True)
         atomic_write(out / "claims.json", lambda path: path.write_text(text, encoding="utf-8"))

@@ -222,7 +222,7 @@ class ClaimsFile(Record):
 
     model_config = ConfigDict(extra="ignore")
 
-    format: int = FORMAT
+    format: int
     claims: list[ClaimResult]
     contradictions: list[Contradiction] = []
 

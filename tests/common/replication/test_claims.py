@@ -1,4 +1,4 @@
-"""Claims: the checks behind verdicts, every judge on rows that bear its claim out and on rows that do not, and a broken engine."""
+"""Checks, judges on rows that satisfy and on rows that violate their claim, and verdicts with a broken engine."""
 
 from __future__ import annotations
 
@@ -23,9 +23,18 @@ from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.common.loop import chain
 from autophagy.common.replication import reproduce
-from autophagy.common.replication.claim import Claim, Figure, JudgeOutput, chosen, claims, contradictions
-from autophagy.common.replication.reproduce import ClaimResult, experiments_of, judge, markdown
-from autophagy.common.replication.statistical_checks import LAW, Check, Estimate, above, at, below, equals, mostly_up, same
+from autophagy.common.replication.claim import Claim, JudgeOutput, claims, contradictions, generation_figure, select_claims
+from autophagy.common.replication.reproduce import experiments_of, judge, markdown, result_of
+from autophagy.common.replication.schema import LAW_STANDARD_ERRORS
+from autophagy.common.replication.statistical_checks import (
+    Estimate,
+    check_above,
+    check_below,
+    check_equals,
+    check_mostly_up,
+    check_same,
+    estimate_at,
+)
 from support.commands import autophagy
 
 SEEDS = (0, 1, 2)
@@ -35,23 +44,23 @@ SEEDS = (0, 1, 2)
 
 
 @pytest.mark.parametrize(
-    ("value", "rival", "verdict"),
-    [(0.1, None, "holds"), (LAW - 0.1, None, "holds"), (LAW + 0.1, None, "fails"), (-LAW - 0.1, None, "fails"),
+    ("value", "alternative", "verdict"),
+    [(0.1, None, "holds"), (LAW_STANDARD_ERRORS - 0.1, None, "holds"), (LAW_STANDARD_ERRORS + 0.1, None, "fails"), (-LAW_STANDARD_ERRORS - 0.1, None, "fails"),
      (0.1, 10.0, "holds"), (0.1, 2.0, "inconclusive"), (9.0, 10.0, "fails")],
 )  # fmt: skip
-def test_a_law_needs_the_number_near_and_its_rival_far(value, rival, verdict):
-    assert equals("x", Estimate(value, 1.0, 1000), 0.0, rival=rival).verdict == verdict
+def test_law_holds_if_near_and_alternative_excluded(value, alternative, verdict):
+    assert check_equals("x", Estimate(value, 1.0, 1000), 0.0, alternative=alternative).verdict == verdict
 
 
-def test_few_chains_are_allowed_more_standard_errors_for_the_same_chance():
-    assert equals("x", Estimate(4.5, 1.0, 1000), 0.0).verdict == "fails"
-    assert equals("x", Estimate(4.5, 1.0, 5, freedom=4), 0.0).verdict == "holds"
+def test_few_chains_allow_more_standard_errors():
+    assert check_equals("x", Estimate(4.5, 1.0, 1000), 0.0).verdict == "fails"
+    assert check_equals("x", Estimate(4.5, 1.0, 5, freedom=4), 0.0).verdict == "holds"
 
 
-def test_a_true_law_is_hardly_ever_refused_and_an_interval_holds_its_mean():
+def test_error_rates_of_laws_and_intervals():
     rng = np.random.default_rng(0)
     found = [Estimate.of(rng.standard_normal(5)) for _ in range(4000)]
-    assert sum(equals("x", one, 0.0).verdict == "fails" for one in found) <= 3  # one in 16,000 is expected
+    assert sum(check_equals("x", one, 0.0).verdict == "fails" for one in found) <= 3  # one in 16,000 is expected
     inside = np.mean([one.interval[0] < 0 < one.interval[1] for one in found])
     assert inside == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 4000))
 
@@ -59,37 +68,37 @@ def test_a_true_law_is_hardly_ever_refused_and_an_interval_holds_its_mean():
 @pytest.mark.parametrize(
     ("values", "verdict"), [((2.0, 2.1, 1.9), "holds"), ((2.0, -0.5, 1.0), "inconclusive"), ((-2, -2.1, -1.9), "fails")]
 )
-def test_an_ordering_has_to_be_clear_of_its_bound(values, verdict):
-    assert above("x", Estimate.of(values)).verdict == verdict
-    mirrored = below("x", Estimate.of([-value for value in values]))
+def test_bound_needs_the_whole_interval(values, verdict):
+    assert check_above("x", Estimate.of(values)).verdict == verdict
+    mirrored = check_below("x", Estimate.of([-value for value in values]))
     assert mirrored.verdict == verdict
-    assert mirrored.p == pytest.approx(above("x", Estimate.of(values)).p)
+    assert mirrored.p == pytest.approx(check_above("x", Estimate.of(values)).p)
 
 
-def test_what_is_exact_is_checked_exactly():
-    assert same("x", Estimate(1.0, 0.0, 100), 1.0).verdict == "holds"
-    assert same("x", Estimate(1.0, 1e-9, 100), 1.0).verdict == "fails", "not every chain has it"
-    assert same("x", Estimate(0.999, 0.0, 100), 1.0).verdict == "fails"
-    assert equals("x", Estimate(1.0, 0.0, 100), 1.0).verdict == "holds"
-    assert equals("x", Estimate(1.1, 0.0, 100), 1.0).verdict == "fails"
+def test_exact_values_are_checked_exactly():
+    assert check_same("x", Estimate(1.0, 0.0, 100), 1.0).verdict == "holds"
+    assert check_same("x", Estimate(1.0, 1e-9, 100), 1.0).verdict == "fails", "not every chain has it"
+    assert check_same("x", Estimate(0.999, 0.0, 100), 1.0).verdict == "fails"
+    assert check_equals("x", Estimate(1.0, 0.0, 100), 1.0).verdict == "holds"
+    assert check_equals("x", Estimate(1.1, 0.0, 100), 1.0).verdict == "fails"
 
 
-def test_one_chain_alone_proves_nothing():
-    with pytest.raises(ValueError, match="1 chains have no scatter"):
+def test_one_chain_is_an_error():
+    with pytest.raises(ValueError, match="1 chains give no standard error"):
         Estimate.of([3.0])
 
 
-def test_rises_and_their_chance_against_all_orders():
+def test_probability_of_rises_against_all_orders():
     up, level = np.array([[0, 1, 2, 3, 4, 5.0]]), np.array([[0, 1, 0, 1, 0, 1.0]])
-    assert mostly_up("x", np.repeat(up, 3, axis=0), at_least=5).verdict == "holds"
-    assert mostly_up("x", np.concatenate([up, level]), at_least=4).verdict == "inconclusive"
-    assert mostly_up("x", level, at_least=4).verdict == "fails"
+    assert check_mostly_up("x", np.repeat(up, 3, axis=0), at_least=5).verdict == "holds"
+    assert check_mostly_up("x", np.concatenate([up, level]), at_least=4).verdict == "inconclusive"
+    assert check_mostly_up("x", level, at_least=4).verdict == "fails"
     orders = [sum(after > before for before, after in pairwise(order)) for order in permutations(range(6))]
     for least in range(6):
-        assert mostly_up("x", up, at_least=least).p == pytest.approx(np.mean([rises >= least for rises in orders]))
+        assert check_mostly_up("x", up, at_least=least).p == pytest.approx(np.mean([rises >= least for rises in orders]))
 
 
-def test_differences_and_ratios_carry_their_errors():
+def test_standard_errors_of_differences_and_ratios():
     rng = np.random.default_rng(1)
     one, other = Estimate(5.0, 0.1, 100), Estimate(2.0, 0.05, 100)
     drawn, against = one.value + one.error * rng.standard_normal(200_000), other.value + other.error * rng.standard_normal(200_000)
@@ -97,8 +106,9 @@ def test_differences_and_ratios_carry_their_errors():
     assert (one / other).error == pytest.approx((drawn / against).std(), rel=0.02)
 
 
-def test_a_finding_holds_if_every_check_does():
-    of = lambda *verdicts: JudgeOutput([Check("", 0, 0, 0, "=", 0, 0, 1, 2, one) for one in verdicts], Figure("", "", [])).verdict  # noqa: E731
+def test_claim_holds_if_every_check_holds():
+    check = check_above("", Estimate(1.0, 0.1, 9))
+    of = lambda *verdicts: JudgeOutput([check.model_copy(update={"verdict": one}) for one in verdicts], generation_figure("", [])).verdict  # noqa: E731
     assert of("holds", "holds") == "holds"
     assert of("holds", "inconclusive") == "inconclusive"
     assert of("inconclusive", "fails", "holds") == "fails"
@@ -108,9 +118,9 @@ def test_a_finding_holds_if_every_check_does():
 # ---- the registry ---------------------------------------------------------------------------------------------------------
 
 
-def test_every_claim_is_complete_and_its_experiments_exist():
+def test_claims_are_complete_and_their_experiments_load():
     for claim in claims().values():
-        for name in ("says", "source", "observable", "expects", "tolerance"):
+        for name in ("statement", "source", "observable", "expects", "tolerance"):
             assert getattr(claim, name).strip(), f"{claim.id} has no {name}"
         assert claim.cost == "gpu" or not claim.needs
         for name, experiment in experiments_of(claim).items():
@@ -119,7 +129,7 @@ def test_every_claim_is_complete_and_its_experiments_exist():
     assert {f"C{number}" for number in range(1, 28) if number != 24} <= set(claims())
 
 
-def test_contradictions_point_to_claims_there_are():
+def test_contradictions_name_existing_claims():
     assert len(contradictions()) >= 2
     for one in contradictions():
         assert one.decided_by
@@ -127,25 +137,25 @@ def test_contradictions_point_to_claims_there_are():
             assert said and set(ids) <= set(claims())
 
 
-def test_claims_are_chosen_by_id_or_by_cost():
-    assert [claim.id for claim in chosen(["c10", "C2"], None)] == ["C2", "C10"]
-    seconds, minutes, everything = (len(chosen((), cost)) for cost in ("seconds", "minutes", "all"))
+def test_claims_are_selected_by_id_or_cost():
+    assert [claim.id for claim in select_claims(["c10", "C2"], None)] == ["C2", "C10"]
+    seconds, minutes, everything = (len(select_claims((), cost)) for cost in ("seconds", "minutes", "all"))
     assert seconds < minutes < everything == len(claims())
-    with pytest.raises(UserError, match="there is no claim 'C99'.*`autophagy claims` lists them"):
-        chosen(["C99"], None)
+    with pytest.raises(UserError, match="unknown claim 'C99'.*`autophagy claims` lists all claims"):
+        select_claims(["C99"], None)
 
 
-def test_two_experiments_under_one_name_are_refused():
+def test_two_experiments_with_one_name_are_an_error():
     one = claims()["C10"]
-    other = Claim(**{**vars(one), "id": "X", "experiments": {"regression": ["regression.yaml", "size=50"]}})
-    with pytest.raises(UserError, match="X and C10 mean different experiments by 'regression'"):
-        reproduce.reproduce([one, other], store="nowhere", out="nowhere", watching=lambda total: nullcontext(lambda event: None))
+    other = Claim(**{**dict(one), "id": "X", "experiments": {"regression": ["regression.yaml", "size=50"]}})
+    with pytest.raises(UserError, match="experiment 'regression' is defined differently by claims C10 .* and X"):
+        reproduce.reproduce([one, other], store="nowhere", out="nowhere", progress=lambda total: nullcontext(lambda event: None))
 
 
 # ---- laws that have no test of their own ------------------------------------------------------------------------------------
 
 
-def test_extinction_against_the_poisson_limit_and_one_step_by_hand():
+def test_extinction_law():
     assert laws.extinction(0, count=3, size=50) == 0
     assert laws.extinction(1, count=3, size=50) == pytest.approx((1 - 3 / 50) ** 50)
     assert laws.extinction(5, count=3, size=2000) == pytest.approx(0.390, abs=0.002)
@@ -169,7 +179,7 @@ def test_anchors_of_the_other_laws():
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
-def test_recursions_settle_at_their_fixed_points(share):
+def test_recursions_reach_their_fixed_points(share):
     for law, kind in ((laws.mix_fresh, "fresh"), (laws.mix_fixed, "fixed")):
         variance, error = law(5000, size=100, real_fraction=share)
         assert error == pytest.approx(laws.mix_fixed_point(size=100, real_fraction=share, real=kind))
@@ -178,7 +188,7 @@ def test_recursions_settle_at_their_fixed_points(share):
     assert laws.weighted_mean_error(500, size=7, weight=share) * 7 == pytest.approx(laws.weighted_mean_limit(share))
 
 
-def test_the_missing_mass_against_simulation():
+def test_missing_mass_against_simulation():
     truth, rng = zipf(200, 1.5), np.random.default_rng(0)
     found = []
     for _ in range(4000):
@@ -191,7 +201,7 @@ def test_the_missing_mass_against_simulation():
 
 # ---- the analytic claims, run ------------------------------------------------------------------------------------------------
 
-SECONDS = [claim.id for claim in chosen((), "seconds")]
+SECONDS = [claim.id for claim in select_claims((), "seconds")]
 
 
 @pytest.fixture(scope="module")
@@ -201,23 +211,23 @@ def found(tmp_path_factory):
     judged = run_claims(SECONDS, folder)
     rows = {path.parent.name: pd.read_parquet(path) for path in (folder / "out").glob("*/rows.parquet")}
     for name, own in rows.items():
-        own.attrs["worlds"] = worlds_of(name)
-    return {one.claim.id: one for one in judged}, rows
+        own.attrs["worlds"] = replicates_of(name)
+    return {one.id: one for one in judged}, rows
 
 
 def run_claims(ids, folder):
     silent = lambda total: nullcontext(lambda event: None)  # noqa: E731
-    return reproduce.reproduce([claims()[name] for name in ids], store=folder / "store", out=folder / "out", watching=silent)
+    return reproduce.reproduce([claims()[name] for name in ids], store=folder / "store", out=folder / "out", progress=silent)
 
 
-def worlds_of(name):
-    return next(one[name] for one in map(experiments_of, chosen((), "seconds")) if name in one).data.settings.get("worlds", 1)
+def replicates_of(name):
+    return next(one[name] for one in map(experiments_of, select_claims((), "seconds")) if name in one).data.settings.get("replicates", 1)
 
 
 @pytest.mark.parametrize("name", SECONDS)
-def test_the_claim_holds(found, name):
+def test_analytic_claim_holds(found, name):
     judged = found[0][name]
-    assert judged.verdict == "holds", [check for check in judged.finding.checks if check.verdict != "holds"]
+    assert judged.verdict == "holds", [check for check in judged.checks if check.verdict != "holds"]
 
 
 def shifted(rows):
@@ -258,7 +268,7 @@ VIOLATIONS = {
 
 
 @pytest.mark.parametrize(("name", "violate"), [(name, one) for name, violations in VIOLATIONS.items() for one in violations])
-def test_the_judge_refuses_rows_that_violate_its_claim(found, name, violate):
+def test_judge_fails_on_rows_that_violate_the_claim(found, name, violate):
     claim = claims()[name]
     rows = {}
     for experiment in claim.experiments:
@@ -267,14 +277,14 @@ def test_the_judge_refuses_rows_that_violate_its_claim(found, name, violate):
     assert judge(claim, rows).verdict == "fails"
 
 
-def test_no_analytic_claim_is_left_out_above():
+def test_all_analytic_claims_have_violations():
     assert set(VIOLATIONS) == set(SECONDS)
 
 
-def test_claims_that_share_an_experiment_share_its_run(found, tmp_path):
+def test_claims_share_the_run_of_an_experiment(found, tmp_path):
     """C1 and C4 read the same chains; a finished run is read back, and says the same."""
     judged, _ = found
-    assert at(found[1]["gaussian"], "variance", "replace", 19).value == judged["C1"].finding.checks[0].metric_rows
+    assert estimate_at(found[1]["gaussian"], "variance", "replace", 19).value == judged["C1"].checks[0].measured
     assert "gaussian" in claims()["C4"].experiments
 
 
@@ -308,7 +318,7 @@ BREAKAGES = {
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
-def test_a_broken_engine_flips_the_verdict(breakage, monkeypatch, tmp_path):
+def test_broken_engine_fails_the_claim(breakage, monkeypatch, tmp_path):
     where, name, broken = BREAKAGES[breakage]
     monkeypatch.setattr(where, name, broken)
     if breakage == "off by one":  # which the audit would not let pass; here the laws have to notice by themselves
@@ -317,16 +327,16 @@ def test_a_broken_engine_flips_the_verdict(breakage, monkeypatch, tmp_path):
         monkeypatch.setattr(chain, "check_mixture", lambda *_, **__: None)
     judged = run_claims(["C1"], tmp_path)[0]
     assert judged.verdict == "fails"
-    worst = max(judged.finding.checks, key=lambda check: abs(check.z))
-    assert abs(worst.z) > LAW + 2, "and not by a hair"
+    worst = max(judged.checks, key=lambda check: abs(check.z))
+    assert abs(worst.z) > LAW_STANDARD_ERRORS + 2, "and not by a hair"
 
 
-def test_a_biased_sampler_is_noticed_under_accumulation_too(monkeypatch, tmp_path):
+def test_biased_sampler_fails_accumulation(monkeypatch, tmp_path):
     monkeypatch.setattr(Gaussian, "sample", narrow)
     assert run_claims(["C4"], tmp_path)[0].verdict == "fails"
 
 
-def test_rows_that_are_numbered_from_one_are_noticed(found):
+def test_generations_numbered_from_one_fail_the_claim(found):
     """Off by one in the labels: generation 0 taken for the truth."""
     rows = {name: found[1][name].assign(generation=found[1][name].generation + 1) for name in claims()["C1"].experiments}
     rows = {name: pd.concat([own, own[own.generation == 1].assign(generation=0)]) for name, own in rows.items()}
@@ -338,7 +348,7 @@ def test_rows_that_are_numbered_from_one_are_noticed(found):
 # ---- judges of the neural claims, on made-up rows ------------------------------------------------------------------------------
 
 
-def made_up(*numbers, generations=8):
+def invented_rows(*numbers, generations=8):
     """Rows of chains: `(policy, metric, value(generation))`, each seed a little beside the others."""
     lines = []
     for policy, metric, value in numbers:
@@ -368,7 +378,7 @@ CYCLES = {"full": -0.03, "balanced": -0.004, "incremental": -0.015, "expanding":
 
 def logic(valid, cycles):
     apart = [(name, "edit_distance", lambda g, slope=slope: 0.6 + slope * g) for name, slope in cycles.items()]
-    return {"logic": made_up(("full", "valid_share", lambda g: 0.7 + valid * g), *apart)}
+    return {"logic": invented_rows(("full", "valid_share", lambda g: 0.7 + valid * g), *apart)}
 
 
 def images(*, precision=-0.02, sharp_precision=0.02, recall=-0.03, sharp_recall=-0.08, augment=5.0, replace=50.0):
@@ -380,7 +390,7 @@ def images(*, precision=-0.02, sharp_precision=0.02, recall=-0.03, sharp_recall=
         ]
         policies = [("replace", metric, value) for metric, value in kept]
         more = [(name, "frechet_distance", lambda g, slope=slope: 100 + slope * g) for name, slope in (("augment", augment), ("real", 0.0))]
-        return made_up(*policies, *more, generations=generations)
+        return invented_rows(*policies, *more, generations=generations)
 
     fair, sharp = (precision, recall), (sharp_precision, sharp_recall)
     return {
@@ -396,38 +406,38 @@ def sizes(real, generated):
         numbers += [
             (f"{kind}-{times}", "heldout_nll", lambda g, times=times, gain=gain: 5 - gain * np.log2(times)) for times in (1, 2, 4, 8, 16)
         ]
-    return {name: made_up(*numbers, generations=1) for name in ("scaling-lm", "scaling-ngram")}
+    return {name: invented_rows(*numbers, generations=1) for name in ("scaling-lm", "scaling-ngram")}
 
 
 def both(**slopes):
-    return {name: made_up(*losses(**slopes)) for name in ("lm", "lm-ngram")}
+    return {name: invented_rows(*losses(**slopes)) for name in ("lm", "lm-ngram")}
 
 
 def growing(slopes, sharp):
     return {
-        "lm-growing": made_up(*losses(**slopes), generations=4),
-        "lm-sharp": made_up(*losses(replace=sharp, accumulate=0.1), generations=4),
+        "lm-growing": invented_rows(*losses(**slopes), generations=4),
+        "lm-sharp": invented_rows(*losses(replace=sharp, accumulate=0.1), generations=4),
     }
 
 
 def widths(slope):
-    return {name: made_up(*losses(replace=0.1 if name == "lm" else slope)) for name in ("lm", "lm-64", "lm-32")}
+    return {name: invented_rows(*losses(replace=0.1 if name == "lm" else slope)) for name in ("lm", "lm-64", "lm-32")}
 
 
 TRUE = {
-    "C19": both(**LOST), "C20": growing(GROWN, 0.3), "C20b": {"lm-ngram": made_up(*losses(**GROWN, real=0.0))},
-    "C21": {name: made_up(*of_text(-0.2)) for name in ("lm", "lm-ngram")}, "C21b": {"lm-sharp": made_up(*of_text(-0.2), generations=4)},
+    "C19": both(**LOST), "C20": growing(GROWN, 0.3), "C20b": {"lm-ngram": invented_rows(*losses(**GROWN, real=0.0))},
+    "C21": {name: invented_rows(*of_text(-0.2)) for name in ("lm", "lm-ngram")}, "C21b": {"lm-sharp": invented_rows(*of_text(-0.2), generations=4)},
     "C22": logic(0.03, CYCLES), "C23": images(), "C25": widths(0.1), "S2": sizes(0.3, 0.02),
 }  # fmt: skip
 FALSE = {
     "C19": [both(**{**LOST, name: slope}) for name, slope in (("replace", 0.0), ("augment", 0.05), ("mix_10", 0.2), ("real", 0.07))],
     "C20": [growing({**GROWN, "accumulate": 0.03}, 0.3), growing({**GROWN, "replace_growing": 0.2}, 0.3), growing(GROWN, 0.05)],
-    "C20b": [{"lm-ngram": made_up(*losses(**{**GROWN, "accumulate": 0.03}, real=0.0))}],
+    "C20b": [{"lm-ngram": invented_rows(*losses(**{**GROWN, "accumulate": 0.03}, real=0.0))}],
     "C21": [
-        {name: made_up(*of_text(*change)) for name in ("lm", "lm-ngram")}
+        {name: invented_rows(*of_text(*change)) for name in ("lm", "lm-ngram")}
         for change in ((0.2,), (-0.2, -0.1), (-0.2, 0.1, 0.02), (-0.2, 0.1, -0.02, -0.1))
     ],
-    "C21b": [{"lm-sharp": made_up(*of_text(0.2), generations=4)}],
+    "C21b": [{"lm-sharp": invented_rows(*of_text(0.2), generations=4)}],
     "C22": [logic(-0.03, CYCLES), logic(0.03, {**CYCLES, "full": 0.01}), logic(0.03, {**CYCLES, "expanding": -0.03})],
     "C23": [
         images(**change)
@@ -440,25 +450,25 @@ FALSE = {
 
 
 @pytest.mark.parametrize("name", TRUE)
-def test_a_neural_claim_holds_on_rows_that_bear_it_out(name):
+def test_neural_claim_holds_on_matching_rows(name):
     finding = judge(claims()[name], TRUE[name])
     assert finding.verdict == "holds", [check for check in finding.checks if check.verdict != "holds"]
 
 
 @pytest.mark.parametrize(("name", "rows"), [(name, rows) for name, several in FALSE.items() for rows in several])
-def test_a_neural_claim_fails_on_rows_that_violate_it(name, rows):
+def test_neural_claim_fails_on_violating_rows(name, rows):
     assert judge(claims()[name], rows).verdict == "fails"
 
 
-def test_no_neural_claim_is_left_out_above():
+def test_all_neural_claims_have_rows():
     assert set(TRUE) == set(FALSE) == {claim.id for claim in claims().values() if claim.cost == "minutes"}
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_says_what_is_wrong():
-    assert "there is no claim 'C88'" in autophagy("reproduce", "C88").stderr
+def test_command_reports_unknown_claims_and_costs():
+    assert "unknown claim 'C88'" in autophagy("reproduce", "C88").stderr
     wrong = autophagy("reproduce", "--cost", "minute")
     assert (
         wrong.exit_code == 2 and "--cost minute: seconds, minutes, gpu or all" in wrong.stderr and "did you mean 'minutes'" in wrong.stderr
@@ -473,7 +483,7 @@ def test_claims_are_listed():
 
 
 @pytest.mark.slow
-def test_a_killed_reproduction_goes_on_and_ends_with_the_same_verdicts(tmp_path):
+def test_killed_reproduction_continues_to_the_same_verdicts(tmp_path):
     """Killed three times with SIGKILL at random moments, with two workers."""
 
     def command(name, workers):
@@ -493,10 +503,10 @@ def test_a_killed_reproduction_goes_on_and_ends_with_the_same_verdicts(tmp_path)
     assert {claim["id"]: claim["verdict"] for claim in json.loads(whole)["claims"]} == {"C10": "holds", "C12": "holds", "S1": "holds"}
 
 
-def test_the_table_has_a_line_for_every_claim():
+def test_table_has_a_line_for_every_claim():
     claim = claims()["C10"]
-    holding = ClaimResult(claim, JudgeOutput([equals("E s^2 | x", Estimate(1.0, 0.5, 9), 1.0)], Figure("", "", [])))
-    lines = markdown([holding, ClaimResult(claim, None, "no hub")]).splitlines()
+    holding = result_of(claim, JudgeOutput([check_equals("E s^2 | x", Estimate(1.0, 0.5, 9), 1.0)], generation_figure("", [])))
+    lines = markdown([holding, result_of(claim, None, not_run="no hub")]).splitlines()
     assert len(lines) == 4
     assert "**holds**" in lines[2] and "E s\\^2 \\| x: 1 [0.02, 1.98]" in lines[2]
     assert "**not run**" in lines[3] and "no hub" in lines[3]
