@@ -20,9 +20,9 @@ from ...analysis.summary import (
     find_controls,
     summarize_chains,
     summarize_policies,
-    verdicts,
 )
-from . import charts, headlines
+from ...analysis.verdicts import verdicts
+from . import breakdown_charts, charts, headlines
 from .samples import SampleStrip, SampleTable, read_samples
 
 AXES = {
@@ -54,7 +54,7 @@ def axis_charts(run: RunFolder, axis: str, policies: Sequence[str]) -> list[char
             families.setdefault(family, {})[member] = metric
         elif not metric.id.endswith("_se"):
             single.append(charts.metric_chart(metric, policies, run.config))
-    return single + [charts.family_chart(members, family, run.config) for family, members in families.items()]
+    return single + [breakdown_charts.family_chart(members, family, run.config) for family, members in families.items()]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class RunContext:
 
     @property
     def training_chart(self) -> charts.Chart:
-        return charts.training_chart(self.run.metrics)
+        return breakdown_charts.training_chart(self.run.metrics)
 
     @property
     def training_facts(self) -> list[tuple[str, float, float]]:

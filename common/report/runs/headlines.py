@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...analysis.metric_names import HEADLINE_METRICS, display_name
-from ...analysis.summary import Answer, PolicySummary, Verdict
+from ...analysis.summary import PolicySummary
+from ...analysis.verdicts import Answer, Verdict
 
 COMPARABLE_AXES = ("fidelity", "diversity", "tail")
 """Axes whose metrics mean the same in every modality. Likelihoods have units of their own."""

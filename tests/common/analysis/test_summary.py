@@ -1,4 +1,4 @@
-"""Summaries of chains and policies against numbers computed by hand; verdicts on constructed chains."""
+"""Summaries of chains and policies against numbers computed by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import pytest
 import scipy.stats
 from autophagy.common.analysis.series import metric_series
 from autophagy.common.analysis.summary import (
-    DEFINITIONS,
     find_controls,
     interval,
     summarize_chains,
     summarize_policies,
-    verdicts,
 )
 from support.result_rows import as_columns, metric_rows
 
@@ -124,41 +122,3 @@ def test_summaries_become_data_frames():
     assert frame.policy.tolist() == ["a", "b"] and frame.worse.tolist() == [1, 2]
     rows = pandas.DataFrame(metric_rows("loss", {"a": [[1.0, 2.0]], "b": [[1.0, 3.0]]}))
     assert summarize_chains(metric_series(rows.to_dict("list"))) == chains
-
-
-# ---- verdicts -----------------------------------------------------------------------------------------------------------
-
-FLAT, UP, LEVEL, DOWN, COLLAPSED = (
-    [1.0, 1.0, 1.0, 1.0, 1.0],
-    [1.0, 2.0, 3.0, 4.0, 5.0],
-    [1.0, 3.0, 4.0, 4.1, 4.1],
-    [1.0, 0.9, 0.8, 0.7, 0.6],
-    [1.0, 0.6, 0.3, 0.2, 0.1],
-)
-
-
-@pytest.mark.parametrize(
-    ("definition", "metric", "axis", "better", "yes", "no"),
-    [
-        ("Any increase of risk", "loss", "likelihood", False, LEVEL, FLAT),
-        ("Any increase of risk", "distance", "fidelity", False, UP, DOWN),
-        ("Unbounded risk", "loss", "likelihood", False, UP, LEVEL),
-        ("Variance to zero", "variety", "diversity", True, COLLAPSED, DOWN),
-        ("Tail loss", "rare", "tail", True, DOWN, FLAT),
-        ("Mode loss", "coverage", "tail", True, DOWN, UP),
-    ],
-)
-def test_each_definition_separates_chains_that_meet_it_from_others(definition, metric, axis, better, yes, no):
-    by_policy = {"yes": [yes, yes], "no": [no, no], "either": [yes, no]}
-    chains = summarize(metric_rows(metric, by_policy, axis=axis, better=better, floor_sd=0.01))
-    by_answer = {one.policy: one for one in verdicts(chains, generations=4) if one.definition == definition}
-    assert {policy: one.answer for policy, one in by_answer.items()} == {"yes": "yes", "no": "no", "either": "partly"}
-    assert by_answer["either"].shares == {metric: 0.5}
-
-
-def test_definitions_without_metrics_or_with_too_few_generations_are_not_measured():
-    chains = summarize(metric_rows("loss", {"a": [[1.0, 2.0, 3.0]]}))
-    answers = {one.definition: one.answer for one in verdicts(chains, generations=2)}
-    assert answers["Any increase of risk"] == "yes"
-    assert answers["Unbounded risk"] == answers["Tail loss"] == answers["Changed scaling law"] == "not measured"
-    assert set(answers) == {definition.name for definition in DEFINITIONS}

@@ -14,13 +14,14 @@ import pytest
 from autophagy import experiment, write_report
 from autophagy.common.analysis.run_folder import Provenance, RunFolder
 from autophagy.common.analysis.series import metric_series
-from autophagy.common.analysis.summary import Verdict, summarize_chains, summarize_policies
+from autophagy.common.analysis.summary import summarize_chains, summarize_policies
+from autophagy.common.analysis.verdicts import Verdict
 from autophagy.common.core.errors import UserError
 from autophagy.common.core.pool import Pool
 from autophagy.common.execution.run import write_results
 from autophagy.common.execution.scheduler import ChainResult
 from autophagy.common.report import page
-from autophagy.common.report.runs import charts, headlines
+from autophagy.common.report.runs import breakdown_charts, charts, headlines
 from autophagy.common.report.runs.figures import write_figures
 from autophagy.common.report.runs.report import read_runs
 from autophagy.text import html_preview as text_preview
@@ -418,7 +419,7 @@ def test_long_run_keeps_every_training_row_and_every_point_of_a_line(tmp_path):
     write_report([tmp_path / config.name], tmp_path / "report.html")
     assert 100_000 < (tmp_path / "report.html").stat().st_size < 6_000_000
     metrics = RunFolder.read(tmp_path / config.name).metrics
-    bars = pandas.DataFrame(charts.training_chart(metrics).spec["datasets"]["rows"])
+    bars = pandas.DataFrame(breakdown_charts.training_chart(metrics).spec["datasets"]["rows"])
     assert bars.origin.nunique() == 20 and {"real", "generations 0 to 6", "generations 126 to 129"} <= set(bars.origin)
     assert {0, 130} <= set(bars.generation) and bars.generation.nunique() == 40
     totals = bars[bars.policy == "accumulate"].groupby("generation").value.sum()
