@@ -192,7 +192,7 @@ def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) ->
         for policy in experiment.arms:
             task = Task(experiment, store, seed, policy)
             try:
-                stages.seconds.clear()
+                stages.cache.seconds.clear()
                 result = _follow(stages, task, reported=set(range(experiment.generations + 1)))
             except (ArtifactNotBuilt, ArtifactMissing):
                 continue
@@ -231,11 +231,11 @@ def _perform(task: Task) -> ChainResult:
                     check_disk_space(experiment, task.store, real=stages.real)  # the second time with a generation to estimate from
                 return result
             except ArtifactMissing as missing:
-                stages.again(missing)
+                stages.reset_after_loss(missing)
 
 
 def _prepare(stages: Stages, task: Task) -> ChainResult:
-    stages.say = lambda activity: emit(Event(task.experiment.name, str(task), activity))
+    stages.cache.report = lambda activity: emit(Event(task.experiment.name, str(task), activity))
     with _error_context(lambda: f"{task.experiment.name}, {task}"):
         stages.prepare()
     return ChainResult()
@@ -248,7 +248,7 @@ def _follow(stages: Stages, task: Task, reported: set[int]) -> ChainResult:
     """
     assert task.seed is not None
     experiment, result, number = task.experiment, ChainResult(), 0
-    stages.say = lambda activity: emit(Event(experiment.name, str(task), f"generation {number}: {activity}"))
+    stages.cache.report = lambda activity: emit(Event(experiment.name, str(task), f"generation {number}: {activity}"))
     policy = task.policy or next(iter(experiment.arms))
     last_member = list(experiment.members)[-1]
     with _error_context(lambda: f"{experiment.name}, {task}, generation {number}"):
@@ -267,7 +267,7 @@ def _follow(stages: Stages, task: Task, reported: set[int]) -> ChainResult:
                 number += 1
     if task.seed == experiment.seeds[0] and policy == next(iter(experiment.arms)):
         result.samples.insert(0, _real_samples(stages).note(generation=REAL, policy="", generator=""))
-    result.seconds = dict(stages.seconds)
+    result.seconds = dict(stages.cache.seconds)
     return result
 
 

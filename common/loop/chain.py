@@ -1,13 +1,16 @@
-"""The loop: policy, fit, sample, collect, measure, over and over.
+"""The loop: policy, fit, sample, measure, collect, generation after generation. Start reading here.
 
-real ──► policy ──► train pool ──► fit ──► model ──► sample ──► collect ──► pool ──┐
-           ▲                                                                       │
-           └─────────────────────────────── history ◄──────────────────────────────┘
+real ──► policy ──► training pool ──► fit ──► model ──► sample ──► generated rows ──► collect ──► pool ──┐
+           ▲                                                              │                             │
+           │                                                              └──► measure ──► rows         │
+           └────────────────────────────────────── history ◄─────────────────────────────────────────────┘
+
+Every step is a stage of the store (see `stages.py`), so following a chain a second time only reads it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,157 +18,201 @@ import numpy as np
 
 from ..components.curation import CurationResult
 from ..components.metric import info_of, rows_compared
-from ..components.policy import AvailableData, rows_to_generate
+from ..components.policy import AvailableData, Policy, rows_to_generate
 from ..config.arms import Arm, Member
+from ..config.schema import Experiment
 from ..core.errors import UserError
 from ..core.pool import REAL, Pool
 from ..core.random_streams import derive, stream
 from ..store import Artifact
 from .audit import audit, audit_collected, check_mixture, mean_depth, metric_row
 from .collect import CollectedPool, RealReserve, collect
-from .stages import Stages
+from .stages import Inputs, Stages
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One generation of one member of a chain: what it trained on, what came of it, and the numbers about it."""
+    """One generation of one member of a chain."""
 
     number: int
     member: Member
     train: Pool
+    """The training pool."""
     model: Artifact
     generated: Pool
-    """What the model makes, before anything is done to it."""
+    """The rows that the model generates, before curation."""
     rows: list[dict[str, Any]]
+    """The rows for rows.parquet: one number each."""
+
+
+@dataclass(frozen=True)
+class ChainSetup:
+    """What stays the same along a chain."""
+
+    stages: Stages
+    arm_name: str
+    arm: Arm
+    policy: Policy
+    seed: int
+    real: Pool
+    """The real training pool."""
+    reserve: Pool
+    """Real rows that no generation has trained on, in random order."""
+    collectable: RealReserve
+    """The rows of `reserve` that the policy does not need itself. Arms with `synthetic_fraction` < 1 collect them."""
+
+    @property
+    def experiment(self) -> Experiment:
+        return self.stages.experiment
 
 
 @dataclass
 class MemberState:
-    """What a member has behind it."""
+    """A member of a chain, with what it has produced so far."""
 
     member: Member
     seed: int
     history: list[Pool] = field(default_factory=list)
+    """Collected pools, oldest first."""
     first: Artifact | None = None
-    previous: Artifact | None = None
+    """The model of generation 0."""
+    latest: Artifact | None = None
+    floors: dict[str, list[float]] = field(default_factory=dict)
+    """Floors of each number. They are the same in every generation, so they are measured once."""
 
 
 def chain(stages: Stages, *, policy: str, seed: int) -> Iterator[Generation]:
-    """Generation 0, 1, ... of every member of one chain. Generation 0 trains on real data; the policy decides from then on."""
-    wanted = stages.experiment
-    arm = wanted.arms[policy]
-    pick = arm.policy.build()
-    real, reserve = (pool.note(generation=REAL, collected=REAL, depth=0.0, source="real") for pool in stages.real.split_pool(seed))
-    spare = RealReserve(reserve.slice(stages.real.reserved(arm), len(reserve)))
-    lives = [
-        MemberState(member, derive(seed, "member", name) if place else seed) for place, (name, member) in enumerate(wanted.members.items())
+    """Yield generation 0, 1, ... of every member of one chain. Generation 0 trains on real data, later ones on what the policy picks.
+
+    policy: the name of an arm of the experiment. Raises UserError if a component breaks its contract.
+    """
+    experiment = stages.experiment
+    arm = experiment.arms[policy]
+    real, reserve = (pool.note(generation=REAL, collected=REAL, depth=0.0, source="real") for pool in stages.real.draw_training_pool(seed))
+    collectable = RealReserve(reserve.slice(stages.real.reserved(arm), len(reserve)))
+    setup = ChainSetup(stages, policy, arm, arm.policy.build(), seed, real, reserve, collectable)
+    members = [
+        MemberState(member, derive(seed, "member", name) if position else seed)
+        for position, (name, member) in enumerate(experiment.members.items())
     ]
-    for number in range(wanted.generations + 1):
-        histories = [tuple(history_of(arm, lives, life)) for life in lives]
-        for life, history in zip(lives, histories, strict=True):
-            train = real
-            if number > 0:
-                train = pick(AvailableData(real, reserve, history, number), size=wanted.size, rng=stream(life.seed, "policy", number))
-            model = stages.fit(life.member, train, seed=life.seed, generation=number, first=life.first, previous=life.previous)
-            fitted = stages.fitted(model)
-            if number > 0:
-                check_mixture(train, fitted, pick, size=wanted.size, generation=number)
-            life.first, life.previous = life.first or model, model
-            notes = {"generation": number, "collected": number, "depth": 1 + mean_depth(train, fitted), "source": life.member.name}
-            last = number == wanted.generations
-            n = wanted.size if last else rows_to_generate(pick, size=wanted.size, generation=number)
-            generated = sample_batch(stages, life, real=real, number=number, batch=0, before=0, n=n).note(**notes)
-            shown = {"model": model, "first": life.first, "base": stages.base(life.member) or life.first, "real": real}
-            rows = [*audit(train, fitted), *metric_rows(stages, life.member, generated=generated, shown=shown, seed=seed, number=number)]
-            if not last:  # nothing learns from what the last generation makes
-                collected = collect_pool(stages, arm, life, generated=generated, notes=notes, spare=spare, shown=shown, policy=policy)
-                life.history.append(collected.pool.note(collected=number))
-                if arm.curation is not None or arm.synthetic_fraction < 1:
-                    rows += audit_collected(collected)
-            labels = {
-                "experiment": wanted.name,
-                "modality": wanted.modality,
-                "data": wanted.data.use,
-                "generator": life.member.name,
-                "policy": policy,
-                "seed": seed,
-                "generation": number,
-            }
-            yield Generation(number, life.member, train, model, generated, [{**labels, **row} for row in rows])
+    for number in range(experiment.generations + 1):
+        histories = [tuple(history_of(arm, members, state)) for state in members]
+        for state, history in zip(members, histories, strict=True):
+            yield next_generation(setup, state, history, number)
 
 
-def history_of(arm: Arm, lives: Sequence[MemberState], own: MemberState) -> Iterator[Pool]:
-    """The pools so far that count as a member's history, oldest first: its own or, in equal parts, those of others or of all."""
-    whose = [life for life in lives if arm.learn_from == "union" or (life is own) == (arm.learn_from == "self")]
-    for pools in zip(*(life.history for life in whose), strict=True):
+def next_generation(setup: ChainSetup, state: MemberState, history: Sequence[Pool], number: int) -> Generation:
+    """Train, sample and measure one generation of a member, and add what it collects to the member's history."""
+    stages, experiment, member = setup.stages, setup.experiment, state.member
+    train = setup.real
+    if number > 0:
+        available = AvailableData(setup.real, setup.reserve, history, number)
+        train = setup.policy(available, size=experiment.size, rng=stream(state.seed, "policy", number))
+    model = stages.fit(member, train, seed=state.seed, generation=number, first=state.first, previous=state.latest)
+    fit = stages.fit_result(model)
+    if number > 0:
+        check_mixture(train, fit, setup.policy, name=setup.arm_name, size=experiment.size, generation=number)
+    state.first, state.latest = state.first or model, model
+
+    is_last = number == experiment.generations
+    n = experiment.size if is_last else rows_to_generate(setup.policy, size=experiment.size, generation=number)
+    notes = {"generation": number, "collected": number, "depth": 1 + mean_depth(train, fit), "source": member.name}
+    generated = sample_batch(setup, state, number=number, batch=0, skip=0, n=n).note(**notes)
+
+    models = {"model": model, "first": state.first, "base": stages.base(member) or state.first}
+    rows = [*audit(train, fit), *metric_rows(setup, state, models, generated, number)]
+    if not is_last:  # no later generation needs the last one's rows
+        collected = collect_pool(setup, state, models, generated, number, notes)
+        state.history.append(collected.pool.note(collected=number))
+        if setup.arm.curation is not None or setup.arm.synthetic_fraction < 1:
+            rows += audit_collected(collected)
+    labels = row_labels(setup, member, number)
+    return Generation(number, member, train, model, generated, [{**labels, **row} for row in rows])
+
+
+def history_of(arm: Arm, members: Sequence[MemberState], own: MemberState) -> Iterator[Pool]:
+    """The pools that a member learns from, oldest first: its own or, in equal parts, those of the others or of all members."""
+    teachers = [state for state in members if arm.learn_from == "union" or (state is own) == (arm.learn_from == "self")]
+    for pools in zip(*(state.history for state in teachers), strict=True):
         n, k = len(pools[0]), len(pools)
-        yield Pool.concat(pool.slice(0, n // k + (place < n % k)) for place, pool in enumerate(pools))
+        yield Pool.concat(pool.slice(0, n // k + (position < n % k)) for position, pool in enumerate(pools))
 
 
-def sample_batch(stages: Stages, life: MemberState, *, real: Pool, number: int, batch: int, before: int, n: int) -> Pool:
-    """n rows of a batch that a member's latest model makes, `before` others having gone before.
+def sample_batch(setup: ChainSetup, state: MemberState, *, number: int, batch: int, skip: int, n: int) -> Pool:
+    """n rows that a member's latest model generates as one batch; `skip` rows were generated in earlier batches.
 
     The first batch does not depend on the arm's curation, so arms share it.
     """
-    given = None
-    if stages.experiment.prompts != "none":
-        pool = life.history[-1].bare() if stages.experiment.prompts == "synthetic" and number > 0 else real.bare()
-        drawn = "frozen" if stages.experiment.prompts == "fixed" else number
-        order = stream(life.seed, "prompts", drawn).permutation(len(pool))
-        given = pool.take(np.resize(order, before + n)[before:])  # every row once before one comes again
-    path = ("sample", number) if batch == 0 else ("sample", number, batch)
-    return stages.sample(life.member, life.previous, n=n, seed=derive(life.seed, *path), given=given)
+    assert state.latest is not None
+    prompts, given = setup.experiment.prompts, None
+    if prompts != "none":
+        pool = state.history[-1].bare() if prompts == "synthetic" and number > 0 else setup.real.bare()
+        order = stream(state.seed, "prompts", "frozen" if prompts == "fixed" else number).permutation(len(pool))
+        given = pool.take(np.resize(order, skip + n)[skip:])  # no prompt is used twice before all are used once
+    path: tuple[str | int, ...] = ("sample", number) if batch == 0 else ("sample", number, batch)
+    return setup.stages.sample(state.member, state.latest, n=n, seed=derive(state.seed, *path), given=given)
 
 
 def collect_pool(
-    stages: Stages,
-    arm: Arm,
-    life: MemberState,
-    *,
-    generated: Pool,
-    notes: Mapping[str, Any],
-    spare: RealReserve,
-    shown: Mapping[str, Any],
-    policy: str,
+    setup: ChainSetup, state: MemberState, models: Inputs, generated: Pool, number: int, notes: dict[str, Any]
 ) -> CollectedPool:
-    """What becomes of made rows before they are history. UserError naming the arm if they cannot be had."""
-    number, real = notes["generation"], shown["real"]
+    """The rows of a generation that become history, after mixing with real rows and curation. UserError if they cannot be filled."""
 
-    def sample(batch: int, before: int, n: int) -> Pool:
+    def sample(batch: int, skip: int, n: int) -> Pool:
         if batch == 0:
             return generated.slice(0, n)
-        return sample_batch(stages, life, real=real, number=number, batch=batch, before=before, n=n).note(**notes)
+        return sample_batch(setup, state, number=number, batch=batch, skip=skip, n=n).note(**notes)
 
     def curate(candidates: Pool) -> CurationResult:
-        return stages.curate(arm.curation, life.member, candidates, shown, seed=derive(life.seed, "curate", number))
+        assert setup.arm.curation is not None
+        inputs = {**models, "real": setup.real}
+        return setup.stages.curate(setup.arm.curation, state.member, candidates, inputs, seed=derive(state.seed, "curate", number))
 
-    most, rng = stages.experiment.max_candidates_per_row, stream(life.seed, "collect", number)
     try:
-        return collect(arm, n=len(generated), sample=sample, spare=spare, curate=curate, most=most, rng=rng)
+        return collect(
+            setup.arm,
+            n=len(generated),
+            sample=sample,
+            curate=curate,
+            real=setup.collectable,
+            max_candidates_per_row=setup.experiment.max_candidates_per_row,
+            rng=stream(state.seed, "collect", number),
+        )
     except UserError as error:
-        raise UserError(f"policies.{policy}: {error}") from error
+        raise UserError(f"policies.{setup.arm_name}: {error}") from error
 
 
-def metric_rows(
-    stages: Stages, member: Member, *, generated: Pool, shown: Mapping[str, Any], seed: int, number: int
-) -> Iterator[dict[str, Any]]:
-    """A row for every number of every metric, beside its floors: the same metric on real rows in place of made ones and
-    generation 0's model."""
-    n = stages.experiment.eval_size
-    shown = {
-        **shown,
-        "generated": generated.slice(0, stages.experiment.size).choose(
-            n, stream(seed, "eval", number)
-        ),  # the same rows however many were made
-        "heldout": stages.real.splits["heldout"],
-        "pool": shown["real"],
-        "real": shown["real"].choose(n, stream(seed, "reference")),
+def metric_rows(setup: ChainSetup, state: MemberState, models: Inputs, generated: Pool, number: int) -> Iterator[dict[str, Any]]:
+    """A row for every number of every metric, with its floor: the metric on real rows and the model of generation 0."""
+    experiment, real_data, n = setup.experiment, setup.stages.real, setup.experiment.eval_size
+    inputs: Inputs = {
+        **models,
+        "generated": generated.slice(0, experiment.size).choose(n, stream(setup.seed, "eval", number)),  # whatever the policy asks for
+        "heldout": real_data.splits["heldout"],
+        "pool": setup.real,
+        "real": setup.real.choose(n, stream(setup.seed, "reference")),
     }
-    for metric in stages.experiment.metrics:
+    for metric in experiment.metrics:
+        values = setup.stages.measure(metric, state.member, inputs)
+        if number == 0:
+            for draw in real_data.floors:
+                floor = setup.stages.measure(metric, state.member, {**inputs, **draw, "model": models["first"]})
+                for name, value in floor.items():
+                    state.floors.setdefault(name, []).append(value)
         instance = metric.build()
-        values = stages.measure(metric, member, shown)
-        floors = [stages.measure(metric, member, {**shown, **real, "model": shown["first"]}) for real in stages.real.floors]
         for name, value in values.items():
-            meaning, known = info_of(instance, name), [floor[name] for floor in floors if name in floor]
-            rows = rows_compared(instance, n)
-            yield metric_row(name, meaning.axis, value, meaning.unit, meaning.higher_is_better, n=rows, floors=known)
+            info, floors = info_of(instance, name), state.floors.get(name, ())
+            yield metric_row(name, info.axis, value, info.unit, info.higher_is_better, n=rows_compared(instance, n), floors=floors)
+
+
+def row_labels(setup: ChainSetup, member: Member, number: int) -> dict[str, Any]:
+    """The columns that say which generation of which chain a row describes."""
+    return {
+        "experiment": setup.experiment.name,
+        "modality": setup.experiment.modality,
+        "data": setup.experiment.data.use,
+        "generator": member.name,
+        "policy": setup.arm_name,
+        "seed": setup.seed,
+        "generation": number,
+    }

@@ -1,4 +1,4 @@
-"""Collecting: how samples become the pool of a generation.
+"""Collects the pool of a generation: generated rows, mixed with unseen real rows, then curated.
 
 model ──► sample ──┐
                    ├──► candidates ──► curate ──► pool of the generation
@@ -21,27 +21,26 @@ from ..core.errors import UserError
 from ..core.pool import Pool
 
 
-def spare_rows(arm: Arm, *, size: int, generations: int) -> int:
-    """Unseen real rows that an arm is expected to collect beside made ones, for so many generations to come."""
+def real_rows_to_collect(arm: Arm, *, size: int, generations: int) -> int:
+    """Unseen real rows that an arm is expected to collect in `generations` generations."""
     if arm.synthetic_fraction == 1:
         return 0
-    share = 1.0 if arm.curation is None else arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)
-    policy = arm.policy.build()
-    candidates = [math.ceil(rows_to_generate(policy, size=size, generation=number) / share) for number in range(generations)]
+    policy, rate = arm.policy.build(), _keep_rate(arm)
+    candidates = [math.ceil(rows_to_generate(policy, size=size, generation=number) / rate) for number in range(generations)]
     return sum(count - round(arm.synthetic_fraction * count) for count in candidates)
 
 
 class RealReserve:
-    """Unseen real rows to be collected beside made ones, each once."""
+    """Unseen real rows. Each is taken once."""
 
     def __init__(self, pool: Pool):
         self.pool, self.used = pool, 0
 
     def take(self, n: int) -> Pool:
+        """The next n rows. UserError if fewer are left."""
         if self.used + n > len(self.pool):
             raise UserError(
-                f"synthetic_fraction: the {len(self.pool)} real rows that no generation has seen are used up; "
-                "a smaller size, fewer generations or more data is needed"
+                f"synthetic_fraction: all {len(self.pool)} unseen real rows are used up; reduce size or generations, or use more data"
             )
         self.used += n
         return self.pool.slice(self.used - n, self.used)
@@ -49,11 +48,11 @@ class RealReserve:
 
 @dataclass(frozen=True)
 class CollectedPool:
-    """The pool of a generation, and the candidates that were looked at for it."""
+    """The pool of a generation, and the candidates that it was selected from."""
 
     pool: Pool
     candidates: Pool
-    kept: CurationResult
+    curation: CurationResult
 
 
 def collect(
@@ -61,34 +60,41 @@ def collect(
     *,
     n: int,
     sample: Callable[[int, int, int], Pool],
-    spare: RealReserve,
     curate: Callable[[Pool], CurationResult],
-    most: int,
+    real: RealReserve,
+    max_candidates_per_row: int,
     rng: np.random.Generator,
 ) -> CollectedPool:
-    """n rows that a curation keeps, of candidates of which a share is made by a model and the others are real.
+    """n rows that the arm's curation keeps, from candidates of which the fraction `synthetic_fraction` is generated.
 
-    `sample(batch, before, k)` gives the k made rows of a batch, `before` made rows having gone before it. UserError if `most`
-    candidates a row are not enough.
+    sample(batch, skip, k): k generated rows as batch number `batch`, after `skip` rows in earlier batches.
+    Raises UserError if `max_candidates_per_row` x n candidates are not enough.
     """
-    share = 1.0 if arm.curation is None else arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)
+    limit = max_candidates_per_row * n
     batches: list[Pool] = []
-    have, generated, wanted = 0, 0, min(math.ceil(n / share), most * n)
+    count, generated, target = 0, 0, min(math.ceil(n / _keep_rate(arm)), limit)
     while True:
-        while have < wanted:
-            more = min(n, wanted - have)
-            n_generated = round(arm.synthetic_fraction * (have + more)) - generated  # of all so far: no batch is too small for its share
+        while count < target:
+            more = min(n, target - count)
+            n_generated = round(arm.synthetic_fraction * (count + more)) - generated  # rounds the total, so that small batches add up
             parts = [sample(len(batches), generated, n_generated)] if n_generated else []
-            parts += [spare.take(more - n_generated)] if n_generated < more else []
+            parts += [real.take(more - n_generated)] if n_generated < more else []
             batches.append(parts[0] if len(parts) == 1 else Pool.concat(parts).take(rng.permutation(more)))
-            have, generated = have + more, generated + n_generated
+            count, generated = count + more, generated + n_generated
         candidates = Pool.concat(batches)
-        kept = CurationResult(np.arange(have)) if arm.curation is None else curate(candidates)
-        if len(kept.rows) >= n:
-            return CollectedPool(kept.of(candidates).slice(0, n), candidates, kept)
-        if have >= most * n:
+        curation = CurationResult(np.arange(count)) if arm.curation is None else curate(candidates)
+        kept = len(curation.rows)
+        if kept >= n:
+            return CollectedPool(curation.of(candidates).slice(0, n), candidates, curation)
+        if count >= limit:
+            name = "none" if arm.curation is None else arm.curation.use
             raise UserError(
-                f"curation '{arm.curation.use}' keeps {len(kept.rows)} of {have} candidates and {n} rows are needed; "
-                f"max_candidates_per_row: {most} a row is the most this experiment allows"
+                f"curation '{name}' keeps {kept} of {count} candidates, but {n} rows are needed; "
+                f"raise max_candidates_per_row (now {max_candidates_per_row}) or choose a curation that keeps more"
             )
-        wanted = min(have + math.ceil((n - len(kept.rows)) * have / max(1, len(kept.rows))), most * n)
+        target = min(count + math.ceil((n - kept) * count / max(1, kept)), limit)
+
+
+def _keep_rate(arm: Arm) -> float:
+    """The share of candidates that the arm is expected to keep."""
+    return 1.0 if arm.curation is None else arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)

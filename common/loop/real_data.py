@@ -1,4 +1,4 @@
-"""The real data of an experiment: its splits, which rows of them a seed learns from, and whether they suffice."""
+"""The real data of an experiment: its splits, the training pool of each seed, and checks that there are enough rows."""
 
 from __future__ import annotations
 
@@ -12,93 +12,95 @@ from ..config.schema import Experiment
 from ..core.errors import UserError
 from ..core.pool import Pool
 from ..core.random_streams import stream
-from .collect import spare_rows
+from .collect import real_rows_to_collect
 from .output_checks import validate_data
 
 
 class RealData:
-    """The real rows of an experiment, loaded when they are first asked for."""
+    """The real rows of an experiment, loaded when they are first used."""
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
 
     @cached_property
     def splits(self) -> Mapping[str, Pool]:
-        """train, heldout and control (eval_size rows each), base where the data has one, and what the feature model learns from.
+        """`train`, `heldout` and `control` (eval_size rows each), `features` for the feature model, and `base` if the data has one.
 
-        UserError if rows or columns are missing.
+        Raises UserError if rows or columns are missing.
         """
-        wanted = self.experiment
-        splits = dict(wanted.data.build().load(eval_size=wanted.eval_size))
-        validate_data(wanted.data.use, splits)
+        experiment = self.experiment
+        splits = dict(experiment.data.build().load(eval_size=experiment.eval_size))
+        validate_data(experiment.data.use, splits)
         splits["features"] = splits["train"]
-        if wanted.imbalance is not None:
-            splits.update(long_tailed_splits(splits, wanted.imbalance, eval_size=wanted.eval_size))
+        if experiment.imbalance is not None:
+            splits.update(long_tailed_splits(splits, experiment.imbalance, eval_size=experiment.eval_size))
         self._check_rows(splits)
         self._check_columns(splits)
-        self._check_reserve(len(splits["train"]) - wanted.size, of=len(splits["train"]))
+        self._check_reserve(available=len(splits["train"]) - experiment.size, total=len(splits["train"]))
         return splits
 
     @cached_property
     def classes(self) -> int:
-        """How many classes the data has, where generators are told of them; else 0."""
+        """Number of classes, if generators are conditional; else 0."""
         if self.experiment.labels == "none":
             return 0
         return 1 + max(int(pool.array("label").max()) for pool in self.splits.values() if "label" in pool)
 
     def reserved(self, arm: Arm) -> int:
-        """Rows of the reserve that the policy of an arm uses itself."""
+        """Rows of the reserve that an arm's policy takes."""
         return reserve_rows(arm.policy.build(), size=self.experiment.size, generations=self.experiment.generations)
 
-    def split_pool(self, seed: int) -> tuple[Pool, Pool]:
-        """The real training pool of a seed, and the reserve no generation has seen, in random order."""
+    def draw_training_pool(self, seed: int) -> tuple[Pool, Pool]:
+        """The real training pool of a seed, and the other training rows (the reserve), both in random order."""
         train = self.splits["train"].only(self.experiment.columns)
         order = stream(seed, "real").permutation(len(train))
         return train.take(order[: self.experiment.size]), train.take(order[self.experiment.size :])
 
     @cached_property
     def floors(self) -> Sequence[Mapping[str, Pool]]:
-        """Real rows in the place of `made` beside others as `heldout`: control against held-out as they were dealt, then random halves
-        of both together. The scatter of a metric over them is what chance alone does to it."""
-        found = [{"generated": self.splits["control"], "heldout": self.splits["heldout"]}]
-        both, n = Pool.concat(found[0].values()), self.experiment.eval_size
+        """Inputs that replace `generated` and `heldout` for the floor of a metric: real rows against real rows.
+
+        The first draw compares the control split with the held-out split; the others compare random halves of both together.
+        The spread of a metric over the draws is its sampling noise.
+        """
+        draws = [{"generated": self.splits["control"], "heldout": self.splits["heldout"]}]
+        both, n = Pool.concat(draws[0].values()), self.experiment.eval_size
         for draw in range(1, self.experiment.floor_draws):
             order = stream(0, "floor", draw).permutation(2 * n)
-            found.append({"generated": both.take(order[:n]), "heldout": both.take(order[n:])})
-        return found
+            draws.append({"generated": both.take(order[:n]), "heldout": both.take(order[n:])})
+        return draws
 
     def _check_rows(self, splits: Mapping[str, Pool]) -> None:
-        wanted = self.experiment
-        if len(splits["train"]) < wanted.size:
-            raise UserError(
-                f"size: {wanted.size} real rows are asked for, data '{wanted.data.use}' has {len(splits['train'])} for training"
-            )
+        experiment = self.experiment
+        if len(splits["train"]) < experiment.size:
+            raise UserError(f"size: {experiment.size} exceeds the {len(splits['train'])} training rows of data '{experiment.data.use}'")
         for name in ("heldout", "control"):
-            if len(splits[name]) != wanted.eval_size:
+            if len(splits[name]) != experiment.eval_size:
                 raise UserError(
-                    f"eval_size: {wanted.eval_size} {name} rows are asked for, data '{wanted.data.use}' has {len(splits[name])}"
+                    f"eval_size: expected {experiment.eval_size} {name} rows, but data '{experiment.data.use}' has {len(splits[name])}"
                 )
 
     def _check_columns(self, splits: Mapping[str, Pool]) -> None:
-        wanted = self.experiment
-        if any(member.base for member in wanted.members.values()) and "base" not in splits:
-            raise UserError(f"base: data '{wanted.data.use}' has no base split to pretrain on")
-        if missing := set(wanted.columns) - set(splits["train"].columns):
-            column = missing.pop()
-            if column == "label":
-                raise UserError(f"labels: conditional cannot be: data '{wanted.data.use}' has no labels")
+        experiment = self.experiment
+        if any(member.base for member in experiment.members.values()) and "base" not in splits:
+            raise UserError(f"base: data '{experiment.data.use}' has no base split; remove `base:` or use other data")
+        missing = sorted(set(experiment.columns) - set(splits["train"].columns))
+        if "label" in missing:
+            raise UserError(f"labels: conditional: data '{experiment.data.use}' has no labels; set labels: none")
+        if missing:
             raise UserError(
-                f"generator: '{next(iter(wanted.members))}' learns from the column '{column}', "
-                f"data '{wanted.data.use}' has {', '.join(splits['train'].columns)}"
+                f"generator: '{next(iter(experiment.members))}' needs the column '{missing[0]}', "
+                f"but data '{experiment.data.use}' has {', '.join(splits['train'].columns)}"
             )
 
-    def _check_reserve(self, spare: int, *, of: int) -> None:
-        wanted = self.experiment
-        for name, arm in wanted.arms.items():
-            needed = self.reserved(arm) + len(wanted.members) * spare_rows(arm, size=wanted.size, generations=wanted.generations)
-            if needed > spare:
-                why = "" if name in wanted.policies else " (which controls: auto adds)"
+    def _check_reserve(self, *, available: int, total: int) -> None:
+        experiment = self.experiment
+        for name, arm in experiment.arms.items():
+            collected = real_rows_to_collect(arm, size=experiment.size, generations=experiment.generations)
+            needed = self.reserved(arm) + len(experiment.members) * collected
+            if needed > available:
+                origin = "" if name in experiment.policies else " (added by controls: auto)"
                 raise UserError(
-                    f"policies.{name}{why}: needs {needed} real rows that no generation has seen; of {of} "
-                    f"training rows, {wanted.size} are the real pool and {spare} are left"
+                    f"policies.{name}{origin}: needs {needed} unseen real rows, but of {total} training rows {experiment.size} are the "
+                    f"real training pool and {available} are left; reduce size or generations, or use more data"
                 )

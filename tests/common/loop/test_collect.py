@@ -10,7 +10,7 @@ from autophagy import UserError
 from autophagy.common.components.curation import CurationResult
 from autophagy.common.config.arms import Arm
 from autophagy.common.core.pool import REAL, Pool, count_by_generation
-from autophagy.common.loop.collect import RealReserve, collect, spare_rows
+from autophagy.common.loop.collect import RealReserve, collect, real_rows_to_collect
 
 
 def column(values) -> Pool:
@@ -70,7 +70,7 @@ def test_synthetic_fraction_holds_over_small_batches():
         keep = lambda candidates, curation=curation: CurationResult(np.arange(len(candidates))[:: round(1 / curation["keep"])])  # noqa: E731
         result, spare = collected(arm(synthetic_fraction=synthetic_fraction, curation=curation), n=n, curate=keep)
         assert count_generated(result.candidates) == round(synthetic_fraction * len(result.candidates))
-        assert spare.used == spare_rows(arm(synthetic_fraction=synthetic_fraction, curation=curation), size=n, generations=1)
+        assert spare.used == real_rows_to_collect(arm(synthetic_fraction=synthetic_fraction, curation=curation), size=n, generations=1)
 
 
 def test_missing_row_is_sampled_without_empty_batches():
@@ -95,4 +95,4 @@ def test_missing_row_is_sampled_without_empty_batches():
 
 def test_required_reserve_grows_with_the_sample_size():
     growing = Arm.parse({"use": "replace-growing", "synthetic_fraction": 0.5})
-    assert spare_rows(growing, size=10, generations=3) == 10 + 15 + 20
+    assert real_rows_to_collect(growing, size=10, generations=3) == 10 + 15 + 20

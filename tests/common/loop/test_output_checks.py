@@ -242,7 +242,7 @@ def test_a_pool_of_one_class_under_labels_is_learned_and_measured(use, tmp_path)
     written |= {"imbalance": {"ratio": 100}, "metrics": ["classes", "pixel-variance", "tstr-classifier", "memorisation"]}
     for seed in range(300):
         wanted = experiment({**written, "seeds": [seed]})
-        if len(set(Stages(wanted, Store(tmp_path)).real.split_pool(seed)[0].list("label"))) == 1:
+        if len(set(Stages(wanted, Store(tmp_path)).real.draw_training_pool(seed)[0].list("label"))) == 1:
             break
     rows = run(wanted, store=tmp_path)
     assert seed < 299 and np.isfinite(rows.value).all()
