@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from autophagy.common.components.curation import CurationResult
+from autophagy import CurationResult, FitResult, MetricInfo, Pool
 from autophagy.common.components.dataset import split_pool
-from autophagy.common.components.generator import FitResult
-from autophagy.common.components.metric import MetricInfo
-from autophagy.common.core.pool import REAL, Pool
+from autophagy.common.core.pool import REAL
 from autophagy.common.core.random_streams import stream
 
 
