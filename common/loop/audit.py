@@ -79,10 +79,10 @@ def check_mixture(train: Pool, fit: FitResult, policy: Policy, *, name: str, siz
                 raise UserError(f"audit: policy '{name}' declares {expected:,} rows of {_pool_name(pool)} but picked {rows:,}. {ALLOWED}")
     visits = int(fit.visit_counts.sum())
     for pool, rows in picked.items():
-        expected, used = visits * rows / len(train), int(fit.visit_counts[collected == pool].sum())
-        if _deviates(used, expected, of=visits):
+        share, used = visits * rows / len(train), int(fit.visit_counts[collected == pool].sum())
+        if _deviates(used, share, of=visits):
             raise UserError(
-                f"audit: policy '{name}' specifies {expected:,.0f} rows of {_pool_name(pool)} (repeats counted); "
+                f"audit: policy '{name}' specifies {share:,.0f} rows of {_pool_name(pool)} (repeats counted); "
                 f"the fit used {used:,}. {ALLOWED}"
             )
 
