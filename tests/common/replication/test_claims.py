@@ -45,7 +45,8 @@ SEEDS = (0, 1, 2)
 
 @pytest.mark.parametrize(
     ("value", "alternative", "verdict"),
-    [(0.1, None, "holds"), (LAW_STANDARD_ERRORS - 0.1, None, "holds"), (LAW_STANDARD_ERRORS + 0.1, None, "fails"), (-LAW_STANDARD_ERRORS - 0.1, None, "fails"),
+    [(0.1, None, "holds"), (LAW_STANDARD_ERRORS - 0.1, None, "holds"), (LAW_STANDARD_ERRORS + 0.1, None, "fails"),
+     (-LAW_STANDARD_ERRORS - 0.1, None, "fails"),
      (0.1, 10.0, "holds"), (0.1, 2.0, "inconclusive"), (9.0, 10.0, "fails")],
 )  # fmt: skip
 def test_law_holds_if_near_and_alternative_excluded(value, alternative, verdict):
@@ -426,7 +427,8 @@ def widths(slope):
 
 TRUE = {
     "C19": both(**LOST), "C20": growing(GROWN, 0.3), "C20b": {"lm-ngram": invented_rows(*losses(**GROWN, real=0.0))},
-    "C21": {name: invented_rows(*of_text(-0.2)) for name in ("lm", "lm-ngram")}, "C21b": {"lm-sharp": invented_rows(*of_text(-0.2), generations=4)},
+    "C21": {name: invented_rows(*of_text(-0.2)) for name in ("lm", "lm-ngram")}, 
+    "C21b": {"lm-sharp": invented_rows(*of_text(-0.2), generations=4)},
     "C22": logic(0.03, CYCLES), "C23": images(), "C25": widths(0.1), "S2": sizes(0.3, 0.02),
 }  # fmt: skip
 FALSE = {
@@ -471,7 +473,9 @@ def test_command_reports_unknown_claims_and_costs():
     assert "unknown claim 'C88'" in autophagy("reproduce", "C88").stderr
     wrong = autophagy("reproduce", "--cost", "minute")
     assert (
-        wrong.exit_code == 2 and "--cost minute: seconds, minutes, gpu or all" in wrong.stderr and "did you mean 'minutes'" in wrong.stderr
+        wrong.exit_code == 2
+        and "--cost minute: must be seconds, minutes, gpu or all" in wrong.stderr
+        and "did you mean 'minutes'" in wrong.stderr
     )
 
 

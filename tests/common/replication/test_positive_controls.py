@@ -1,4 +1,4 @@
-"""Positive controls: judges on rows that match or contradict the published numbers, and complete runs on tiny pretrained models and data."""
+"""Positive controls: judges on rows that match or contradict the published numbers, and complete runs on tiny models and data."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ OPT = {"control-opt": invented_rows("replace", along(34, 58, 9)), "control-opt-1
         (P2, {**GPT2, "control-gpt2-augment": invented_rows("augment", along(29.6, 30.4, 10))}, "holds", ""),
         (P2, {**GPT2, "control-gpt2-augment": invented_rows("augment", PUBLISHED)}, "fails", "perplexity, generation 10"),
         (P2, {**GPT2, "control-gpt2-augment": invented_rows("augment", along(29.6, 38, 10))}, "fails", "relative rise to generation 10"),
-        (P2, {"control-gpt2": invented_rows("replace", along(29.6, 29.7, 10)), "control-gpt2-augment": invented_rows("augment", along(29.6, 30.4, 10))},
+        (P2, {"control-gpt2": invented_rows("replace", along(29.6, 29.7, 10)),
+              "control-gpt2-augment": invented_rows("augment", along(29.6, 30.4, 10))},
          "fails", "with real data - without"),
         (P3, STORIES, "holds", ""),
         (P3, {**STORIES, "control-stories-accumulate": invented_rows("accumulate", np.exp([1.85, 2.0, 2.2, 2.4, 2.6]).tolist())},

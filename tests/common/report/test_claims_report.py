@@ -22,7 +22,8 @@ GENERATIONS = [0, 1, 2, 3]
 
 
 def claim(name, **more):
-    about = {"id": name, "statement": f"The statement of {name}.", "source": "Somebody et al. 2024", "cost": "seconds", "observable": "variance",
+    about = {"id": name, "statement": f"The statement of {name}.", "source": "Somebody et al. 2024", "cost": "seconds",
+             "observable": "variance",
              "experiments": {"tiny": ["tiny.yaml"]}, "expects": "a law", "tolerance": "4 standard errors"}  # fmt: skip
     return Claim(**{**about, "judge": lambda rows: None, **more})
 
@@ -36,7 +37,8 @@ def figure(*extra, log_y=False):
 def example_results():
     """A claim for every verdict. C2 has infinite and missing numbers, C3 can neither rule out its alternative nor clear its bound."""
     one = Estimate(0.5, 0.01, 2000)
-    holds = JudgeOutput([check_equals("E s^2, generation 3", one, 0.51, alternative=0.9), check_equals("E s^2, generation 1", one, 0.5), check_above("gain", one, 0.1)],
+    holds = JudgeOutput([check_equals("E s^2, generation 3", one, 0.51, alternative=0.9),
+                     check_equals("E s^2, generation 1", one, 0.5), check_above("gain", one, 0.1)],
                     figure(Curve(label="its limit", x=[0, 3], y=[0.1, 0.1], law=True)), "A note.")  # fmt: skip
     few, nothing = Estimate(0.5, 0.01, 4, 3), Estimate(float("nan"), float("nan"), 9)
     fails = JudgeOutput([check_same("survival", Estimate(0.9, 0.0, 9), 1.0), check_equals("few chains, generation 3", few, 0.55),
