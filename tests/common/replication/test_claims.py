@@ -427,7 +427,7 @@ def widths(slope):
 
 TRUE = {
     "C19": both(**LOST), "C20": growing(GROWN, 0.3), "C20b": {"lm-ngram": invented_rows(*losses(**GROWN, real=0.0))},
-    "C21": {name: invented_rows(*of_text(-0.2)) for name in ("lm", "lm-ngram")}, 
+    "C21": {name: invented_rows(*of_text(-0.2)) for name in ("lm", "lm-ngram")},
     "C21b": {"lm-sharp": invented_rows(*of_text(-0.2), generations=4)},
     "C22": logic(0.03, CYCLES), "C23": images(), "C25": widths(0.1), "S2": sizes(0.3, 0.02),
 }  # fmt: skip
