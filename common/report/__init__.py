@@ -1,6 +1,6 @@
 """Report: HTML reports and figures of finished runs (`runs`) and of re-tested claims (`claims`).
 
-Reads files that a run wrote; knows nothing of the loop.
+Reads the files of a run and never imports the code that produces them.
 
 Imports: core, config.registry, store.run_records, analysis, the schema of replication.
 """

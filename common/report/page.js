@@ -1,5 +1,5 @@
-// Draws every chart from the specification beside it, in the colours of the reader's light or dark scheme; switches policies (or
-// the curves of one figure) on and off, moves through the generations of samples, and hands out what is shown as CSV.
+// Draws every chart from the specification in its figure, in the colours of the light or dark scheme. Handles the switches of
+// policies (or of the curves of one figure), the slider for generations of samples, and downloads as CSV.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const views = new Map();
@@ -16,13 +16,13 @@ function specification(place) {
   return JSON.parse(place.parentElement.querySelector("script").textContent);
 }
 
-// Of a chart's tables the one with the most cells; others hold rules and bands.
+// The data of a chart: its table with the most cells. Other tables hold floors and bands.
 function numbers(spec) {
   const cells = (rows) => rows.length * Object.keys(rows[0] ?? {}).length;
   return Object.values(spec.datasets).sort((one, other) => cells(other) - cells(one))[0];
 }
 
-// Panels in rows of equal length, as wide as there is room for.
+// Arranges panels in rows of equal length that fill the available width.
 function fit(spec, room) {
   const panels = new Set(numbers(spec).map((row) => row.policy)).size;
   const most = Math.max(1, Math.min(spec.columns, Math.floor(room / (spec.spec.width + 35))));
@@ -43,7 +43,7 @@ async function draw() {
   document.documentElement.dataset.drawn = "yes";
 }
 
-// ---- switches: those in a figure are for its chart alone
+// ---- switches: those in a figure apply to its chart only
 
 const switches = all("[data-switch]");
 
