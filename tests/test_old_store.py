@@ -13,7 +13,7 @@ import pandas
 import pytest
 from autophagy import load_config, run
 from autophagy.common.execution import scheduler
-from autophagy.common.store.verify import check, to_check
+from autophagy.common.store.verify import check_artifacts, paths_to_check
 
 ARCHIVE = Path(__file__).parent / "data" / "store-0.1.tar.xz"
 
@@ -43,4 +43,4 @@ def test_configs_that_version_0_1_completed_are_read(old):
 
 
 def test_the_store_is_intact(old):
-    assert [checked.fault for checked in check(to_check(old / "store")) if checked.fault] == []
+    assert [checked.fault for checked in check_artifacts(paths_to_check(old / "store")) if checked.fault] == []

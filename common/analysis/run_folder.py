@@ -5,7 +5,6 @@ Folders of version 0.1 can be read.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,7 @@ import yaml
 
 from ..core.errors import UserError
 from ..core.pool import Pool
-from ..store.run_records import RECORD
+from ..store.run_records import RunRecord
 from .series import COLUMNS, Metric, metric_series
 
 CONFIG, ROWS, SAMPLES = "config.yaml", "rows.parquet", "samples/pool.arrow"
@@ -95,11 +94,8 @@ class RunFolder:
     @cached_property
     def provenance(self) -> Provenance:
         """Which models the run consists of and what they cost. Raises UserError if provenance.json is missing or damaged."""
-        try:
-            record = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-            return Provenance(record["models"], record["seconds"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.folder}: {RECORD} cannot be read: {type(error).__name__}: {error}") from error
+        record = RunRecord.read(self.folder)
+        return Provenance(record.models, record.seconds)
 
     @cached_property
     def samples(self) -> Pool:

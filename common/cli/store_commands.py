@@ -27,11 +27,11 @@ def verify(store: Store = Path("runs/store")) -> None:
     """Check every byte of a store against its digests. Changes nothing; exits with 1 if an artifact is damaged."""
     from rich.filesize import decimal
 
-    from ..store.verify import check, left_drafts, to_check
+    from ..store.verify import abandoned_drafts, check_artifacts, paths_to_check
 
-    found = to_check(store)
+    paths = paths_to_check(store)
     artifacts = size = damaged = dropped = 0
-    for checked in _with_progress(check(found), total=len(found)):
+    for checked in _with_progress(check_artifacts(paths), total=len(paths)):
         artifacts, size = artifacts + bool(checked.key), size + checked.bytes
         damaged, dropped = damaged + bool(checked.fault), dropped + checked.dropped
         if checked.fault:
@@ -40,8 +40,8 @@ def verify(store: Store = Path("runs/store")) -> None:
     say(f"{store}: {artifacts:,} artifacts, {decimal(size)}; {damaged:,} damaged")
     if dropped:
         say(f"{dropped:,} models have no weights (removed by gc --weights); they are rebuilt when needed")
-    if left := left_drafts(store):
-        say(f"{len(left):,} drafts were left by killed runs; `autophagy gc` removes them")
+    if abandoned := abandoned_drafts(store):
+        say(f"{len(abandoned):,} drafts were left by killed runs; `autophagy gc` removes them")
     if damaged:
         say("a run that needs a damaged artifact sets it aside and rebuilds it")
         raise typer.Exit(1)
@@ -60,20 +60,20 @@ def gc(
     """Remove artifacts that no RUN needs, and files left by killed processes. Without RUNs, no artifact is removed."""
     from rich.filesize import decimal
 
-    from ..store.garbage_collection import free, plan
+    from ..store.garbage_collection import plan_collection, remove_items
 
-    planned = plan(store, runs or (), weights=weights, set_aside=set_aside, unfinished=unfinished)
-    for_whom = [str(run.folder) for run in planned.runs] + [f"{ledger.name} (unfinished)" for ledger in planned.unfinished]
-    say(f"{store}: {planned.artifacts:,} artifacts, {decimal(planned.bytes)}, are kept for: {', '.join(for_whom) or 'no RUN'}")
-    if planned.missing:
-        say(f"{planned.missing:,} artifacts that these runs need are missing; running them again builds them")
-    freed = planned.items
+    plan = plan_collection(store, runs or (), weights=weights, set_aside=set_aside, unfinished=unfinished)
+    kept_for = [str(run.folder) for run in plan.runs] + [f"{ledger.name} (unfinished)" for ledger in plan.unfinished]
+    say(f"{store}: {plan.artifacts:,} artifacts, {decimal(plan.bytes)}, are kept for: {', '.join(kept_for) or 'no RUN'}")
+    if plan.missing:
+        say(f"{plan.missing:,} artifacts that these runs need are missing; running them again builds them")
+    removed = plan.items
     if yes:
-        outcomes = list(_with_progress(free(planned), total=len(planned.items)))
-        freed = [item for item, gone in outcomes if gone]
-        if len(freed) < len(outcomes):
-            say(f"{len(outcomes) - len(freed):,} were kept, because other processes use them or removed them first")
-    out_console().print(_table(freed))
+        results = list(_with_progress(remove_items(plan), total=len(plan.items)))
+        removed = [item for item, was_removed in results if was_removed]
+        if len(removed) < len(results):
+            say(f"{len(results) - len(removed):,} were kept, because other processes use them or removed them first")
+    out_console().print(_table(removed))
     say("removed" if yes else "would be removed; add --yes to remove them")
 
 

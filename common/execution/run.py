@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
 from ..core.pool import Pool
 from ..store.in_use import Ledger
+from ..store.run_records import RunRecord
 from .scheduler import ChainResult, run_all
 from .workers import ProgressCallback, ignore_progress, processors
 
@@ -119,12 +119,12 @@ def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 def write_results(experiment: Experiment, result: ChainResult, folder: Path) -> None:
     """Write the results of an experiment. Each file appears complete or not at all."""
-    provenance = {"models": result.models, "seconds": _seconds_by_stage(result), "artifacts": sorted(result.seconds)}
+    record = RunRecord(result.models, _seconds_by_stage(result), artifacts=sorted(result.seconds))
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         atomic_write(folder / "config.yaml", lambda path: path.write_text(experiment.yaml(), encoding="utf-8"))
         atomic_write(folder / "samples" / "pool.arrow", Pool.concat(result.samples).write)
-        atomic_write(folder / "provenance.json", lambda path: path.write_text(json.dumps(provenance, indent=1)))
+        record.write(folder)
         atomic_write(folder / "rows.parquet", lambda path: parquet.write_table(table_of(result.rows), path))
     except OSError as error:
         raise UserError(f"--out: {folder} cannot be written: {error.strerror}") from error

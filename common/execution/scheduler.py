@@ -181,7 +181,7 @@ def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) ->
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=store)
     if ledger.path.exists() or not any((store / "artifacts").iterdir()):
         return {}
-    stages = Stages(experiment, ReadOnlyStore(store, used=ledger.note))
+    stages = Stages(experiment, ReadOnlyStore(store, on_use=ledger.add))
     results: dict[ChainKey, ChainResult] = {}
     try:
         with _error_context(lambda: f"{experiment.name}, prepare"):
@@ -221,7 +221,7 @@ def _perform(task: Task) -> ChainResult:
     """Do a task. If an artifact disappears meanwhile, start again: existing artifacts are reused."""
     experiment = task.experiment
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=task.store)
-    stages = _stages_of(experiment, Store(task.store, used=ledger.note))
+    stages = _stages_of(experiment, Store(task.store, on_use=ledger.add))
     reported: set[int] = set()
     with one_thread():
         while True:

@@ -35,7 +35,7 @@ class StageCache:
         """The artifact of a recipe, built if the store does not have it."""
         self._depth += 1
         try:
-            artifact = self.store.make(recipe, build, provenance=provenance(), whole=self._lost)
+            artifact = self.store.make(recipe, build, provenance=provenance(), complete=self._lost)
         finally:
             self._depth -= 1
         if self._depth == 0:  # features are built inside the metric that needs them first; its seconds include theirs

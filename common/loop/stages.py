@@ -128,7 +128,7 @@ class Stages:
         return generator
 
     def _load_weights(self, generator: Any, model: Artifact) -> None:
-        with self.cache.store.reading(model, whole=True) as folder:
+        with self.cache.store.reading(model, complete=True) as folder:
             generator.load(folder / MODEL)
 
     # ---- pools --------------------------------------------------------------------------------------------------------

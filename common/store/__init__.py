@@ -1,9 +1,15 @@
-"""The store: everything that is made, kept under the hash of how it was made, and what looks after it.
+"""The store: every artifact is kept under the hash of its recipe. Also verifies and cleans the store.
 
-store     find or make an artifact       artifact   its manifest, its digests, its damage
-ledger    what unfinished runs use       kept       what finished runs need
-verify    check every byte               free       what nobody needs, to be freed
-contents  what lies in its folders
+artifact             an artifact: manifest, digests, verification
+cache                `Store`: finds an artifact or builds it
+read_only            a store that finds artifacts and never builds them
+layout               paths inside a store
+in_use               the keys that unfinished runs have used
+run_records          `provenance.json`: the artifacts that finished runs need
+garbage_collection   removes artifacts that no run needs
+verify               checks every byte
+
+Imports: core.
 """
 
 from .artifact import Artifact, key_of

@@ -1,9 +1,9 @@
-"""Artifact: a complete folder of the store, whose manifest says how it was made and which bytes it has.
+"""Artifacts: complete folders of the store. A manifest records the recipe, the digest of every file and the build cost.
 
     recipe (JSON) ──sha256──► key        bytes of files ──sha256──► digest        the rest of the manifest ──sha256──► seal
 
-Only regular files belong to one: what a link points at may change, and lies outside the store. Of a file that was dropped (old
-weights, to save space) the manifest keeps the digest, so all that was made from it stays valid and findable.
+An artifact contains regular files only. The target of a link could change and is outside the store. Files can be dropped to
+save space (old weights). The manifest keeps their digests, so that everything computed from them stays valid.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ..core.errors import UserError
 FORMAT = 2
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 2**24
-"""No manifest is longer. What is longer was not written here, and is not read into memory."""
+"""Maximum size of a manifest. Longer files were not written by this module and are not read into memory."""
 
 MODEL = "model"
-"""The folder of a fit's artifact that holds weights; they may be dropped once everything that needed them is made."""
+"""The folder with the weights in the artifact of a fit. It can be dropped once everything computed from it exists."""
 
-State = Mapping[str, tuple[int, ...]]
-"""Mode, size in bytes, times of change in nanoseconds and inode of every file of a folder, by name."""
+FileStats = Mapping[str, tuple[int, ...]]
+"""By file name: mode, size in bytes, mtime and ctime in nanoseconds, inode."""
 
 
 class _File(BaseModel, strict=True):
@@ -61,30 +61,30 @@ class Artifact:
     key: str
     folder: Path
     manifest: Mapping[str, Any]
-    state: State
-    """Of its files when they were verified."""
+    stats: FileStats
+    """The state of its files when they were verified."""
 
     @property
     def digest(self) -> str:
-        """sha256 over the names and digests of its files: equal bytes, equal digest, however they were made."""
+        """sha256 over the names and digests of its files. Equal files have equal digests, whatever the recipe."""
         return digest_of(self.manifest)
 
     @property
     def n_bytes(self) -> int:
-        """What it took on the disk when it was sealed, its manifest included."""
-        _, manifest, *_ = self.state[MANIFEST]
-        return manifest + sum(file["bytes"] for file in self.manifest["files"].values())
+        """Size of its files and its manifest when it was built, including files that were dropped since."""
+        _, manifest_bytes, *_ = self.stats[MANIFEST]
+        return manifest_bytes + sum(file["bytes"] for file in self.manifest["files"].values())
 
     @property
-    def dropped(self) -> bool:
-        """Whether some of its files were dropped."""
+    def has_dropped_files(self) -> bool:
+        """True if some of its files were dropped to save space."""
         return bool(_dropped(self.manifest["files"]))
 
     @property
     def unchanged(self) -> bool:
-        """Whether its files are those that were verified, as far as their sizes, times and inodes tell."""
+        """True if sizes, times and inodes of its files are the same as when they were verified."""
         try:
-            return _state(self.folder) == self.state
+            return _file_stats(self.folder) == self.stats
         except OSError:
             return False
 
@@ -95,67 +95,73 @@ def key_of(recipe: Mapping[str, Any]) -> str:
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:
-    """The digest of the artifact that a manifest belongs to."""
+    """The digest of the artifact that a manifest describes."""
     return sha256_of(canonical_json({name: entry["sha256"] for name, entry in manifest["files"].items()}))
 
 
 def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
-    """An artifact and "", or None and what is wrong with it. Whatever the folder holds, nothing outside it is read."""
+    """Verify every byte of an artifact. Returns (artifact, "") or (None, fault).
+
+    Reads nothing outside the folder: links are rejected, not followed.
+    """
     try:
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
-            return None, "it is a file or a link, not a folder"
-        state = _state(folder)  # before the bytes are read, so that what changes meanwhile shows later
-        if irregular := sorted(name for name, (mode, *_) in state.items() if not stat.S_ISREG(mode)):
-            return None, f"{irregular[0]} is not a regular file"
+            return None, "it is a file or a symbolic link, not a folder"
+        stats = _file_stats(folder)  # before the bytes are read, so that later changes are noticed
+        if irregular := _irregular_file(stats):
+            return None, f"{irregular} is not a regular file"
         manifest, fault = read_manifest(folder, key=key)
         if manifest is None:
             return None, fault
-        files, present = manifest["files"], set(state) - {MANIFEST}
+        files, present = manifest["files"], set(stats) - {MANIFEST}
         if missing := set(files) - present - _dropped(files):
             return None, f"{sorted(missing)[0]} is missing"
         if foreign := present - set(files):
-            return None, f"{sorted(foreign)[0]} does not belong to it"
+            return None, f"{sorted(foreign)[0]} is not listed in {MANIFEST}"
         for name in sorted(present - _dropped(files)):
             if _digest(folder / name) != files[name]["sha256"]:
-                return None, f"{name} does not have the bytes it was sealed with"
+                return None, f"{name} does not match its digest in {MANIFEST}"
     except (OSError, RecursionError) as error:
         return None, f"it cannot be read: {type(error).__name__}: {error}"
-    return Artifact(key, folder, manifest, state), ""
+    return Artifact(key, folder, manifest, stats), ""
 
 
 def read_manifest(folder: Path, *, key: str) -> tuple[Mapping[str, Any] | None, str]:
-    """The manifest of an artifact and "", or None and what is wrong with it. The files it lists are not looked at."""
+    """Read and verify the manifest of an artifact, but not its files. Returns (manifest, "") or (None, fault)."""
     try:
         if folder.is_symlink() or not stat.S_ISREG(os.lstat(folder / MANIFEST).st_mode):
             return None, f"{MANIFEST} is not a regular file"
         with (folder / MANIFEST).open("rb") as file:
-            written = file.read(MANIFEST_BYTES + 1)
-        if len(written) > MANIFEST_BYTES:
+            raw = file.read(MANIFEST_BYTES + 1)
+        if len(raw) > MANIFEST_BYTES:
             return None, f"{MANIFEST} is longer than {MANIFEST_BYTES:,} bytes"
-        manifest = json.loads(written, object_hook=_shared)
+        manifest: Mapping[str, Any] = json.loads(raw, object_hook=_intern_strings)
         if manifest["format"] != FORMAT:
-            return None, f"format {manifest['format']}, this version reads {FORMAT}"
+            return None, f"{MANIFEST} has format {manifest['format']}, this version reads format {FORMAT}"
         _Manifest.model_validate(manifest)
         if manifest["key"] != key or key_of(manifest["recipe"]) != key:
-            return None, "its recipe does not give its key"
+            return None, "the hash of its recipe is not its key"
         if manifest["seal"] != seal_of(manifest):
-            return None, f"{MANIFEST} does not say what it was sealed with"
+            return None, f"{MANIFEST} does not match its seal"
     except ValidationError as error:
         first = error.errors()[0]
-        return None, f"{MANIFEST} is not one: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        return None, f"{MANIFEST} is invalid: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return None, f"{MANIFEST} cannot be read: {type(error).__name__}: {error}"
     return manifest, ""
 
 
 def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Write the manifest of a folder and flush all of it to the disk. UserError if it holds what no artifact may."""
-    state = _state(folder)
-    if irregular := sorted(name for name, (mode, *_) in state.items() if not stat.S_ISREG(mode)):
-        raise UserError(f"{irregular[0]}, which was built for the store, is not a regular file; an artifact holds no links")
-    names = sorted(set(state) - {MANIFEST})
+    """Write the manifest of a folder, flush everything to the disk and return the manifest.
+
+    Raises UserError if the folder contains anything but regular files and folders.
+    """
+    stats = _file_stats(folder)
+    if irregular := _irregular_file(stats):
+        raise UserError(f"the build wrote {irregular}, which is not a regular file; artifacts cannot contain links or special files")
+    names = sorted(set(stats) - {MANIFEST})
     files = {name: {"sha256": _digest(folder / name), "bytes": (folder / name).stat().st_size} for name in names}
-    manifest = {"format": FORMAT, "key": key, "recipe": recipe, "files": files, "provenance": provenance}
+    manifest: dict[str, Any] = {"format": FORMAT, "key": key, "recipe": recipe, "files": files, "provenance": provenance}
     manifest["seal"] = seal_of(manifest)
     _write_manifest(folder / MANIFEST, manifest)
     for name in names:
@@ -165,22 +171,26 @@ def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mappi
     return manifest
 
 
-def drop(folder: Path, manifest: Mapping[str, Any], part: str, *, draft: Path) -> None:
-    """Drop a sub-folder of an artifact, whose lock the caller holds. Its digest stays what it was.
+def seal_of(manifest: Mapping[str, Any]) -> str:
+    """sha256 of a manifest without its seal. Protects provenance and sizes, which neither the key nor a file digest covers."""
+    return sha256_of(canonical_json({name: value for name, value in manifest.items() if name != "seal"}, where=MANIFEST))
 
-    The manifest says first that these files may be missing, so a crash in between leaves a good artifact. draft: a path on the same
-    file system where nothing is yet.
+
+def drop(folder: Path, manifest: Mapping[str, Any], subfolder: str, *, draft: Path) -> None:
+    """Delete a sub-folder of an artifact to save space. The digest of the artifact stays the same. The caller holds its lock.
+
+    The manifest is changed first, so a crash in between leaves a valid artifact. draft: an unused path on the same file system.
     """
-    files = {name: {**entry, "dropped": True} if name.startswith(f"{part}/") else entry for name, entry in manifest["files"].items()}
-    left = {**manifest, "files": files}
-    _write_manifest(draft, {**left, "seal": seal_of(left)})
+    files = {name: {**entry, "dropped": True} if name.startswith(f"{subfolder}/") else entry for name, entry in manifest["files"].items()}
+    changed = {**manifest, "files": files}
+    _write_manifest(draft, {**changed, "seal": seal_of(changed)})
     os.replace(draft, folder / MANIFEST)
     flush(folder)
-    shutil.rmtree(folder / part)
+    shutil.rmtree(folder / subfolder)
 
 
 def flush(path: Path) -> None:
-    """Make sure that a file, or the names in a folder, are on the disk."""
+    """Flush a file, or the list of names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -188,42 +198,43 @@ def flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def entries(folder: str | Path, *, within: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Everything below a folder that is not itself a folder: its name, and what `lstat` says of it."""
-    with os.scandir(folder) as found:
-        for entry in found:
+def walk_files(folder: str | Path, *, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
+    """Relative name and `lstat` of everything below a folder except folders. Links are listed, not followed."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from entries(entry.path, within=f"{within}{entry.name}/")
+                yield from walk_files(entry.path, prefix=f"{prefix}{entry.name}/")
             else:
-                yield f"{within}{entry.name}", entry.stat(follow_symlinks=False)
+                yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False)
 
 
-def _shared(found: dict[str, Any]) -> dict[str, Any]:
-    """The same, every string held once: thousands of manifests name the same versions, and a long run keeps them all in memory."""
-    return {sys.intern(name): sys.intern(value) if type(value) is str else value for name, value in found.items()}
-
-
-def _state(folder: Path) -> State:
-    """OSError if it is no folder, or a link to one."""
+def _file_stats(folder: Path) -> FileStats:
+    """Raises OSError if `folder` is not a folder, or is a link to one."""
     if not stat.S_ISDIR(os.lstat(folder).st_mode):
         raise NotADirectoryError(folder)
-    return {name: (file.st_mode, file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino) for name, file in entries(folder)}
+    return {name: (file.st_mode, file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino) for name, file in walk_files(folder)}
+
+
+def _irregular_file(stats: FileStats) -> str | None:
+    """The first name that is a link, pipe, socket or device instead of a regular file."""
+    return min((name for name, (mode, *_) in stats.items() if not stat.S_ISREG(mode)), default=None)
+
+
+def _intern_strings(mapping: dict[str, Any]) -> dict[str, Any]:
+    """Share equal strings between manifests. A long run keeps thousands in memory, and most name the same versions and machine."""
+    return {sys.intern(name): sys.intern(value) if type(value) is str else value for name, value in mapping.items()}
 
 
 def _dropped(files: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Names of the dropped files in the `files` entry of a manifest."""
     return {name for name, entry in files.items() if entry.get("dropped")}
 
 
-def seal_of(manifest: Mapping[str, Any]) -> str:
-    """sha256 of all that a manifest says beside its seal, so that what it says of time, versions and sizes is known to be true too."""
-    return sha256_of(canonical_json({name: said for name, said in manifest.items() if name != "seal"}, where=MANIFEST))
-
-
 def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    written = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
-    if len(written) > MANIFEST_BYTES:
-        raise UserError(f"a recipe and its list of files would take {len(written):,} bytes; at most {MANIFEST_BYTES:,} can be kept")
-    path.write_bytes(written)
+    text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False).encode()
+    if len(text) > MANIFEST_BYTES:
+        raise UserError(f"the manifest of an artifact (recipe and list of files) has {len(text):,} bytes; the limit is {MANIFEST_BYTES:,}")
+    path.write_bytes(text)
     flush(path)
 
 

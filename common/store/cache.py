@@ -1,10 +1,10 @@
-"""Store: everything that is made is kept under the hash of how it was made.
+"""The store keeps every artifact under the hash of its recipe.
 
     recipe (JSON) ──sha256──► key ──► artifacts/ab/abcd.../{files..., manifest.json}
 
-An artifact is built in a draft folder, sealed with a manifest, flushed to disk and renamed once, so a folder that exists
-is complete: there is no status file and no database, and resuming is running the same command again. What is read is
-checked against the digests in its manifest; what does not match is named, set aside (never deleted) and built anew.
+An artifact is built in a draft folder, sealed with a manifest, flushed to the disk and moved into place by one rename. So a folder
+that exists is complete: there is no status file and no database, and running the same command again resumes a run. Every artifact is
+checked against the digests in its manifest before use. A damaged one is reported, set aside (never deleted) and rebuilt.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from filelock import FileLock
 
 from ..core.errors import UserError
 from .artifact import Artifact, digest_of, flush, inspect, key_of, seal
-from .layout import draft_of, lock_of, place_of
+from .layout import artifact_path, lock_path, new_draft_path
 
 
 class ArtifactMissing(Exception):
-    """An artifact that was found is no longer there, or no longer whole, now that it is read. Looking for it again makes it anew."""
+    """An artifact disappeared or changed between lookup and use, or needs files that were dropped. Looking it up again rebuilds it."""
 
     def __init__(self, key: str):
         super().__init__(key)
@@ -37,20 +37,20 @@ class ArtifactMissing(Exception):
 
     def __str__(self) -> str:
         return (
-            f"artifact {self.key[:16]} was in the store and is gone, or its weights are, now that they are needed; "
-            "does something take files out of the store while it is used? The same command makes it anew"
+            f"artifact {self.key[:16]} disappeared from the store while it was in use, or its weights did. "
+            "Check whether another program removes files from the store; the same command rebuilds it"
         )
 
 
 class Store:
-    """A folder of artifacts. Any number of processes may share it.
+    """A folder of artifacts. Any number of processes can share it.
 
-    used: hears of every key before it is looked for, so that whoever frees artifacts can leave them to those who use them.
+    on_use: called with each key before the lookup, so that garbage collection keeps the artifacts that a run uses.
     """
 
-    def __init__(self, root: Path, *, used: Callable[[str], None] = lambda key: None):
-        self.root, self._used = Path(root), used
-        self._seen: dict[str, Artifact] = {}
+    def __init__(self, root: Path, *, on_use: Callable[[str], None] = lambda key: None):
+        self.root, self._on_use = Path(root), on_use
+        self._verified: dict[str, Artifact] = {}
         try:
             for name in ("artifacts", "drafts", "locks", "scratch"):
                 (self.root / name).mkdir(parents=True, exist_ok=True)
@@ -58,8 +58,8 @@ class Store:
             raise UserError(f"--store {self.root}: cannot be used as a store: {error.strerror}") from error
 
     def find(self, recipe: Mapping[str, Any]) -> Artifact | None:
-        """The artifact of a recipe if the store has it."""
-        return self._read(key_of(recipe))
+        """The artifact of a recipe, or None if the store does not have it."""
+        return self._look_up(key_of(recipe))
 
     def make(
         self,
@@ -67,57 +67,38 @@ class Store:
         build: Callable[[Path, Path], None],
         *,
         provenance: Mapping[str, Any] | None = None,
-        whole: Collection[str] = (),
+        complete: Collection[str] = (),
     ) -> Artifact:
-        """The artifact of a recipe, built only if the store does not have it, or if files of it were dropped and its key is in `whole`.
+        """The artifact of a recipe, built if the store does not have it.
 
-        `build(folder, scratch)` writes its files into `folder`. What it keeps in `scratch` outlives a killed process, so
-        a long build can go on where it stopped. Of several processes that want the same artifact, one builds and the
-        others wait; the lock goes with the process that holds it, so a killed one leaves nothing locked.
-
-        Raises ValueError if the recipe holds anything that has no canonical JSON form.
+        recipe: JSON that determines the content of the artifact. Raises ValueError if it has no canonical JSON form.
+        build: `build(folder, scratch)` writes the files of the artifact into `folder`. Files in `scratch` survive a killed process,
+        so that a long build can continue. One process builds, others that need the same artifact wait. The lock ends with the process.
+        provenance: added to the manifest, with the seconds and the peak memory of the build.
+        complete: keys of artifacts that need all their files. They are rebuilt if files were dropped.
         """
         key = key_of(recipe)
-        found = self._read(key)
-        if found and not (found.dropped and key in whole):
-            return found
-        with self._locked(key):
-            found = self._read(key, set_aside=True)
-            if found and not (found.dropped and key in whole):
-                return found
-            target, draft, scratch = place_of(self.root, key), draft_of(self.root, key), self.root / "scratch" / key
-            with self._writing(draft):
-                self._refuse_link(scratch)
-                draft.mkdir()
-                scratch.mkdir(exist_ok=True)
-            started = time.perf_counter()
-            try:
-                build(draft, scratch)
-                cost = {"seconds": round(time.perf_counter() - started, 3), "peak_bytes": _peak_bytes()}
-                with self._writing(target):
-                    manifest = seal(draft, key=key, recipe=recipe, provenance={**(provenance or {}), **cost})
-                    target.parent.mkdir(exist_ok=True)
-                    if found:
-                        self._make_room(found, digest_of(manifest))
-                    os.rename(draft, target)
-                    for parent in (target.parent, target.parent.parent):
-                        flush(parent)
-            except BaseException:
-                shutil.rmtree(draft, ignore_errors=True)
-                raise
-            shutil.rmtree(scratch, ignore_errors=True)
-        found = self._read(key)
-        if found is None:
+        artifact = self._look_up(key)
+        if artifact and not (artifact.has_dropped_files and key in complete):
+            return artifact
+        with self._lock(key):
+            artifact = self._look_up(key, set_aside_damaged=True)
+            if artifact and not (artifact.has_dropped_files and key in complete):
+                return artifact
+            self._build(key, recipe, build, provenance or {}, replaces=artifact)
+        artifact = self._look_up(key)
+        if artifact is None:
             raise ArtifactMissing(key)
-        return found
+        return artifact
 
     @contextmanager
-    def reading(self, artifact: Artifact, *, whole: bool = False) -> Iterator[Path]:
-        """The folder of an artifact, while files in it are read; with `whole`, also those that may have been dropped.
+    def reading(self, artifact: Artifact, *, complete: bool = False) -> Iterator[Path]:
+        """The folder of an artifact, for a block that reads its files.
 
-        Raises Gone if they are not there, or not those that were verified.
+        complete: the block needs all files, also those that may have been dropped. Raises ArtifactMissing if the files do not exist
+        or are not the ones that were verified.
         """
-        if not artifact.unchanged or (whole and artifact.dropped):
+        if not artifact.unchanged or (complete and artifact.has_dropped_files):
             raise ArtifactMissing(artifact.key)
         try:
             yield artifact.folder
@@ -128,11 +109,94 @@ class Store:
         if not artifact.unchanged:
             raise ArtifactMissing(artifact.key)
 
+    # ---- lookup -------------------------------------------------------------------------------------------------------
+
+    def _look_up(self, key: str, *, set_aside_damaged: bool = False) -> Artifact | None:
+        """The artifact of a key; None if it is absent or damaged. Each process verifies the bytes once, and again if files changed.
+
+        set_aside_damaged: only for the holder of the key's lock. Without the lock, another process may just have repaired the artifact.
+        """
+        if key in self._verified and self._verified[key].unchanged:
+            return self._verified[key]
+        folder = artifact_path(self.root, key)
+        self._on_use(key)
+        self._reject_link(folder.parent)
+        if not os.path.lexists(folder):
+            return None
+        artifact, fault = inspect(folder, key=key)
+        if artifact is not None:
+            self._verified[key] = artifact
+        elif set_aside_damaged:
+            aside = self._set_aside(folder, f"is damaged ({fault})")
+            warnings.warn(f"artifact {key[:16]} is damaged ({fault}); moved to {aside}, it will be rebuilt", stacklevel=3)
+        return artifact
+
+    def _set_aside(self, folder: Path, reason: str) -> Path:
+        aside = self.root / "set-aside" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
+        try:
+            aside.parent.mkdir(exist_ok=True)
+            os.rename(folder, aside)
+        except OSError as error:
+            message = f"artifact {folder.name[:16]} {reason}, and cannot be moved to {aside}: {error.strerror}"
+            raise UserError(f"--store {self.root}: {message}") from error
+        return aside
+
+    # ---- building -----------------------------------------------------------------------------------------------------
+
+    def _build(
+        self,
+        key: str,
+        recipe: Mapping[str, Any],
+        build: Callable[[Path, Path], None],
+        provenance: Mapping[str, Any],
+        *,
+        replaces: Artifact | None,
+    ) -> None:
+        """Build an artifact in a draft folder and move it into place. The caller holds the lock of the key.
+
+        replaces: the existing artifact, if it is rebuilt because files were dropped.
+        """
+        target, draft, scratch = artifact_path(self.root, key), new_draft_path(self.root, key), self.root / "scratch" / key
+        with self._write_errors(draft):
+            self._reject_link(scratch)
+            draft.mkdir()
+            scratch.mkdir(exist_ok=True)
+        started = time.perf_counter()
+        try:
+            build(draft, scratch)
+            cost = {"seconds": round(time.perf_counter() - started, 3), "peak_bytes": _peak_bytes()}
+            with self._write_errors(target):
+                manifest = seal(draft, key=key, recipe=recipe, provenance={**provenance, **cost})
+                target.parent.mkdir(exist_ok=True)
+                if replaces:
+                    self._move_away(replaces, digest_of(manifest))
+                os.rename(draft, target)
+                for parent in (target.parent, target.parent.parent):
+                    flush(parent)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def _move_away(self, old: Artifact, new_digest: str) -> None:
+        """Remove an artifact with dropped files before its rebuilt version takes its place. Set it aside if the bytes differ."""
+        if old.digest == new_digest:
+            aside = new_draft_path(self.root, old.key)
+            os.rename(old.folder, aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            return
+        aside = self._set_aside(old.folder, "differs from its rebuilt version")
+        warnings.warn(
+            f"artifact {old.key[:16]} was rebuilt because its weights had been dropped, and its bytes differ from before (other library "
+            f"versions or another machine?); the old artifact was moved to {aside}; everything computed from it will be rebuilt",
+            stacklevel=4,
+        )
+
     @contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        path = lock_of(self.root, key)
+    def _lock(self, key: str) -> Iterator[None]:
+        path = lock_path(self.root, key)
         lock = FileLock(path)
-        with self._writing(path):
+        with self._write_errors(path):
             lock.acquire()
         try:
             yield
@@ -140,64 +204,19 @@ class Store:
             lock.release()
 
     @contextmanager
-    def _writing(self, path: Path) -> Iterator[None]:
+    def _write_errors(self, path: Path) -> Iterator[None]:
+        """Turn an OSError of the block into a UserError that names the store and `path`."""
         try:
             yield
         except OSError as error:
             raise UserError(f"--store {self.root}: {path} cannot be written: {error.strerror}") from error
 
-    def _refuse_link(self, path: Path) -> None:
+    def _reject_link(self, path: Path) -> None:
         if path.is_symlink():
-            raise UserError(f"--store {self.root}: {path} is a symbolic link; what a store holds lies inside it")
-
-    def _read(self, key: str, *, set_aside: bool = False) -> Artifact | None:
-        """The artifact under a key, its bytes checked once per process, and again if its files have changed; a damaged one counts as none.
-
-        Only the holder of the key's lock may set it aside: by then it may have been mended by another.
-        """
-        if key in self._seen and self._seen[key].unchanged:
-            return self._seen[key]
-        folder = place_of(self.root, key)
-        self._used(key)
-        self._refuse_link(folder.parent)
-        if not os.path.lexists(folder):
-            return None
-        artifact, fault = inspect(folder, key=key)
-        if artifact is None and not set_aside:
-            return None
-        if artifact is None:
-            aside = self._set_aside(folder, f"is damaged ({fault})")
-            warnings.warn(f"artifact {key[:16]} is damaged ({fault}); moved to {aside}, will be built anew", stacklevel=3)
-            return None
-        self._seen[key] = artifact
-        return artifact
-
-    def _set_aside(self, folder: Path, why: str) -> Path:
-        aside = self.root / "set-aside" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
-        try:
-            aside.parent.mkdir(exist_ok=True)
-            os.rename(folder, aside)
-        except OSError as error:
-            said = f"artifact {folder.name[:16]} {why}, and cannot be moved to {aside}: {error.strerror}"
-            raise UserError(f"--store {self.root}: {said}") from error
-        return aside
-
-    def _make_room(self, old: Artifact, digest: str) -> None:
-        """Move an artifact of which files were dropped out of the way of the one that has just been made in its place."""
-        if old.digest == digest:
-            aside = draft_of(self.root, old.key)
-            os.rename(old.folder, aside)
-            shutil.rmtree(aside, ignore_errors=True)
-            return
-        aside = self._set_aside(old.folder, "has other bytes than before its weights were dropped")
-        warnings.warn(
-            f"artifact {old.key[:16]}, made again because its weights had been dropped, has other bytes than before (other versions, "
-            f"another machine?); the old one moved to {aside}, what was made from it will be made anew",
-            stacklevel=3,
-        )
+            raise UserError(f"--store {self.root}: {path} is a symbolic link; remove it, since the store writes only inside its folder")
 
 
 def _peak_bytes() -> int:
-    """Memory that this process has taken at its fullest so far."""
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return kilobytes if sys.platform == "darwin" else 1024 * kilobytes  # where it is given in bytes
+    """Peak memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # bytes on macOS, kilobytes elsewhere

@@ -1,9 +1,10 @@
-"""Free: what a store holds and no run that is kept needs. A run needs whatever running it again would look for.
+"""Garbage collection: removes artifacts that no kept run needs, and files that killed processes left.
 
     kept runs: artifacts in their provenance.json ──┐
-    unfinished runs: keys in their ledgers ─────────┴──► needed        the others ──► freed, each under its lock
+    unfinished runs: keys in their ledgers ─────────┴──► needed        all others ──► removed, each under its lock
 
-What runs beside this look for in the meantime is in their ledgers, which are read again before anything is freed.
+A run needs the artifacts that running it again would look up. Runs that work meanwhile add to their ledgers the keys that they look up.
+The ledgers are read again before anything is removed.
 """
 
 from __future__ import annotations
@@ -19,191 +20,225 @@ from filelock import FileLock, Timeout
 
 from ..core.errors import UserError
 from .artifact import MODEL, drop, read_manifest
-from .in_use import Ledger, ledgers
-from .layout import check_store_exists, draft_of, drafts, held, key_of_place, lock_of, place_of, places, size, under_key
-from .run_records import RunRecord, run_records
+from .in_use import Ledger, open_ledgers
+from .layout import (
+    artifact_path,
+    artifact_paths,
+    bytes_below,
+    check_store_exists,
+    drafts,
+    entries_by_key,
+    is_locked,
+    key_of_path,
+    lock_path,
+    new_draft_path,
+)
+from .run_records import KeptRun, kept_runs
 
 WEIGHTS, DRAFT, SCRATCH, LOCK, LEDGER, SET_ASIDE = "weights", "draft", "scratch", "lock", "ledger", "set aside"
+"""Kinds of items that are not artifacts."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that may be freed."""
+    """Something that can be removed."""
 
     kind: str
-    """The stage of an artifact ("?" if it cannot be read), or one of the names above."""
+    """The stage of an artifact ("?" if its manifest is damaged), or one of the kinds above."""
     path: Path
     key: str = ""
-    """Whose lock must be held to free it; none if empty."""
+    """The key whose lock must be held to remove it. Empty: no lock is needed."""
     bytes: int = 0
     seconds: float = 0.0
-    """What an artifact cost when it was made."""
+    """Seconds that building the artifact took."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What would be kept, and what would be freed."""
+class CollectionPlan:
+    """What a garbage collection keeps and removes."""
 
     store: Path
-    runs: Sequence[RunRecord]
+    runs: Sequence[KeptRun]
     unfinished: Sequence[Ledger]
-    """Runs that are not finished, whose artifacts are kept."""
+    """Unfinished runs whose artifacts are kept."""
     artifacts: int
-    """How many stay."""
+    """Number of kept artifacts."""
     bytes: int
-    """What they take before any weights are dropped."""
+    """Size of the kept artifacts, including weights that will be removed."""
     missing: int
-    """Artifacts that kept runs need and the store has not; running them again would make them."""
+    """Number of artifacts that kept runs need and the store does not have."""
     items: Sequence[Item]
-    noted: Collection[str]
-    """Keys that the ledgers held."""
+    """What will be removed."""
+    used_keys: Collection[str]
+    """The keys in all ledgers when the plan was made."""
 
 
-def plan(
+def plan_collection(
     store: Path, folders: Sequence[Path], *, weights: bool = False, set_aside: bool = False, unfinished: bool = False
-) -> Plan:  # fmt: skip
-    """What can be freed if the runs in some folders are kept; without folders, no artifact can.
+) -> CollectionPlan:
+    """Find out what can be removed if the runs in `folders` are kept. Without folders, all artifacts are kept.
 
-    weights: drop the weights of generations between the first and the last of the kept runs. set_aside: also free what was damaged
-    and set aside. unfinished: also free what only unfinished runs need. UserError if it is not certain what is needed.
+    weights: also remove the weights of generations between the first and the last of the kept runs.
+    set_aside: also remove damaged artifacts that were set aside.
+    unfinished: also remove artifacts that only unfinished runs need.
+    Raises UserError if the needs of a run cannot be determined.
     """
     check_store_exists(store)
     if not folders and (weights or unfinished):
-        raise UserError("gc: what may go depends on which runs are kept: name the folders that `run` wrote")
-    runs, open_ledgers = run_records(folders), ledgers(store)
-    noted = frozenset().union(*(ledger.noted() for ledger in open_ledgers))
-    promised = frozenset() if unfinished else noted
-    there = {key: path for path in places(store) if (key := key_of_place(path))}
-    _refuse_another_store(runs, there, store)
-    needed = frozenset(there) if not folders else promised.union(*(run.artifacts for run in runs))
+        raise UserError("gc: --weights and --unfinished need the runs to keep: name folders that `run` wrote")
+    runs, ledgers = kept_runs(folders), open_ledgers(store)
+    used_keys = frozenset().union(*(ledger.keys() for ledger in ledgers))
+    reserved = frozenset[str]() if unfinished else used_keys
+    existing = {key: path for path in artifact_paths(store) if (key := key_of_path(path))}
+    _check_same_store(runs, existing, store)
+    run_keys = frozenset[str]().union(*(run.artifacts for run in runs))
+    needed = reserved | run_keys if folders else frozenset(existing)
+    kept = existing.keys() & needed
     items = [
-        *(_artifact(key, path) for key, path in there.items() if key not in needed),
-        *(_weights(runs, there, but=promised) if weights else ()),
-        *_leftovers(store, there.keys() & needed, promised),
-        *(_whatever(SET_ASIDE, store / "set-aside") if set_aside else ()),
-        *(Item(LEDGER, ledger.path, bytes=size(ledger.path)) for ledger in open_ledgers if unfinished),
+        *(_artifact_item(key, path) for key, path in existing.items() if key not in needed),
+        *(_weights(runs, existing, reserved=reserved) if weights else ()),
+        *_leftovers(store, kept=kept, reserved=reserved),
+        *(_set_aside_items(store) if set_aside else ()),
+        *(Item(LEDGER, ledger.path, bytes=bytes_below(ledger.path)) for ledger in ledgers if unfinished),
     ]
-    return Plan(
-        store, runs, [] if unfinished else open_ledgers, len(there.keys() & needed), sum(size(there[key]) for key in there.keys() & needed),
-        len(frozenset().union(*(run.artifacts for run in runs)) - there.keys()), items, noted,
-    )  # fmt: skip
+    return CollectionPlan(
+        store,
+        runs,
+        unfinished=[] if unfinished else ledgers,
+        artifacts=len(kept),
+        bytes=sum(bytes_below(existing[key]) for key in kept),
+        missing=len(run_keys - existing.keys()),
+        items=items,
+        used_keys=used_keys,
+    )
 
 
-def free(planned: Plan) -> Iterator[tuple[Item, bool]]:
-    """Free what was planned: every item, and whether it went. What is locked, or was asked for meanwhile, stays.
+def remove_items(plan: CollectionPlan) -> Iterator[tuple[Item, bool]]:
+    """Remove the items of a plan. Yields each item and whether it was removed.
 
-    Killed at any moment it leaves whole artifacts and drafts that nobody builds.
+    Items that are locked, or that a run has looked up since the plan was made, are kept. If the process is killed, complete artifacts
+    and abandoned drafts remain.
     """
     by_key: dict[str, list[Item]] = defaultdict(list)
-    for item in planned.items:
+    for item in plan.items:
         by_key[item.key].append(item)
-    noted = _Noted(planned.store)
+    ledger_keys = _LedgerKeys(plan.store)
     try:
         for item in by_key.pop("", ()):
-            yield item, _free_unlocked(item, planned)
+            yield item, _remove_unlocked(item, plan)
         for key, items in by_key.items():
-            yield from _free_locked(key, items, planned, noted)
+            yield from _remove_locked(key, items, plan, ledger_keys)
     except OSError as error:
-        raise UserError(f"--store {planned.store}: cannot be freed: {error.filename or ''}: {error.strerror}") from error
+        raise UserError(f"--store {plan.store}: {error.filename or ''} cannot be removed: {error.strerror}") from error
 
 
-# ---- what may go ------------------------------------------------------------------------------------------------------
+# ---- what can be removed ----------------------------------------------------------------------------------------------
 
 
-def _refuse_another_store(runs: Sequence[RunRecord], there: Mapping[str, Path], store: Path) -> None:
+def _check_same_store(runs: Sequence[KeptRun], existing: Mapping[str, Path], store: Path) -> None:
+    """Raise UserError if a run was made with another store. Then everything in this one would look unneeded."""
     for run in runs:
-        if not run.artifacts & there.keys():
-            raise UserError(f"{run.folder}: not one of the artifacts it needs is in --store {store}; is it the store of this run?")
+        if not run.artifacts & existing.keys():
+            raise UserError(
+                f"{run.folder}: --store {store} has none of the {len(run.artifacts):,} artifacts that this run needs; "
+                "name the store that the run used"
+            )
 
 
-def _artifact(key: str, path: Path) -> Item:
+def _artifact_item(key: str, path: Path) -> Item:
     manifest, _ = read_manifest(path, key=key)
     if manifest is None:
-        return Item("?", path, key, size(path))
-    return Item(str(manifest["recipe"].get("stage", "?")), path, key, size(path), manifest["provenance"]["seconds"])
+        return Item("?", path, key, bytes_below(path))
+    return Item(str(manifest["recipe"].get("stage", "?")), path, key, bytes_below(path), manifest["provenance"]["seconds"])
 
 
-def _weights(runs: Sequence[RunRecord], there: Mapping[str, Path], *, but: Collection[str]) -> Iterator[Item]:
-    """Weights of models that are nobody's first or last and that no unfinished run has looked for."""
-    between = frozenset().union(*(run.between for run in runs)).difference(but, *(run.ends for run in runs))
-    for key in sorted(between & there.keys()):
-        path = there[key] / MODEL
+def _weights(runs: Sequence[KeptRun], existing: Mapping[str, Path], *, reserved: Collection[str]) -> Iterator[Item]:
+    """Weights of models that are in the first or last generation of no run and that no unfinished run has used."""
+    middle_models = frozenset[str]().union(*(run.middle_models for run in runs))
+    removable = middle_models.difference(reserved, *(run.end_models for run in runs))
+    for key in sorted(removable & existing.keys()):
+        path = existing[key] / MODEL
         if path.is_dir() and not path.is_symlink():
-            yield Item(WEIGHTS, path, key, size(path))
+            yield Item(WEIGHTS, path, key, bytes_below(path))
 
 
-def _leftovers(store: Path, staying: Collection[str], promised: Collection[str]) -> Iterator[Item]:
-    """What processes that are gone left: drafts, scratch folders whose fit nobody is to go on with, locks of nothing."""
+def _leftovers(store: Path, *, kept: Collection[str], reserved: Collection[str]) -> Iterator[Item]:
+    """What killed processes left: drafts, scratch folders that no unfinished run can resume from, locks without an artifact."""
     for key, path in drafts(store):
-        if not held(store, key):
-            yield Item(DRAFT, path, key, size(path))
-    for key, path in under_key(store / "scratch"):
-        if (key in staying or key not in promised) and not held(store, key):
-            yield Item(SCRATCH, path, key, size(path))
-    for key, path in under_key(store / "locks"):
-        if key not in staying and path.is_file() and not path.is_symlink() and not held(store, key):
+        if not is_locked(store, key):
+            yield Item(DRAFT, path, key, bytes_below(path))
+    for key, path in entries_by_key(store / "scratch"):
+        if (key in kept or key not in reserved) and not is_locked(store, key):
+            yield Item(SCRATCH, path, key, bytes_below(path))
+    for key, path in entries_by_key(store / "locks"):
+        if key not in kept and path.is_file() and not path.is_symlink() and not is_locked(store, key):
             yield Item(LOCK, path, key)
 
 
-def _whatever(kind: str, folder: Path) -> Iterator[Item]:
+def _set_aside_items(store: Path) -> Iterator[Item]:
+    folder = store / "set-aside"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        yield Item(kind, path, bytes=size(path))
+        yield Item(SET_ASIDE, path, bytes=bytes_below(path))
 
 
-# ---- freeing ----------------------------------------------------------------------------------------------------------
+# ---- removing ---------------------------------------------------------------------------------------------------------
 
 
-class _Noted:
-    """What the ledgers of a store hold now, read again when one of them has grown."""
+class _LedgerKeys:
+    """The current keys in the ledgers of a store. Files are read again only when their sizes have changed."""
 
     def __init__(self, store: Path):
-        self.store, self._sizes, self._keys = store, None, frozenset()
+        self.store = store
+        self._sizes: dict[Path, int] | None = None
+        self._keys: frozenset[str] = frozenset()
 
-    def __call__(self) -> Collection[str]:
-        found = ledgers(self.store)
-        sizes = {ledger.path: size(ledger.path) for ledger in found}
+    def current(self) -> Collection[str]:
+        ledgers = open_ledgers(self.store)
+        sizes = {ledger.path: bytes_below(ledger.path) for ledger in ledgers}
         if sizes != self._sizes:
-            self._sizes, self._keys = sizes, frozenset().union(*(ledger.noted() for ledger in found))
+            self._sizes, self._keys = sizes, frozenset().union(*(ledger.keys() for ledger in ledgers))
         return self._keys
 
 
-def _free_locked(key: str, items: Sequence[Item], planned: Plan, noted: _Noted) -> list[tuple[Item, bool]]:
-    path, done = lock_of(planned.store, key), []
+def _remove_locked(key: str, items: Sequence[Item], plan: CollectionPlan, ledger_keys: _LedgerKeys) -> list[tuple[Item, bool]]:
+    """Remove all items of one key, holding its lock. Drafts are removed even if the key is in use: the lock shows that nobody builds."""
+    lock, results = lock_path(plan.store, key), []
     try:
-        with FileLock(path, timeout=0):
-            wanted = key in noted() and key not in planned.noted
+        with FileLock(lock, timeout=0):
+            used_since = key in ledger_keys.current() and key not in plan.used_keys
             for item in items:
-                may = item.kind == DRAFT or not wanted
-                done.append((item, may and _free(item, planned.store)))
-            if not os.path.lexists(place_of(planned.store, key)):
-                path.unlink()
+                removable = item.kind == DRAFT or not used_since
+                results.append((item, removable and _remove(item, plan.store)))
+            if not os.path.lexists(artifact_path(plan.store, key)):
+                lock.unlink()
     except Timeout:
         return [(item, False) for item in items]
-    return done
+    return results
 
 
-def _free(item: Item, store: Path) -> bool:
+def _remove(item: Item, store: Path) -> bool:
+    """Remove an item whose lock is held. Returns False if it no longer exists or is damaged."""
     if item.kind == LOCK:
-        return True  # goes with everything else under its key
+        return True  # the lock file is deleted after everything else of its key
     if not os.path.lexists(item.path):
-        return False  # another process was faster
-    aside = draft_of(store, item.key)
+        return False  # another process has removed it
+    aside = new_draft_path(store, item.key)
     if item.kind == WEIGHTS:
         manifest, _ = read_manifest(item.path.parent, key=item.key)
         if manifest is None:
-            return False  # damaged; whoever reads it will say so
+            return False  # damaged; the next run that reads it reports the damage
         drop(item.path.parent, manifest, item.path.name, draft=aside)
     elif item.kind in (DRAFT, SCRATCH):
         _delete(item.path)
-    else:  # an artifact goes at once, by its name, and only then bit by bit
+    else:  # rename an artifact before deleting it, so that no partial artifact is ever visible
         os.rename(item.path, aside)
         _delete(aside)
     return True
 
 
-def _free_unlocked(item: Item, planned: Plan) -> bool:
-    if item.kind == LEDGER and not Ledger(item.path).noted() <= set(planned.noted):
-        return False  # that run is at work
+def _remove_unlocked(item: Item, plan: CollectionPlan) -> bool:
+    if item.kind == LEDGER and not Ledger(item.path).keys() <= set(plan.used_keys):
+        return False  # the run has used more artifacts since, so it is still running
     _delete(item.path)
     return True
 

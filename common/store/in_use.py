@@ -1,7 +1,7 @@
-"""Ledgers: what runs that are not finished have used of a store, so that `gc` leaves it to them.
+"""Ledgers: the keys that unfinished runs have used, so that garbage collection keeps their artifacts.
 
-A run writes down every key before it looks for it, in `<store>/unfinished/<name>.<digest of the experiment>`. When it is done, and its
-folder names all it used, the ledger goes; that of a killed run stays until the same command has gone on to the end.
+A run adds each key before it looks up the artifact, in `<store>/unfinished/<name>.<digest of the config>`. When the run has finished
+and its `provenance.json` lists its artifacts, the ledger is deleted. The ledger of a killed run stays until the same command finishes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER = "unfinished"
 
 @dataclass(frozen=True)
 class Ledger:
-    """The keys that a run which is not finished has used."""
+    """The keys that an unfinished run has used."""
 
     path: Path
 
@@ -33,35 +33,35 @@ class Ledger:
         """The name of the experiment."""
         return self.path.name.rpartition(".")[0]
 
-    def note(self, key: str) -> None:
-        """Write a key down. Who may only read a store leaves nothing in it, and no ledger."""
-        if not self._writable:
+    def add(self, key: str) -> None:
+        """Add a key. Does nothing if the store is read-only. Raises UserError if the file cannot be written."""
+        if not self._store_is_writable:
             return
         try:
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("a") as file:  # one short write at the end of the file, which no other process can split
+            with self.path.open("a") as file:  # one short append, which other processes cannot interleave with
                 file.write(f"{key}\n")
         except OSError as error:
             raise UserError(f"--store: {self.path} cannot be written: {error.strerror}") from error
 
-    def noted(self) -> set[str]:
-        """What it holds; a line that a power cut left incomplete names nothing."""
+    def keys(self) -> set[str]:
+        """The keys in the ledger. Ignores a line that a power cut left incomplete."""
         try:
             return set(re.findall(r"^[0-9a-f]{64}$", self.path.read_text(encoding="ascii", errors="replace"), re.MULTILINE))
         except FileNotFoundError:
             return set()
 
     def close(self) -> None:
-        """The run is finished."""
-        if self._writable:
+        """Delete the ledger, because the run has finished."""
+        if self._store_is_writable:
             self.path.unlink(missing_ok=True)
 
     @property
-    def _writable(self) -> bool:
+    def _store_is_writable(self) -> bool:
         return os.access(self.path.parent.parent, os.W_OK)
 
 
-def ledgers(store: Path) -> list[Ledger]:
-    """Those of all runs that are not finished."""
+def open_ledgers(store: Path) -> list[Ledger]:
+    """The ledgers of all unfinished runs."""
     folder = store / FOLDER
     return [Ledger(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,23 @@ class ArtifactNotBuilt(Exception):
 
 
 class ReadOnlyStore(Store):
-    """A store whose `make` raises ArtifactNotBuilt instead of building. `found` holds every artifact it returned, by key."""
+    """A store whose `make` raises ArtifactNotBuilt instead of building. `found` holds every artifact it returned, by key.
 
-    def __init__(self, root: Path, **options: Any):
-        super().__init__(root, **options)
+    Parameters are those of `Store`.
+    """
+
+    def __init__(self, root: Path, *, on_use: Callable[[str], None] = lambda key: None):
+        super().__init__(root, on_use=on_use)
         self.found: dict[str, Artifact] = {}
 
-    def make(self, recipe: Mapping[str, Any], build: Callable[[Path, Path], None], **_: Any) -> Artifact:
+    def make(
+        self,
+        recipe: Mapping[str, Any],
+        build: Callable[[Path, Path], None],
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        complete: Collection[str] = (),
+    ) -> Artifact:
         artifact = self.find(recipe)
         if artifact is None:
             raise ArtifactNotBuilt

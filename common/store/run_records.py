@@ -1,12 +1,14 @@
-"""Kept runs: which artifacts the runs in some folders need, as `run` wrote it down when they were done."""
+"""Records of finished runs: `provenance.json` in the folder of a run, and what kept runs need of a store."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
 from .layout import KEY
 
@@ -15,47 +17,81 @@ RECORD = "provenance.json"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished run that is kept."""
+    """The content of `provenance.json`: `{"models": [...], "seconds": {...}, "artifacts": [...]}`."""
+
+    models: Sequence[Mapping[str, Any]]
+    """For each model: policy, generator, seed, generation, key, and the provenance of its fit."""
+    seconds: Mapping[str, float]
+    """Seconds that each kind of stage took."""
+    artifacts: Sequence[str] | None
+    """Keys of all artifacts that running the same command again would look up. None in records that do not list them (version 0.1)."""
+
+    @classmethod
+    def read(cls, folder: Path) -> RunRecord:
+        """Read the record in a run folder. Raises UserError if it is missing or invalid."""
+        try:
+            raw = json.loads((folder / RECORD).read_bytes())
+            return cls(raw["models"], raw["seconds"], raw.get("artifacts"))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(f"{folder}: {RECORD} cannot be read: {type(error).__name__}: {error}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write the record into a run folder, completely or not at all. Raises OSError if that fails."""
+        record = {"models": self.models, "seconds": self.seconds, "artifacts": self.artifacts}
+        atomic_write(folder / RECORD, lambda path: path.write_text(json.dumps(record, indent=1)))
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """A finished run that garbage collection keeps, and the keys that it needs."""
 
     folder: Path
     artifacts: frozenset[str]
-    """Keys of whatever running it again would look for."""
-    ends: frozenset[str]
-    """Keys of the models of its first and last generations: what more policies and more generations start from."""
-    between: frozenset[str]
-    """Keys of the models of all other generations."""
+    """All artifacts that running the same command again would look up."""
+    end_models: frozenset[str]
+    """Models of the first and the last generation. More policies and more generations start from these."""
+    middle_models: frozenset[str]
+    """Models of all other generations."""
 
 
-def run_records(folders: Sequence[Path]) -> list[RunRecord]:
-    """The runs in folders that `run` wrote, or in the folders directly below them. UserError if it is not certain what one needs."""
-    return [_read(folder) for given in folders for folder in _runs_in(given)]
+def kept_runs(folders: Sequence[Path]) -> list[KeptRun]:
+    """The runs in `folders`, or in the folders directly below them. Raises UserError if a record is missing or invalid."""
+    return [_read_kept_run(run_folder) for folder in folders for run_folder in _run_folders(folder)]
 
 
-def _runs_in(given: Path) -> list[Path]:
-    if not given.is_dir():
-        raise UserError(f"{given}: there is no such folder")
-    if (given / RECORD).is_file() or (given / "config.yaml").is_file():
-        return [given]
-    below = sorted(path for path in given.iterdir() if (path / RECORD).is_file() or (path / "config.yaml").is_file())
-    if not below:
-        raise UserError(f"{given}: neither it nor a folder in it was written by `run`: there is no {RECORD}")
-    return below
+def _run_folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: this folder does not exist")
+    if _is_run_folder(folder):
+        return [folder]
+    runs = sorted(path for path in folder.iterdir() if _is_run_folder(path))
+    if not runs:
+        raise UserError(
+            f"{folder}: neither this folder nor one directly below it contains a run (no {RECORD}); name a folder that `run` wrote"
+        )
+    return runs
 
 
-def _read(folder: Path) -> RunRecord:
-    again = "run it again, which takes seconds if all it needs is still there, or leave it out"
+def _is_run_folder(folder: Path) -> bool:
+    return (folder / RECORD).is_file() or (folder / "config.yaml").is_file()
+
+
+def _read_kept_run(folder: Path) -> KeptRun:
+    advice = "run it again, which takes seconds if its artifacts still exist, or leave it out"
+    if not (folder / RECORD).exists():
+        raise UserError(f"{folder}: this run is not finished, it has no {RECORD}; {advice}")
     try:
-        generated = json.loads((folder / RECORD).read_bytes())
-        artifacts, models = generated["artifacts"], generated["models"]
-        last = max((model["generation"] for model in models), default=0)
-        ends = frozenset(model["key"] for model in models if model["generation"] in (0, last))
-        between = frozenset(model["key"] for model in models) - ends
-        if wrong := [key for key in (*artifacts, *ends, *between) if not KEY.fullmatch(key)]:
-            raise ValueError(f"'{wrong[0]}' is no key")
-    except FileNotFoundError as error:
-        raise UserError(f"{folder}: this run is not finished, it has no {RECORD}; {again}") from error
-    except KeyError as error:
-        raise UserError(f"{folder}: its {RECORD} does not say which artifacts it needs (no {error}); {again}") from error
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{folder}: its {RECORD} cannot be read: {error}; {again}") from error
-    return RunRecord(folder, frozenset(artifacts), ends, between)
+        record = RunRecord.read(folder)
+    except UserError as error:
+        raise UserError(f"{error}; {advice}") from error
+    if record.artifacts is None:
+        raise UserError(f"{folder}: {RECORD} does not list the artifacts that the run needs (no 'artifacts'); {advice}")
+    try:
+        last = max((model["generation"] for model in record.models), default=0)
+        end_models = frozenset(model["key"] for model in record.models if model["generation"] in (0, last))
+        middle_models = frozenset(model["key"] for model in record.models) - end_models
+        if invalid := [key for key in (*record.artifacts, *end_models, *middle_models) if not KEY.fullmatch(key)]:
+            raise ValueError(f"'{invalid[0]}' is not a key of 64 hexadecimal digits")
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder}: {RECORD} is invalid: {type(error).__name__}: {error}; {advice}") from error
+    return KeptRun(folder, frozenset(record.artifacts), end_models, middle_models)

@@ -1,4 +1,4 @@
-"""Verify: whether everything in a store is what was put there. Reads every byte and changes none."""
+"""Verifies a store: checks every byte of every artifact and changes nothing."""
 
 from __future__ import annotations
 
@@ -8,54 +8,55 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .artifact import inspect, read_manifest
-from .layout import check_store_exists, drafts, held, key_of_place, places, size
+from .layout import artifact_paths, bytes_below, check_store_exists, drafts, is_locked, key_of_path
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What was found where an artifact stands."""
+class CheckResult:
+    """The state of one entry in the folders of artifacts."""
 
     path: Path
     key: str | None
-    """None if it has none: then it is no artifact, and its fault says so."""
+    """None if the path is not an artifact path; `fault` then says so."""
     bytes: int
     stage: str = ""
     fault: str = ""
-    """What is wrong with it; empty if nothing is."""
+    """What is wrong; empty for a valid artifact."""
     dropped: bool = False
-    """Whether its weights were dropped to save space."""
+    """True if its weights were dropped to save space."""
 
 
-def to_check(store: Path) -> Sequence[Path]:
-    """Where the artifacts of a store stand. UserError if it is no store."""
+def paths_to_check(store: Path) -> Sequence[Path]:
+    """The paths of all artifacts of a store. Raises UserError if it is not a store."""
     check_store_exists(store)
-    return list(places(store))
+    return list(artifact_paths(store))
 
 
-def check(found: Sequence[Path]) -> Iterator[Checked]:
-    """Check the bytes of everything that was found; what a run beside this sets aside or frees meanwhile is left out."""
-    for path in found:
-        key = key_of_place(path)
+def check_artifacts(paths: Sequence[Path]) -> Iterator[CheckResult]:
+    """Check the bytes of the artifacts at `paths`. Skips those that another process removes or sets aside meanwhile."""
+    for path in paths:
+        key = key_of_path(path)
         if key is None:
-            yield Checked(path, None, size(path), fault="it is not an artifact and does not belong here")
+            yield CheckResult(path, None, bytes_below(path), fault="this path is not the path of an artifact")
             continue
-        for _ in range(2):  # a run beside this may have been mending it while it was looked at
+        for _ in range(2):  # a concurrent run may have replaced it while it was read
             artifact, fault = inspect(path, key=key)
             if artifact is not None or not os.path.lexists(path):
                 break
         if artifact is not None:
             stage = str(artifact.manifest["recipe"].get("stage", ""))
-            yield Checked(path, key, sum(file[1] for file in artifact.state.values()), stage, dropped=artifact.dropped)
+            n_bytes = sum(size for _, size, *_ in artifact.stats.values())
+            yield CheckResult(path, key, n_bytes, stage, dropped=artifact.has_dropped_files)
         elif os.path.lexists(path):
-            yield Checked(path, key, size(path), _stage(path, key), fault)
+            yield CheckResult(path, key, bytes_below(path), _stage(path, key), fault)
 
 
-def left_drafts(store: Path) -> list[Path]:
-    """Drafts that nobody is building: killed runs left them."""
-    return [path for key, path in drafts(store) if not held(store, key)]
+def abandoned_drafts(store: Path) -> list[Path]:
+    """Drafts that no process is building, left by killed runs."""
+    return [path for key, path in drafts(store) if not is_locked(store, key)]
 
 
 def _stage(path: Path, key: str) -> str:
-    """The stage that a damaged artifact was of, if its manifest is sound."""
+    """The stage of a damaged artifact. Empty if its manifest is damaged too."""
     manifest, _ = read_manifest(path, key=key)
     return str(manifest["recipe"].get("stage", "")) if manifest else ""

@@ -16,7 +16,7 @@ from autophagy.common.cli import main as cli
 from autophagy.common.core.resources import machine_fault
 from autophagy.common.execution import cost_estimate
 from autophagy.common.execution.cost_estimate import estimate_cost
-from autophagy.common.store.verify import check, to_check
+from autophagy.common.store.verify import check_artifacts, paths_to_check
 from support.commands import autophagy_process
 from support.tiny import ANALYTIC, ROOT, VISION
 from typer.testing import CliRunner
@@ -25,7 +25,7 @@ EXHAUSTING = {**ANALYTIC, "generator": "support.exhausting_generator:ExhaustingG
 
 
 def sound(store):
-    return not any(one.fault for one in check(to_check(store)))
+    return not any(one.fault for one in check_artifacts(paths_to_check(store)))
 
 
 # ---- disk ---------------------------------------------------------------------------------------------------------
