@@ -1,4 +1,4 @@
-"""`autophagy gc`: what kept runs need is never freed, what nobody needs always is, and whoever works beside it is not harmed."""
+"""`autophagy gc` keeps what kept runs need, removes everything else, and does not disturb concurrent processes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 from autophagy import experiment, run
 from autophagy.common.store import artifact as artifact_module
 from autophagy.common.store import cache as store_module
-from autophagy.common.store import garbage_collection as free
-from autophagy.common.store.in_use import Ledger, ledgers
-from autophagy.common.store.verify import check, to_check
+from autophagy.common.store.garbage_collection import plan_collection, remove_items
+from autophagy.common.store.in_use import Ledger, open_ledgers
+from autophagy.common.store.verify import check_artifacts, paths_to_check
 from filelock import FileLock
 from support.commands import autophagy
 from support.power_cut import power_cut
@@ -22,101 +22,110 @@ from support.tiny import ANALYTIC, VISION
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Without waiting for the disk: no power is cut here."""
+def no_fsync(monkeypatch):
+    """Do not wait for the disk. No test here depends on data being flushed."""
     for module in (artifact_module, store_module):
         monkeypatch.setattr(module, "flush", lambda path: None)
 
 
-def gc(store, *words):
-    """The exit code and the lines of `autophagy gc`."""
-    found = autophagy("gc", "--store", store, *words)
-    return found.exit_code, [" ".join(line.split()) for line in found.output.splitlines()]
+def gc(store, *arguments):
+    """Exit code and output lines of `autophagy gc`."""
+    result = autophagy("gc", "--store", store, *arguments)
+    return result.exit_code, [" ".join(line.split()) for line in result.output.splitlines()]
 
 
-def wanted(name, **changes):
+def analytic(name, **changes):
+    """A small analytic experiment."""
     return experiment({**ANALYTIC, "name": name, **changes})
 
 
-def done(one, place):
-    """The rows of an experiment that is run in the store of a place, with its folder beside it."""
-    return run(one, store=place / "store", out=place / "runs")
+def run_in(folder, config):
+    """Run an experiment with `folder/store` and `folder/runs`, and return its rows."""
+    return run(config, store=folder / "store", out=folder / "runs")
 
 
-def kept_files(store):
+def artifact_files(store):
+    """The time of every file of every artifact."""
     return {str(path): path.stat().st_mtime_ns for path in store.glob("artifacts/*/*/*") if path.is_file()}
 
 
 def artifacts(store):
+    """The keys of all artifacts."""
     return {path.name for path in store.glob("artifacts/*/*")}
 
 
 def needed(folder):
+    """The keys that a run lists in its record."""
     return set(json.loads((folder / "provenance.json").read_text())["artifacts"])
 
 
+def ledger_of(config, store):
+    return Ledger.of(config.name, config.yaml(), store=store)
+
+
 def faults(store):
-    return [(one.path, one.fault) for one in check(to_check(store)) if one.fault]
+    """Paths and faults of damaged artifacts."""
+    return [(result.path, result.fault) for result in check_artifacts(paths_to_check(store)) if result.fault]
 
 
-def test_a_dry_run_says_what_it_would_free_and_frees_nothing(tmp_path):
-    done(wanted("a"), tmp_path)
-    done(wanted("b", seeds=[1]), tmp_path)
-    store, before = tmp_path / "store", kept_files(tmp_path / "store")
+def test_dry_run_lists_what_it_would_remove_and_removes_nothing(tmp_path):
+    run_in(tmp_path, analytic("a"))
+    run_in(tmp_path, analytic("b", seeds=[1]))
+    store, before = tmp_path / "store", artifact_files(tmp_path / "store")
     code, lines = gc(store, tmp_path / "runs" / "a")
-    mine, all_ = needed(tmp_path / "runs" / "a"), artifacts(store)
+    kept, existing = needed(tmp_path / "runs" / "a"), artifacts(store)
     assert code == 0
-    assert lines[0].startswith(f"{store}: {len(mine)} artifacts, ") and lines[0].endswith(f"stay: {tmp_path}/runs/a")
-    assert lines[1] == "what number bytes seconds to make again"
+    assert lines[0].startswith(f"{store}: {len(kept)} artifacts, ") and lines[0].endswith(f"are kept for: {tmp_path}/runs/a")
+    assert lines[1] == "kind number bytes seconds to rebuild"
     counted = {line.split()[0]: int(line.split()[1]) for line in lines[2:-1]}
-    freed = len(all_ - mine)
-    assert counted["fit"] + counted["sample"] + counted["measure"] == counted["lock"] == freed > 20
-    assert lines[-1] == "would be freed; --yes frees it"
-    assert kept_files(store) == before
-    assert gc(store, tmp_path / "runs" / "a", "--yes")[1][-1] == "freed"
-    assert artifacts(store) == mine
-    assert len(list((store / "locks").iterdir())) == len(mine)
+    removed = len(existing - kept)
+    assert counted["fit"] + counted["sample"] + counted["measure"] == counted["lock"] == removed > 20
+    assert lines[-1] == "would be removed; add --yes to remove them"
+    assert artifact_files(store) == before
+    assert gc(store, tmp_path / "runs" / "a", "--yes")[1][-1] == "removed"
+    assert artifacts(store) == kept
+    assert len(list((store / "locks").iterdir())) == len(kept)
     assert gc(store, tmp_path / "runs" / "a")[1][2] == "all 0 0 bytes"
 
 
-def test_without_runs_no_artifact_is_freed_but_what_killed_processes_left_is(tmp_path):
-    done(wanted("a"), tmp_path)
-    store, before = tmp_path / "store", kept_files(tmp_path / "store")
-    there, nothing = next(iter(artifacts(store))), "a" * 64
-    for name in (f"{nothing}-0", f"{there}-1", f"{there[:16]}-2"):
+def test_without_runs_only_leftovers_of_killed_processes_are_removed(tmp_path):
+    run_in(tmp_path, analytic("a"))
+    store, before = tmp_path / "store", artifact_files(tmp_path / "store")
+    existing, missing = next(iter(artifacts(store))), "a" * 64
+    for name in (f"{missing}-0", f"{existing}-1", f"{existing[:16]}-2"):
         (store / "drafts" / name).mkdir()
         (store / "drafts" / name / "half").write_text("half")
-    for key in (there, nothing):
+    for key in (existing, missing):
         (store / "scratch" / key).mkdir()
-    (store / "locks" / f"{nothing}.lock").touch()
-    (store / "scratch" / "mine").write_text("not named after a key")
+    (store / "locks" / f"{missing}.lock").touch()
+    (store / "scratch" / "foreign").write_text("its name is not a key")
     code, lines = gc(store, "--yes")
     assert code == 0
-    assert lines[0].endswith("stay: no RUN was named")
+    assert lines[0].endswith("are kept for: no RUN")
     assert {line.split()[0]: line.split()[1] for line in lines[2:-1]} == {"draft": "3", "scratch": "2", "lock": "1", "all": "6"}
-    assert kept_files(store) == before
+    assert artifact_files(store) == before
     assert not list((store / "drafts").iterdir())
-    assert [path.name for path in (store / "scratch").iterdir()] == ["mine"]
+    assert [path.name for path in (store / "scratch").iterdir()] == ["foreign"]
     assert len(list((store / "locks").iterdir())) == len(artifacts(store))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", range(6))
-def test_what_kept_runs_need_stays_and_nothing_else_whatever_they_share(tmp_path, draw):
-    """Random experiments that share generation 0, policies, seeds, lengths, metrics; a random half of them is kept."""
+def test_exactly_the_needs_of_kept_runs_stay(tmp_path, draw):
+    """Random experiments share generation 0, policies, seeds and metrics. A random part of them is kept."""
     rng, rows, before = random.Random(draw), {}, {}
     policies = ["replace", "accumulate", "real", "mix", "dedup", "scraped"]
-    written = {
+    policy_configs = {
         "mix": {"use": "mix", "real_fraction": 0.5},
         "dedup": {"use": "replace", "curation": {"use": "prune", "strategy": "typicality", "keep": 0.5}},
         "scraped": {"use": "accumulate", "synthetic_fraction": 0.5},
     }
     experiments = [
-        wanted(
+        analytic(
             f"e{number}",
             seeds=rng.sample(range(3), rng.randint(1, 2)),
             generations=rng.randint(1, 3),
-            policies={name: written.get(name) for name in rng.sample(policies, rng.randint(1, 3))},
+            policies={name: policy_configs.get(name) for name in rng.sample(policies, rng.randint(1, 3))},
             metrics=rng.sample(["moments", "held-out-score"], rng.randint(1, 2)),
             size=rng.choice([8, 10]),
             eval_size=8,
@@ -126,193 +135,198 @@ def test_what_kept_runs_need_stays_and_nothing_else_whatever_they_share(tmp_path
     ]
     store, folder = tmp_path / "store", tmp_path / "runs"
     for one in experiments:
-        rows[one.name] = done(one, tmp_path)
+        rows[one.name] = run_in(tmp_path, one)
     kept = rng.sample(experiments, rng.randint(1, len(experiments) - 1))
     assert gc(store, *(folder / one.name for one in kept), "--yes")[0] == 0
-    before = kept_files(store)
+    before = artifact_files(store)
     for one in kept:
         assert run(one, store=store).equals(rows[one.name])
-    assert kept_files(store) == before, "running what was kept again builds nothing"
+    assert artifact_files(store) == before, "running a kept experiment again builds nothing"
     assert artifacts(store) == set().union(*(needed(folder / one.name) for one in kept))
     assert faults(store) == []
     for one in experiments:
-        assert done(one, tmp_path).equals(rows[one.name]), "what was freed is made again as it was"
+        assert run_in(tmp_path, one).equals(rows[one.name]), "removed artifacts are rebuilt with the same content"
     assert len(artifacts(store)) == len(set().union(*(needed(folder / one.name) for one in experiments)))
 
 
-def test_a_run_needs_exactly_what_running_it_again_looks_for(tmp_path, monkeypatch):
+def test_run_record_lists_exactly_what_a_rerun_looks_up(tmp_path, monkeypatch):
     one = experiment({**VISION, "seeds": [0], "policies": ["replace", "real"]})
-    done(one, tmp_path)
-    looked_for = set()
-    monkeypatch.setattr(Ledger, "note", lambda self, key: looked_for.add(key))
+    run_in(tmp_path, one)
+    looked_up = set()
+    monkeypatch.setattr(Ledger, "add", lambda self, key: looked_up.add(key))
     run(one, store=tmp_path / "store")
-    assert needed(tmp_path / "runs" / "tiny-vision") == looked_for
-    features = artifacts(tmp_path / "store") - looked_for
-    stages = [json.loads((tmp_path / "store" / "artifacts" / key[:2] / key / "manifest.json").read_text())["recipe"] for key in features]
-    assert {recipe["stage"] for recipe in stages} == {"features"}, "what only a metric needed that is measured"
+    assert needed(tmp_path / "runs" / "tiny-vision") == looked_up
+    unneeded = artifacts(tmp_path / "store") - looked_up
+    recipes = [json.loads((tmp_path / "store" / "artifacts" / key[:2] / key / "manifest.json").read_text())["recipe"] for key in unneeded]
+    assert {recipe["stage"] for recipe in recipes} == {"features"}, "features are not needed once the metrics are computed"
 
 
-def test_runs_may_be_named_by_the_folder_that_holds_them(tmp_path):
+def test_folder_of_runs_names_all_runs_in_it(tmp_path):
     for number in range(3):
-        done(wanted(f"e{number}", seeds=[number], policies=["replace"]), tmp_path)
-    before = kept_files(tmp_path / "store")
+        run_in(tmp_path, analytic(f"e{number}", seeds=[number], policies=["replace"]))
+    before = artifact_files(tmp_path / "store")
     code, lines = gc(tmp_path / "store", tmp_path / "runs", "--yes")
     assert code == 0
     assert lines[0].endswith(", ".join(str(tmp_path / "runs" / f"e{number}") for number in range(3)))
-    assert kept_files(tmp_path / "store") == before
+    assert artifact_files(tmp_path / "store") == before
 
 
 @pytest.mark.parametrize(
-    ("case", "said"),
+    ("case", "message"),
     [
-        ("no folder", "there is no such folder"), ("no run", "neither it nor a folder in it was written by `run`"),
-        ("the store", "neither it nor a folder in it was written by `run`"), ("not finished", "this run is not finished"),
+        ("no folder", "this folder does not exist"),
+        ("no run", "neither this folder nor one directly below it contains a run"),
+        ("the store", "neither this folder nor one directly below it contains a run"),
+        ("not finished", "this run is not finished"),
         ("among others", "this run is not finished, it has no provenance.json; run it again"),
-        ("earlier version", "does not say which artifacts it needs (no 'artifacts'); run it again"),
-        ("not JSON", "its provenance.json cannot be read"), ("not keys", "'../../x' is no key"), ("a list", "cannot be read"),
-        ("deep", "its provenance.json cannot be read"), ("another store", "not one of the artifacts it needs is in --store"),
+        ("earlier version", "provenance.json does not list the artifacts that the run needs (no 'artifacts'); run it again"),
+        ("not JSON", "provenance.json cannot be read: JSONDecodeError"),
+        ("not keys", "'../../x' is not a key of 64 hexadecimal digits"),
+        ("a list", "provenance.json cannot be read: TypeError"),
+        ("deep", "provenance.json cannot be read: RecursionError"),
+        ("another store", "artifacts that this run needs; name the store that the run used"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("error")
-def test_where_it_is_not_certain_what_a_run_needs_nothing_is_freed(tmp_path, case, said):
-    done(wanted("a"), tmp_path)
-    done(wanted("b", seeds=[1]), tmp_path)
+def test_nothing_is_removed_if_needs_are_unknown(tmp_path, case, message):
+    run_in(tmp_path, analytic("a"))
+    run_in(tmp_path, analytic("b", seeds=[1]))
     (tmp_path / "empty").mkdir()
     runs, store = tmp_path / "runs", tmp_path / "store"
     record = runs / "a" / "provenance.json"
-    generated = json.loads(record.read_text())
+    content = json.loads(record.read_text())
     match case:
         case "not finished" | "among others":
             record.unlink()
         case "earlier version":
-            del generated["artifacts"]
-            record.write_text(json.dumps(generated))
+            del content["artifacts"]
+            record.write_text(json.dumps(content))
         case "not keys":
-            record.write_text(json.dumps({**generated, "artifacts": ["../../x"]}))
+            record.write_text(json.dumps({**content, "artifacts": ["../../x"]}))
         case "not JSON" | "a list" | "deep":
             record.write_text({"not JSON": "{", "a list": "[]", "deep": "[" * 10**6}[case])
         case "another store":
             store = tmp_path / "other"
-            run(wanted("c", seeds=[2]), store=store)
-    named = {"no folder": tmp_path / "x", "no run": tmp_path / "empty", "the store": store, "among others": runs}.get(case, runs / "a")
-    before = kept_files(store)
-    code, lines = gc(store, named, "--yes")
+            run(analytic("c", seeds=[2]), store=store)
+    folder = {"no folder": tmp_path / "x", "no run": tmp_path / "empty", "the store": store, "among others": runs}.get(case, runs / "a")
+    before = artifact_files(store)
+    code, lines = gc(store, folder, "--yes")
     assert code == 2
-    assert lines[0].startswith("error: ") and said in " ".join(lines)
-    assert kept_files(store) == before
+    assert lines[0].startswith("error: ") and message in " ".join(lines)
+    assert artifact_files(store) == before
 
 
 @pytest.mark.parametrize("flag", ["--weights", "--unfinished"])
-def test_flags_that_mean_nothing_without_runs_are_refused(tmp_path, flag):
-    done(wanted("a"), tmp_path)
+def test_weights_and_unfinished_need_runs(tmp_path, flag):
+    run_in(tmp_path, analytic("a"))
     code, lines = gc(tmp_path / "store", flag, "--yes")
     assert code == 2
-    assert " ".join(lines) == "error: gc: what may go depends on which runs are kept: name the folders that `run` wrote"
+    assert " ".join(lines) == "error: gc: --weights and --unfinished need the runs to keep: name folders that `run` wrote"
 
 
 # ---- unfinished runs --------------------------------------------------------------------------------------------------
 
 
 class Killed(BaseException):
-    """Nothing in the code may catch it."""
+    """Derives from BaseException, so that no `except Exception` in the code catches it."""
 
 
-def killed(one, place, *, at, what=""):
-    """Run an experiment until it has begun something (anything, if it is not said what) for the n-th time, and no further."""
-    heard = 0
+def run_and_kill(folder, config, *, at, activity=""):
+    """Run an experiment until an activity (default: any) starts for the `at`-th time."""
+    count = 0
 
     def watch(event):
-        nonlocal heard
-        heard += event.activity.endswith(what)
-        if heard == at:
+        nonlocal count
+        count += event.activity.endswith(activity)
+        if count == at:
             raise Killed
 
     with pytest.raises(Killed):
-        run(one, store=place / "store", out=place / "runs", progress=watch)
+        run(config, store=folder / "store", out=folder / "runs", progress=watch)
 
 
-def test_what_a_killed_run_has_made_stays_until_it_is_finished_or_given_up(tmp_path):
-    store, other, rows = tmp_path / "store", wanted("b", seeds=[1]), run(wanted("b", seeds=[1]), store=tmp_path / "whole")
-    done(wanted("a"), tmp_path)
-    killed(other, tmp_path, at=25)
-    before = kept_files(store)
+def test_artifacts_of_a_killed_run_stay_until_it_finishes(tmp_path):
+    store, other, rows = tmp_path / "store", analytic("b", seeds=[1]), run(analytic("b", seeds=[1]), store=tmp_path / "undisturbed")
+    run_in(tmp_path, analytic("a"))
+    run_and_kill(tmp_path, other, at=25)
+    before = artifact_files(store)
     assert len(artifacts(store) - needed(tmp_path / "runs" / "a")) > 10
     for _ in range(2):
         code, lines = gc(store, tmp_path / "runs" / "a", "--yes")
         assert code == 0
-        assert lines[0].endswith(f"stay: {tmp_path}/runs/a, b (unfinished)")
-        assert kept_files(store) == before
-    assert done(other, tmp_path).equals(rows)
-    assert ledgers(store) == [], "what it needs stands in its folder now"
+        assert lines[0].endswith(f"are kept for: {tmp_path}/runs/a, b (unfinished)")
+        assert artifact_files(store) == before
+    assert run_in(tmp_path, other).equals(rows)
+    assert open_ledgers(store) == [], "its record now lists what it needs"
     gc(store, tmp_path / "runs" / "a", "--yes")
     assert artifacts(store) == needed(tmp_path / "runs" / "a")
-    killed(other, tmp_path, at=25)
+    run_and_kill(tmp_path, other, at=25)
     code, lines = gc(store, tmp_path / "runs" / "a", "--unfinished", "--yes")
     assert "ledger 1" in " ".join(lines)
-    assert ledgers(store) == []
+    assert open_ledgers(store) == []
     assert artifacts(store) == needed(tmp_path / "runs" / "a")
 
 
-def test_the_scratch_of_a_fit_that_is_to_go_on_stays(tmp_path):
-    store, one = tmp_path / "store", wanted("a")
-    killed(one, tmp_path, at=3, what=": fit")
-    (ledger,) = ledgers(store)
-    going_on = next(iter(ledger.noted() - artifacts(store)))
-    for key in (going_on, "a" * 64):
+def test_scratch_of_an_unfinished_fit_stays(tmp_path):
+    store, one = tmp_path / "store", analytic("a")
+    run_and_kill(tmp_path, one, at=3, activity=": fit")
+    (ledger,) = open_ledgers(store)
+    resumable = next(iter(ledger.keys() - artifacts(store)))
+    for key in (resumable, "a" * 64):
         (store / "scratch" / key).mkdir(exist_ok=True)
         (store / "scratch" / key / "checkpoint.pt").write_text("hours of work")
     gc(store, "--yes")
-    assert [path.name for path in (store / "scratch").iterdir()] == [going_on]
-    done(one, tmp_path)
+    assert [path.name for path in (store / "scratch").iterdir()] == [resumable]
+    run_in(tmp_path, one)
     gc(store, tmp_path / "runs", "--yes")
     assert not list((store / "scratch").iterdir())
 
 
-def test_a_line_of_a_ledger_that_was_cut_short_names_nothing(tmp_path):
-    ledger = Ledger.of(wanted("a"), store=tmp_path)
-    ledger.note("a" * 64)
+def test_incomplete_line_of_a_ledger_is_ignored(tmp_path):
+    ledger = ledger_of(analytic("a"), tmp_path)
+    ledger.add("a" * 64)
     with ledger.path.open("a") as file:
         file.write("b" * 40)
-    assert ledger.noted() == {"a" * 64}
+    assert ledger.keys() == {"a" * 64}
     assert ledger.name == "a"
 
 
-# ---- beside others ----------------------------------------------------------------------------------------------------
+# ---- concurrent processes ----------------------------------------------------------------------------------------------------
 
 
-def test_what_another_process_holds_or_has_asked_for_since_is_left(tmp_path):
-    done(wanted("a"), tmp_path)
-    done(wanted("b", seeds=[1]), tmp_path)
+def test_locked_or_recently_used_artifacts_are_kept(tmp_path):
+    run_in(tmp_path, analytic("a"))
+    run_in(tmp_path, analytic("b", seeds=[1]))
     store = tmp_path / "store"
-    planned = free.plan(store, [tmp_path / "runs" / "a"])
-    held, asked, *_ = sorted(artifacts(store) - needed(tmp_path / "runs" / "a"))
-    Ledger.of(wanted("c"), store=store).note(asked)
-    with FileLock(store / "locks" / f"{held}.lock"):
-        left = {item.key for item, gone in free.free(planned) if not gone}
-    assert left == {held, asked} == artifacts(store) - needed(tmp_path / "runs" / "a")
-    Ledger.of(wanted("c"), store=store).close()
-    with FileLock(store / "locks" / f"{held}.lock"):
+    plan = plan_collection(store, [tmp_path / "runs" / "a"])
+    locked, used, *_ = sorted(artifacts(store) - needed(tmp_path / "runs" / "a"))
+    ledger_of(analytic("c"), store).add(used)
+    with FileLock(store / "locks" / f"{locked}.lock"):
+        kept = {item.key for item, removed in remove_items(plan) if not removed}
+    assert kept == {locked, used} == artifacts(store) - needed(tmp_path / "runs" / "a")
+    ledger_of(analytic("c"), store).close()
+    with FileLock(store / "locks" / f"{locked}.lock"):
         _, lines = gc(store, tmp_path / "runs" / "a", "--yes")
-    assert "1 stay after all: other processes use them or were faster" in lines
-    assert held in artifacts(store) and asked not in artifacts(store)
+    assert "1 were kept, because other processes use them or removed them first" in lines
+    assert locked in artifacts(store) and used not in artifacts(store)
 
 
-def test_what_another_gc_has_freed_is_no_trouble(tmp_path):
-    done(wanted("a"), tmp_path)
-    done(wanted("b", seeds=[1]), tmp_path)
-    planned = free.plan(tmp_path / "store", [tmp_path / "runs" / "a"])
+def test_items_removed_by_another_gc_are_skipped(tmp_path):
+    run_in(tmp_path, analytic("a"))
+    run_in(tmp_path, analytic("b", seeds=[1]))
+    plan = plan_collection(tmp_path / "store", [tmp_path / "runs" / "a"])
     gc(tmp_path / "store", tmp_path / "runs" / "a", "--yes")
-    assert not any(gone for item, gone in free.free(planned) if item.kind != "lock")
+    assert not any(removed for item, removed in remove_items(plan) if item.kind != "lock")
     assert artifacts(tmp_path / "store") == needed(tmp_path / "runs" / "a")
 
 
-def test_what_was_set_aside_is_freed_only_if_asked(tmp_path):
-    store, one = tmp_path / "store", wanted("a")
-    done(one, tmp_path)
+def test_set_aside_artifacts_are_removed_only_with_the_option(tmp_path):
+    store, one = tmp_path / "store", analytic("a")
+    run_in(tmp_path, one)
     damaged = next(store.glob("artifacts/*/*/values.json"))
     damaged.write_text("{}")
     with pytest.warns(UserWarning, match="is damaged"):
-        done(one, tmp_path)
+        run_in(tmp_path, one)
     gc(store, tmp_path / "runs", "--yes")
     assert [path.name[:64] for path in (store / "set-aside").iterdir()] == [damaged.parent.name]
     assert "set aside 1 " in " ".join(gc(store, "--set-aside", "--yes")[1])
@@ -320,10 +334,10 @@ def test_what_was_set_aside_is_freed_only_if_asked(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_crash_anywhere_while_freeing_leaves_whole_artifacts_and_the_next_gc_goes_on(tmp_path):
+def test_crash_during_gc_leaves_complete_artifacts(tmp_path):
     original = tmp_path / "original"
-    rows = done(wanted("a"), original)
-    done(wanted("b", seeds=[1], policies=["replace"]), original)
+    rows = run_in(original, analytic("a"))
+    run_in(original, analytic("b", seeds=[1], policies=["replace"]))
     calls = [(os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (Path, "unlink"), (Path, "write_bytes")]
     limit, cut = 0, True
     while cut:
@@ -332,17 +346,17 @@ def test_a_crash_anywhere_while_freeing_leaves_whole_artifacts_and_the_next_gc_g
         shutil.copytree(original, place)
         runs = [place / "runs" / "a"]
 
-        def freeing(place=place, runs=runs):
-            return list(free.free(free.plan(place / "store", runs, weights=True)))
+        def collect(place=place, runs=runs):
+            return list(remove_items(plan_collection(place / "store", runs, weights=True)))
 
-        cut = power_cut(freeing, at=limit, calls=calls)
+        cut = power_cut(collect, at=limit, calls=calls)
         assert faults(place / "store") == []
-        freeing()
+        collect()
         assert artifacts(place / "store") == needed(place / "runs" / "a")
         assert not list((place / "store" / "drafts").iterdir())
-        before = kept_files(place / "store")
-        assert run(wanted("a"), store=place / "store").equals(rows)
-        assert kept_files(place / "store") == before
+        before = artifact_files(place / "store")
+        assert run(analytic("a"), store=place / "store").equals(rows)
+        assert artifact_files(place / "store") == before
         shutil.rmtree(place)
     assert limit > 15 * 7
 
@@ -351,6 +365,7 @@ def test_a_crash_anywhere_while_freeing_leaves_whole_artifacts_and_the_next_gc_g
 
 
 def with_weights(store):
+    """The keys of models that have their weights."""
     return {path.parent.name for path in store.glob("artifacts/*/*/model")}
 
 
@@ -363,81 +378,81 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("which", CHAINS)
-def test_old_weights_go_and_come_back_as_they_were_when_something_needs_them(tmp_path, which, recwarn):
+def test_removed_weights_are_rebuilt_when_needed(tmp_path, which, recwarn):
     one, store = experiment(CHAINS[which]), tmp_path / "store"
-    rows, whole = done(one, tmp_path), with_weights(store)
-    generated = json.loads((tmp_path / "runs" / one.name / "provenance.json").read_text())
-    ends = {model["key"] for model in generated["models"] if model["generation"] in (0, 4)}
+    rows, models = run_in(tmp_path, one), with_weights(store)
+    record = json.loads((tmp_path / "runs" / one.name / "provenance.json").read_text())
+    ends = {model["key"] for model in record["models"] if model["generation"] in (0, 4)}
     assert gc(store, tmp_path / "runs" / one.name, "--weights", "--yes")[0] == 0
-    assert with_weights(store) == ends < whole
+    assert with_weights(store) == ends < models
     assert faults(store) == []
-    before = kept_files(store)
-    assert done(one, tmp_path).equals(rows)
-    assert kept_files(store) == before, "a finished run needs no weights"
+    before = artifact_files(store)
+    assert run_in(tmp_path, one).equals(rows)
+    assert artifact_files(store) == before, "a finished run needs no weights"
     assert gc(store, tmp_path / "runs" / one.name, "--weights")[1][2] == "all 0 0 bytes"
 
     more = {**CHAINS[which], "metrics": [*CHAINS[which]["metrics"], "held-out-score"]}
-    assert done(experiment(more), tmp_path).equals(run(experiment(more), store=tmp_path / "fresh"))
-    assert with_weights(store) == whole, "the new metric looks at every model"
-    after = kept_files(store)
-    again = {Path(name).parent.name for name, when in before.items() if after[name] != when}
-    assert again == whole - ends, "nothing that was made of them is made again"
+    assert run_in(tmp_path, experiment(more)).equals(run(experiment(more), store=tmp_path / "fresh"))
+    assert with_weights(store) == models, "the new metric reads every model"
+    after = artifact_files(store)
+    rebuilt = {Path(name).parent.name for name, when in before.items() if after[name] != when}
+    assert rebuilt == models - ends, "artifacts computed from them are not rebuilt"
     assert faults(store) == []
     assert not (store / "set-aside").exists()
     assert not [str(one.message) for one in recwarn if "artifact" in str(one.message)]
 
 
 @pytest.mark.slow
-def test_more_generations_and_policies_need_no_weights_that_were_dropped(tmp_path):
-    one, store = wanted("a"), tmp_path / "store"
-    done(one, tmp_path)
+def test_longer_and_more_chains_do_not_rebuild_removed_weights(tmp_path):
+    one, store = analytic("a"), tmp_path / "store"
+    run_in(tmp_path, one)
     gc(store, tmp_path / "runs" / "a", "--weights", "--yes")
     weights = with_weights(store)
     dropped = needed(tmp_path / "runs" / "a") - weights
-    for more in (wanted("a", generations=5), wanted("a", policies=["replace", "real", "augment"])):
-        assert done(more, tmp_path).equals(run(more, store=tmp_path / "fresh"))
+    for more in (analytic("a", generations=5), analytic("a", policies=["replace", "real", "augment"])):
+        assert run_in(tmp_path, more).equals(run(more, store=tmp_path / "fresh"))
     assert not dropped & with_weights(store)
 
 
-def test_weights_of_another_kept_run_and_of_one_that_is_not_finished_stay(tmp_path):
-    """Generation 2 is in the middle of one run and the end of another; a third, killed, has looked for generation 1."""
+def test_weights_of_other_kept_and_unfinished_runs_stay(tmp_path):
+    """Generation 2 is in the middle of one run and the last of another. A third run, which was killed, has used generation 1."""
     store = tmp_path / "store"
-    done(wanted("long", policies=["replace"]), tmp_path)
-    done(wanted("short", policies=["replace"], generations=2), tmp_path)
+    run_in(tmp_path, analytic("long", policies=["replace"]))
+    run_in(tmp_path, analytic("short", policies=["replace"], generations=2))
     models = {model["generation"]: model["key"] for model in json.loads((tmp_path / "runs/long/provenance.json").read_text())["models"]}
-    assert not set(free.plan(store, [tmp_path / "runs" / "long"]).items)
-    planned = free.plan(store, [tmp_path / "runs" / "long"], weights=True)
-    assert {item.key for item in planned.items if item.kind == "weights"} == {models[1], models[2]}
-    planned = free.plan(store, [tmp_path / "runs"], weights=True)
-    assert {item.key for item in planned.items if item.kind == "weights"} == {models[1]}
-    killed(wanted("third", policies=["replace", "real"], metrics=["moments", "held-out-score"]), tmp_path, at=20)
-    (ledger,) = ledgers(store)
-    assert models[1] in ledger.noted()
-    assert "weights" not in {item.kind for item in free.plan(store, [tmp_path / "runs"], weights=True).items}
+    assert not set(plan_collection(store, [tmp_path / "runs" / "long"]).items)
+    plan = plan_collection(store, [tmp_path / "runs" / "long"], weights=True)
+    assert {item.key for item in plan.items if item.kind == "weights"} == {models[1], models[2]}
+    plan = plan_collection(store, [tmp_path / "runs"], weights=True)
+    assert {item.key for item in plan.items if item.kind == "weights"} == {models[1]}
+    run_and_kill(tmp_path, analytic("third", policies=["replace", "real"], metrics=["moments", "held-out-score"]), at=20)
+    (ledger,) = open_ledgers(store)
+    assert {models[1]} <= ledger.keys()
+    assert "weights" not in {item.kind for item in plan_collection(store, [tmp_path / "runs"], weights=True).items}
 
 
-def test_weights_that_come_out_otherwise_are_said_to_and_all_that_was_made_of_them_is_made_anew(tmp_path, monkeypatch):
+def test_rebuilt_weights_that_differ_cause_a_warning_and_rebuilds(tmp_path, monkeypatch):
     logged = {**ANALYTIC, "generator": "support.logging_generator:LoggingGaussian", "policies": ["replace"]}
     one, more = experiment(logged), experiment({**logged, "metrics": ["moments", "held-out-score"]})
-    store, generated = tmp_path / "store", done(one, tmp_path)
+    store, first_rows = tmp_path / "store", run_in(tmp_path, one)
     gc(store, tmp_path / "runs", "--weights", "--yes")
     monkeypatch.setenv("FIT_OFFSET", "0.25")
-    with pytest.warns(UserWarning, match=r"artifact [0-9a-f]{16}, made again because its weights had been dropped, has other bytes"):
-        rows = done(more, tmp_path)
+    with pytest.warns(UserWarning, match=r"artifact [0-9a-f]{16} was rebuilt because its weights had been dropped, and its bytes differ"):
+        rows = run_in(tmp_path, more)
     assert faults(store) == []
     assert len(list((store / "set-aside").iterdir())) == 1
     value = rows[rows.metric == "variance"].set_index("generation").value
-    before = generated[generated.metric == "variance"].set_index("generation").value
+    before = first_rows[first_rows.metric == "variance"].set_index("generation").value
     assert value[0] == before[0]
     shutil.rmtree(store / "set-aside")
     assert run(more, store=store).equals(rows)
 
 
 @pytest.mark.slow
-def test_a_crash_while_weights_are_made_again_loses_no_more_than_one_fit(tmp_path, monkeypatch):
-    original, one = tmp_path / "original", wanted("a", policies=["replace", "accumulate"])
-    more = wanted("a", policies=["replace", "accumulate"], metrics=["held-out-score"])
-    done(one, original)
+def test_crash_while_weights_are_rebuilt_loses_at_most_one_fit(tmp_path, monkeypatch):
+    original, one = tmp_path / "original", analytic("a", policies=["replace", "accumulate"])
+    more = analytic("a", policies=["replace", "accumulate"], metrics=["held-out-score"])
+    run_in(original, one)
     gc(original / "store", original / "runs", "--weights", "--yes")
     rows, limit, cut = run(more, store=tmp_path / "fresh"), 0, True
     while cut:
@@ -445,7 +460,7 @@ def test_a_crash_while_weights_are_made_again_loses_no_more_than_one_fit(tmp_pat
         store = tmp_path / f"cut-{limit}"
         shutil.copytree(original / "store", store)
         with monkeypatch.context() as patched:
-            patched.setattr(store_module.shutil, "rmtree", lambda *args, **kwargs: None)  # the dead clean up nothing
+            patched.setattr(store_module.shutil, "rmtree", lambda *args, **kwargs: None)  # a dead process cleans up nothing
             cut = power_cut(lambda store=store: run(more, store=store), at=limit, calls=[(os, "rename")])
         assert faults(store) == []
         assert len(needed(original / "runs" / "a") - artifacts(store)) <= 1
