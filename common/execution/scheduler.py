@@ -188,11 +188,12 @@ def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) ->
             stages.prepare()
     except (ArtifactNotBuilt, ArtifactMissing):
         return {}
+    shared = dict(stages.cache.seconds)  # base and feature models: every chain lists them, so that `gc` keeps them
     for seed in experiment.seeds:
         for policy in experiment.arms:
             task = Task(experiment, store, seed, policy)
             try:
-                stages.cache.seconds.clear()
+                stages.cache.seconds = dict(shared)
                 result = _follow(stages, task, reported=set(range(experiment.generations + 1)))
             except (ArtifactNotBuilt, ArtifactMissing):
                 continue
