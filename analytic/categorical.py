@@ -1,4 +1,4 @@
-"""A table of symbol counts for each replicate, as a unigram model or one context of an n-gram model has it."""
+"""A generator of symbols: a table of symbol counts for each replicate. It models a unigram, or one context of an n-gram model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..common.components.fitted import Fitted
 from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
@@ -25,9 +26,7 @@ class Categorical:
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
-
-    def __post_init__(self) -> None:
-        self.counts: np.ndarray | None = None
+    counts = Fitted[np.ndarray]()
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         [x] = arrays_with_axes(pool, "categorical", x=("rows", "replicates"))
@@ -57,5 +56,5 @@ class Categorical:
 def symbol_counts(x: np.ndarray) -> np.ndarray:
     """How often each symbol occurs in each replicate, int64 [replicates, largest symbol + 1]. x: int64 [n, replicates]."""
     replicates, symbols = x.shape[1], int(x.max()) + 1
-    numbered = x + symbols * np.arange(replicates)  # distinct numbers for the symbols of each replicate
+    numbered = x + symbols * np.arange(replicates)  # replicates get disjoint ranges of numbers, so that one count serves all
     return np.bincount(numbered.ravel(), minlength=replicates * symbols).reshape(replicates, symbols)

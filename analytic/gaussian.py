@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from ..common.components.fitted import Fitted
 from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
@@ -38,10 +39,8 @@ class Gaussian:
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
-
-    def __post_init__(self) -> None:
-        self.mean: np.ndarray | None = None
-        self.covariance: np.ndarray | None = None
+    mean = Fitted[np.ndarray]()
+    covariance = Fitted[np.ndarray]()
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x = _points(pool)
@@ -90,13 +89,12 @@ class KDE:
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x",)
-
-    def __post_init__(self) -> None:
-        self.points: np.ndarray | None = None  # the training points, float64 [n, replicates, d]
+    points = Fitted[np.ndarray]()
+    """The training points, float64 [n, replicates, d]."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         self.points = _points(pool)
-        return FitResult.closed_form("samples", len(self.points))
+        return FitResult.closed_form("samples", len(pool))
 
     @property
     def mean(self) -> np.ndarray:

@@ -18,11 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
+Values = TypeVar("Values", float, np.ndarray)
 
-def conserved(variance: np.ndarray | float, mean_squared_error: np.ndarray | float) -> np.ndarray | float:
+
+def conserved(variance: Values, mean_squared_error: Values) -> Values:
     """Conservation law: E s^2 + Var mu = 1 in every generation of every policy that does not select rows, with lambda = 1.
 
     By induction each training point has marginal variance 1, and maximum likelihood splits it into these two parts. The law is broken if

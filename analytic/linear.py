@@ -1,4 +1,4 @@
-"""Models that label points: least squares for each replicate, and a linear classifier. The points themselves are never learned."""
+"""Models that label points: least squares for each replicate, and a linear classifier. They do not learn how points are distributed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ..common.components.fitted import Fitted
 from ..common.components.generator import FitResult
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
@@ -30,9 +31,7 @@ class Regression:
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
     continues: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        self.weights: np.ndarray | None = None
+    weights = Fitted[np.ndarray]()
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x, y = arrays_with_axes(pool, "regression", x=("rows", "replicates", "dimensions"), y=("rows", "replicates"))
@@ -78,9 +77,7 @@ class LinearClassifier:
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "analytic"
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
-
-    def __post_init__(self) -> None:
-        self.normal: np.ndarray | None = None
+    normal = Fitted[np.ndarray]()
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         x, y = arrays_with_axes(pool, "linear-classifier", x=("rows", "dimensions"), y=("rows",))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ..common.components.fitted import Fitted
 from ..common.core.pool import Pool
 from ..common.training.pretrained import PretrainedEncoder, check_positions, load_without_head
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase  # noqa: F401 - named in Fitted["..."], where ruff does not look
 
 BATCH = 64
 """Rows encoded at once."""
@@ -31,10 +32,8 @@ class TextEncoder(PretrainedEncoder):
     tokens: Annotated[int, Field(ge=2)] = 128
     """Longest input. Longer rows are truncated."""
     version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        self._model: PreTrainedModel | None = None
-        self._tokenizer: PreTrainedTokenizerBase | None = None
+    _model = Fitted["PreTrainedModel"]()
+    _tokenizer = Fitted["PreTrainedTokenizerBase"]()
 
     def _load_model(self, folder: Path) -> None:
         from .tokenizer import load_tokenizer
@@ -51,7 +50,6 @@ class TextEncoder(PretrainedEncoder):
 
         from ..common.training.trainer import device
 
-        assert self._model is not None and self._tokenizer is not None, "call fit or load first"
         texts, features = pool.list("text"), []
         with torch.inference_mode():
             for start in range(0, len(texts), BATCH):

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
+from ..common.components.fitted import Fitted
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive
@@ -35,10 +36,9 @@ class LSA:
 
     features: Annotated[int, Field(ge=2)] = 64
     version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        self._vectorizer: TfidfVectorizer | None = None
-        self._directions: np.ndarray | None = None  # float32 [features, n-grams]
+    _vectorizer = Fitted["TfidfVectorizer"]()
+    _directions = Fitted[np.ndarray]()
+    """float32 [features, n-grams]."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         from sklearn.decomposition import TruncatedSVD
@@ -59,11 +59,9 @@ class LSA:
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """`features` float32 [n, d]. A row without a known word is the zero vector."""
-        assert self._vectorizer is not None and self._directions is not None, "call fit or load first"
         return {"features": (self._vectorizer.transform(pool.list("text")) @ self._directions.T).astype(np.float32)}
 
     def save(self, folder: Path) -> None:
-        assert self._vectorizer is not None and self._directions is not None, "call fit or load first"
         columns = {gram: int(column) for gram, column in sorted(self._vectorizer.vocabulary_.items())}
         (folder / "vocabulary.json").write_text(json.dumps(columns, ensure_ascii=False), encoding="utf-8")
         save_file({"directions": self._directions, "weights": self._vectorizer.idf_}, folder / "lsa.safetensors")

@@ -97,7 +97,7 @@ class CausalLM:
         texts = pool.list("text")
         with seeded(derive(seed, "weights")):
             network = self._initial_network(texts, fresh=fresh)
-        network.weights.to(device())
+        network.move_to(device())
         self._network = network
         sequences = network.training_sequences(texts, context=self.context, ends=self.ends)
 

@@ -78,6 +78,11 @@ class Network:
         """The same architecture and tokenizer with weights drawn from torch's random state."""
         return Network(AutoModelForCausalLM.from_config(self.weights.config), self.tokenizer)
 
+    def move_to(self, target: torch.device) -> None:
+        """Move the weights to a device, in place."""
+        weights: torch.nn.Module = self.weights  # the `to` of PreTrainedModel is declared without its first argument
+        weights.to(target)
+
     def save(self, folder: Path) -> None:
         """Write a folder that transformers can load."""
         self.weights.save_pretrained(folder)
@@ -112,10 +117,11 @@ def load_network(folder: Path, *, context: int) -> Network:
     if tokenizer.eos_token_id is None:
         raise UserError(f"generator.pretrained: the tokenizer in {folder} has no end-of-text token")
     with seeded(0), name_folder_in_errors(folder):  # transformers draws weights before it reads them
-        weights, loaded = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(  # its declared type leaves out `output_loading_info`, which gives a pair
             folder, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
-    if missing := sorted(loaded["missing_keys"]):
+    weights, report = loaded
+    if missing := sorted(report["missing_keys"]):
         raise UserError(f"generator.pretrained: {folder} has no {missing[0]}, so these weights would be random")
     weights.to(device()).eval()
     check_positions(weights, tokens=context, setting="generator.context", folder=folder)

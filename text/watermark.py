@@ -29,7 +29,7 @@ class Watermark:
     """The green lists of one vocabulary, computed by transformers, and the detection test."""
 
     def __init__(self, settings: GreenList, vocabulary: int):
-        from transformers.generation import WatermarkLogitsProcessor
+        from transformers import WatermarkLogitsProcessor
 
         self.settings = settings
         self._processor = WatermarkLogitsProcessor(

@@ -151,7 +151,7 @@ def _square_image(file: Path, *, size: int, channels: int) -> np.ndarray:
             with Image.open(file, formats=[name for name in Image.OPEN if name != "EPS"]) as opened:
                 if opened.mode in ("I", "F"):
                     raise ValueError(f"pixel mode {opened.mode} has no defined white level; use 8 or 16 bits per channel")
-                image = opened
+                image: Image.Image = opened
                 if opened.mode.startswith("I;16"):  # Pillow's own conversion clips values above 255 of 65,535 to white
                     image = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
                 square = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (size, size))

@@ -69,6 +69,13 @@ class Diffusion:
         self._network: UNet2DModel | None = None
         self._class_shares: np.ndarray | None = None
 
+    @property
+    def network(self) -> UNet2DModel:
+        """The UNet that predicts noise. Set by `fit` and `load`."""
+        if self._network is None:
+            raise ValueError("this model has no network yet; call `fit` or `load` first")
+        return self._network
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         from ..common.training.trainer import device, seeded, train
         from .diffusion_network import NoisePrediction
@@ -106,7 +113,7 @@ class Diffusion:
 
         labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
         x = denoise(
-            self._network,
+            self.network,
             labels,
             images=CHUNK,
             noise_steps=self.noise_steps,
@@ -124,7 +131,7 @@ class Diffusion:
     def save(self, folder: Path) -> None:
         """Write a folder that diffusers can load, with the class shares in a file of their own."""
         (folder / "class_shares.json").write_text(json.dumps(shares_to_json(self._class_shares)))
-        self._network.save_pretrained(folder)
+        self.network.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
         from ..common.training.trainer import device, seeded
@@ -132,5 +139,5 @@ class Diffusion:
 
         self._class_shares = shares_from_json(json.loads((folder / "class_shares.json").read_text()))
         with seeded(0):  # diffusers draws weights before it reads them
-            self._network = load_network(folder)
-        self._network.to(device()).eval()
+            network = load_network(folder)
+        self._network = network.to(device()).eval()

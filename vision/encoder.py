@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..common.components.fitted import Fitted
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.training.pretrained import PretrainedEncoder, load_without_head
 
 if TYPE_CHECKING:
     import torch
-    from transformers import BaseImageProcessor, PreTrainedModel
+    from transformers import PreTrainedModel  # noqa: F401 - named in Fitted["..."], where ruff does not look
 
 CHUNK = 64
 """Images that are encoded together."""
@@ -34,10 +35,9 @@ class ImageEncoder(PretrainedEncoder):
     """
 
     version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        self._model: PreTrainedModel | None = None
-        self._processor: BaseImageProcessor | None = None
+    _model = Fitted["PreTrainedModel"]()
+    _processor = Fitted[Any]()
+    """The image processor of the model. Each model has a class of its own, without common types for their settings."""
 
     def _load_model(self, folder: Path) -> None:
         from transformers import AutoImageProcessor
@@ -76,7 +76,7 @@ class ImageEncoder(PretrainedEncoder):
         import torch
 
         planes = torch.from_numpy(np.repeat(images, 3 // images.shape[-1], axis=-1)).permute(0, 3, 1, 2)
-        without_crop = {}
+        without_crop: dict[str, Any] = {}
         if self._processor.do_center_crop:
             crop = self._processor.crop_size
             without_crop = {"do_center_crop": False, "size": {"height": crop.height, "width": crop.width}}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ..common.components.fitted import Fitted
 from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive
@@ -20,7 +21,7 @@ from .pixels import to_unit
 if TYPE_CHECKING:
     import torch
 
-    from .classifier_network import Convolutions
+    from .classifier_network import Convolutions  # noqa: F401 - named in Fitted["..."], where ruff does not look
 
 CHUNK = 500
 """Images that the classifier reads together."""
@@ -39,10 +40,9 @@ class Classifier:
     """Units of the last hidden layer."""
     training: Training = field(default_factory=lambda: Training(steps=600, batch=64, learning_rate=2e-3))
     version: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        self._network: Convolutions | None = None
-        self._network_shape: tuple[int, ...] = ()  # the arguments of Convolutions
+    _network = Fitted["Convolutions"]()
+    _network_shape = Fitted[tuple[int, ...]]()
+    """The arguments of `Convolutions`: colours, height, width, features, classes."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         if "label" not in pool:
@@ -71,7 +71,7 @@ class Classifier:
         from ..common.training.trainer import device
 
         with torch.inference_mode():
-            features = torch.cat([self._network.body(chunk.to(device())) for chunk in _planes(pool).split(CHUNK)])
+            features = torch.cat([self._network.body(chunk.to(device())) for chunk in torch.split(_planes(pool), CHUNK)])
             return {"features": features.cpu().numpy(), "probabilities": self._network.head(features).softmax(-1).cpu().numpy()}
 
     def save(self, folder: Path) -> None:
@@ -98,9 +98,7 @@ class Inception:
     """The 2,048 pool features of Inception-v3, as in FID (Heusel et al. 2017), by torchmetrics. Its weights are downloaded once."""
 
     version: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        self._network: torch.nn.Module | None = None
+    _network = Fitted["torch.nn.Module"]()
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         """Load the weights, so that a failed download is noticed before the chains start. Nothing is trained."""
@@ -132,7 +130,7 @@ class Inception:
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         with torch.inference_mode():
-            features = torch.cat([self._network(chunk.to(device())) for chunk in images.split(INCEPTION_CHUNK)])
+            features = torch.cat([self._network(chunk.to(device())) for chunk in torch.split(images, INCEPTION_CHUNK)])
         return {"features": features.cpu().float().numpy()}
 
     def save(self, folder: Path) -> None:

@@ -84,6 +84,13 @@ class GMM:
         self._mixture: Mixture | None = None
         self._image_shape: tuple[int, ...] = ()  # height, width, channels
 
+    @property
+    def mixture(self) -> Mixture:
+        """The fitted mixture. Set by `fit` and `load`."""
+        if self._mixture is None:
+            raise ValueError("this model has no mixture yet; call `fit` or `load` first")
+        return self._mixture
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         from sklearn.decomposition import PCA
 
@@ -128,7 +135,7 @@ class GMM:
 
     def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
         """Images uint8 [CHUNK, h, w, c] and their labels int64 [CHUNK], or None."""
-        mixture = self._mixture
+        mixture = self.mixture
         component = rng.choice(len(mixture.weights), size=CHUNK, p=mixture.weights / mixture.weights.sum())
         noise = np.sqrt(self.sampling.variance_scale) * rng.standard_normal((CHUNK, mixture.means.shape[1]))
         z = mixture.means[component] + np.einsum("nij,nj->ni", mixture.roots[component], noise)
@@ -141,7 +148,7 @@ class GMM:
 
     def save(self, folder: Path) -> None:
         (folder / "shape.json").write_text(json.dumps(self._image_shape))
-        save_file({name: np.ascontiguousarray(values) for name, values in vars(self._mixture).items()}, folder / "gmm.safetensors")
+        save_file({name: np.ascontiguousarray(values) for name, values in vars(self.mixture).items()}, folder / "gmm.safetensors")
 
     def load(self, folder: Path) -> None:
         self._image_shape = tuple(json.loads((folder / "shape.json").read_text()))

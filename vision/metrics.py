@@ -209,10 +209,19 @@ def _similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     import torch
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    planes = [torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2) for images in (a, b)]
+    first, second = (torch.from_numpy(images.astype(np.float32) / 255).permute(0, 3, 1, 2) for images in (a, b))
     weights, window = scales(min(a.shape[1:3]))
-    options = {"betas": weights, "kernel_size": window, "sigma": SIGMA * window / WINDOW, "data_range": 1.0, "normalize": "relu"}
-    return multiscale_structural_similarity_index_measure(*planes, **options, reduction="none").numpy()
+    similarity = multiscale_structural_similarity_index_measure(
+        first,
+        second,
+        kernel_size=window,
+        sigma=SIGMA * window / WINDOW,
+        betas=weights,
+        data_range=1.0,
+        normalize="relu",
+        reduction="none",
+    )
+    return similarity.numpy()
 
 
 def scales(side: int) -> tuple[tuple[float, ...], int]:

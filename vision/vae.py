@@ -65,6 +65,13 @@ class VAE:
         self._image_shape: tuple[int, ...] = ()  # height, width, channels
         self._class_shares: np.ndarray | None = None
 
+    @property
+    def network(self) -> Network:
+        """Encoder and decoder. Set by `fit` and `load`."""
+        if self._network is None:
+            raise ValueError("this model has no network yet; call `fit` or `load` first")
+        return self._network
+
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         import torch
 
@@ -117,9 +124,10 @@ class VAE:
         z = math.sqrt(self.sampling.variance_scale) * rng.standard_normal((CHUNK, self.latent), dtype=np.float32)
         labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
         classes = one_hot(labels, rows=CHUNK, classes=count_of(self._class_shares))
-        x = self._network.decoder(torch.from_numpy(np.hstack([z, classes])).to(device())).cpu().numpy()
+        network = self.network
+        x = network.decoder(torch.from_numpy(np.hstack([z, classes])).to(device())).cpu().numpy()
         if self.sampling.pixel_noise:
-            x = x + float(self._network.noise_level.exp()) * rng.standard_normal(x.shape, dtype=np.float32)
+            x = x + float(network.noise_level.exp()) * rng.standard_normal(x.shape, dtype=np.float32)
         return from_unit(x).reshape(CHUNK, *self._image_shape), labels
 
     def detect(self, pool: Pool) -> np.ndarray:
@@ -137,7 +145,7 @@ class VAE:
             for start in range(0, len(pool), CHUNK):
                 rows = np.resize(np.arange(start, min(start + CHUNK, len(pool))), CHUNK)  # chunks of constant size, as in sampling
                 noise = stream(0, "score", start).standard_normal((CHUNK, self.latent), dtype=np.float32)
-                nats.append(self._network(*self._tensors(pool.take(rows)), torch.from_numpy(noise).to(device())).cpu().numpy())
+                nats.append(self.network(*self._tensors(pool.take(rows)), torch.from_numpy(noise).to(device())).cpu().numpy())
         return np.concatenate(nats)[: len(pool)].astype(np.float64)
 
     def save(self, folder: Path) -> None:
@@ -145,7 +153,7 @@ class VAE:
 
         about = {"shape": self._image_shape, "class_shares": shares_to_json(self._class_shares)}
         (folder / "about.json").write_text(json.dumps(about))
-        save_file({name: value.cpu().contiguous() for name, value in self._network.state_dict().items()}, folder / "model.safetensors")
+        save_file({name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}, folder / "model.safetensors")
 
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from .metric import MetricInfo
 
 MAX_BINS = 10
+Kind = TypeVar("Kind", bound=Hashable)
 
 
 def frequency_outputs(name: str) -> dict[str, MetricInfo]:
@@ -24,7 +26,7 @@ FREQUENCY = frequency_outputs("frequency")
 
 
 def by_frequency(
-    real: Mapping[Hashable, float], generated: Mapping[Hashable, float], *, by_mass: bool, name: str = "frequency"
+    real: Mapping[Kind, float], generated: Mapping[Kind, float], *, by_mass: bool, name: str = "frequency"
 ) -> dict[str, float]:
     """Two numbers for each bin of kinds (word types, classes), from the most common kinds (01) to the rarest.
 
