@@ -1,4 +1,4 @@
-"""Loop: one chain. Real data, cached stages (fit, sample, curate, measure), collection, validation of outputs, audit.
+"""Loop: runs one chain. Contains real data, cached stages (fit, sample, curate, measure), collection, output checks and the audit.
 
 Start reading at `chain.py`.
 

@@ -1,4 +1,4 @@
-"""The audit: what each generation was really trained on, counted from the fit and compared with what the policy declares."""
+"""Audits the training data: counts the rows that each fit used, by origin, and compares them with the mixture that the policy declares."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..core.errors import UserError
 from ..core.pool import REAL, Pool, count_by_generation
 from .collect import CollectedPool
 
-TOLERANCE = 1e-3
-"""Largest accepted deviation from the mixture, as a share of the training pool. One row is always accepted."""
-ALLOWED = f"Allowed difference: {TOLERANCE:.1%} of the training rows, at least one row"
+ROW_COUNT_TOLERANCE = 1e-3
+"""Maximum deviation of a row count from the declared mixture, as a share of the training pool. One row is always accepted."""
+TOLERANCE_TEXT = f"Allowed difference: {ROW_COUNT_TOLERANCE:.1%} of the training rows, at least one row"
 
 
 def audit(train: Pool, fit: FitResult) -> Iterator[dict[str, Any]]:
-    """Rows about what a generation was trained on: optimizer steps, rows, units, and their shares by origin.
+    """Yield rows for rows.parquet about the training of one generation: steps, rows, units consumed, and their shares by origin.
 
-    Names and units are part of the format of rows.parquet and stay as they were introduced.
+    Units are tokens, images or samples. Metric names and unit names belong to the format of rows.parquet, so they must not change.
     """
     n, unit, generation, source = len(train), fit.unit, train.array("_generation"), train.array("_source")
     total = fit.consumed.sum()
@@ -41,7 +41,7 @@ def audit(train: Pool, fit: FitResult) -> Iterator[dict[str, Any]]:
 
 
 def audit_collected(collected: CollectedPool) -> Iterator[dict[str, Any]]:
-    """Rows about the pool of a generation: how many candidates were examined and kept, generated and real ones."""
+    """Yield rows for rows.parquet about collection: number of candidates, share kept by origin, and generated share of the pool."""
     n = len(collected.candidates)
     kept = np.zeros(n, dtype=bool)
     kept[collected.curation.rows] = True
@@ -58,14 +58,16 @@ def audit_collected(collected: CollectedPool) -> Iterator[dict[str, Any]]:
 
 
 def check_mixture(train: Pool, fit: FitResult, policy: Policy, *, name: str, size: int, generation: int) -> None:
-    """Check that a policy picked the rows it declares, and that the fit used all pools in the proportion that the policy picked.
+    """Check the row counts of a policy and of its fit.
 
-    Rows are counted by the generation whose pool they were taken from. Raises UserError if a count deviates by more than one row
-    and by more than TOLERANCE. name: the arm, for messages.
+    The policy must pick the mixture that it declares, and the fit must use all pools in the proportions that the policy picked.
+    Rows are counted by the generation of the pool that they were taken from. Raises UserError if a count deviates by more than one
+    row and by more than ROW_COUNT_TOLERANCE. `name`: name of the arm, for messages.
     """
     if missing := {"_generation", "_collected", "_depth", "_source"} - set(train.table.column_names):
         raise UserError(
-            f"policy '{name}' returned rows without the note {sorted(missing)[0]}; a policy must take rows from the pools it is given"
+            f"policy '{name}' returned rows without the column {sorted(missing)[0]}; "
+            "a policy must return rows of the pools that it receives, with all their columns"
         )
     collected = train.array("_collected")
     picked = {int(pool): int((collected == pool).sum()) for pool in np.unique(collected)}
@@ -76,30 +78,32 @@ def check_mixture(train: Pool, fit: FitResult, policy: Policy, *, name: str, siz
         for pool in sorted({*declared, *counted}):
             expected, rows = declared.get(pool, 0), counted.get(pool, 0)
             if _deviates(rows, expected, of=len(train)):
-                raise UserError(f"audit: policy '{name}' declares {expected:,} rows of {_pool_name(pool)} but picked {rows:,}. {ALLOWED}")
+                raise UserError(
+                    f"audit: policy '{name}' declares {expected:,} rows of {_pool_name(pool)} but picked {rows:,}. {TOLERANCE_TEXT}"
+                )
     visits = int(fit.visit_counts.sum())
     for pool, rows in picked.items():
         share, used = visits * rows / len(train), int(fit.visit_counts[collected == pool].sum())
         if _deviates(used, share, of=visits):
             raise UserError(
                 f"audit: policy '{name}' specifies {share:,.0f} rows of {_pool_name(pool)} (repeats counted); "
-                f"the fit used {used:,}. {ALLOWED}"
+                f"the fit used {used:,}. {TOLERANCE_TEXT}"
             )
 
 
 def _deviates(count: float, expected: float, *, of: int) -> bool:
-    return abs(count - expected) > max(1 + 1e-9, TOLERANCE * of)
+    return abs(count - expected) > max(1 + 1e-9, ROW_COUNT_TOLERANCE * of)
 
 
 def mean_depth(train: Pool, fit: FitResult) -> float:
-    """Number of models between a training row and real data, averaged over what the optimizer consumed; 0 for real rows."""
+    """Compute the mean number of models between a training row and real data, weighted by consumed units. Real rows count 0."""
     return float((train.array("_depth") * fit.consumed).sum() / fit.consumed.sum())
 
 
 def metric_row(
     metric: str, axis: str, value: float, unit: str, higher_is_better: bool | None = None, *, n: int, floors: Sequence[float] = ()
 ) -> dict[str, Any]:
-    """One row of rows.parquet: a number, its meaning, mean and standard deviation of its floors, and the rows it was computed from."""
+    """Build one row of rows.parquet. `n` is the number of rows that the value was computed from. Floors become a mean and a std."""
     return {
         "metric": metric, "axis": axis, "value": float(value), "unit": unit, "higher_is_better": higher_is_better,
         "floor": float(np.mean(floors)) if floors else None, "floor_sd": float(np.std(floors, ddof=1)) if len(floors) > 1 else None, "n": n,

@@ -1,11 +1,11 @@
-"""The loop: policy, fit, sample, measure, collect, generation after generation. Start reading here.
+"""Runs one chain. Each generation picks training rows, fits a model, samples, measures and collects a pool. Start reading here.
 
 real ──► policy ──► training pool ──► fit ──► model ──► sample ──► generated rows ──► collect ──► pool ──┐
            ▲                                                              │                             │
            │                                                              └──► measure ──► rows         │
            └────────────────────────────────────── history ◄─────────────────────────────────────────────┘
 
-Every step is a stage of the store (see `stages.py`), so following a chain a second time only reads it.
+The store caches every step (see `stages.py`), so a second pass over a finished chain only reads artifacts.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Generation:
     generated: Pool
     """The rows that the model generates, before curation."""
     rows: list[dict[str, Any]]
-    """The rows for rows.parquet: one number each."""
+    """Rows of this generation in rows.parquet. Each row holds one number."""
 
 
 @dataclass(frozen=True)
 class ChainSetup:
-    """What stays the same along a chain."""
+    """Parts of a chain that do not change between generations."""
 
     stages: Stages
     arm_name: str
@@ -59,7 +59,7 @@ class ChainSetup:
     reserve: Pool
     """Real rows that no generation has trained on, in random order."""
     collectable: RealReserve
-    """The rows of `reserve` that the policy does not need itself. Arms with `synthetic_fraction` < 1 collect them."""
+    """The rows of `reserve` that the policy does not use. Arms with `synthetic_fraction` < 1 mix these rows into their pools."""
 
     @property
     def experiment(self) -> Experiment:
@@ -68,7 +68,7 @@ class ChainSetup:
 
 @dataclass
 class MemberState:
-    """A member of a chain, with what it has produced so far."""
+    """State of one member of a chain: its collected pools, models and floors so far."""
 
     member: Member
     seed: int
@@ -78,13 +78,14 @@ class MemberState:
     """The model of generation 0."""
     latest: Artifact | None = None
     floors: dict[str, list[float]] = field(default_factory=dict)
-    """Floors of each number. They are the same in every generation, so they are measured once."""
+    """Floors (values between real splits) by metric output. They are equal in all generations, so they are measured once."""
 
 
 def chain(stages: Stages, *, policy: str, seed: int) -> Iterator[Generation]:
-    """Yield generation 0, 1, ... of every member of one chain. Generation 0 trains on real data, later ones on what the policy picks.
+    """Yield generations 0, 1, ... of every member of one chain.
 
-    policy: the name of an arm of the experiment. Raises UserError if a component breaks its contract.
+    Generation 0 trains on real data. Later generations train on the rows that the policy picks.
+    `policy`: name of an arm of the experiment. Raises UserError if a component breaks its contract.
     """
     experiment = stages.experiment
     arm = experiment.arms[policy]
@@ -102,7 +103,7 @@ def chain(stages: Stages, *, policy: str, seed: int) -> Iterator[Generation]:
 
 
 def next_generation(setup: ChainSetup, state: MemberState, history: Sequence[Pool], number: int) -> Generation:
-    """Train, sample and measure one generation of a member, and add what it collects to the member's history."""
+    """Train, sample and measure one generation of a member. Adds the collected pool to the history of the member."""
     stages, experiment, member = setup.stages, setup.experiment, state.member
     train = setup.real
     if number > 0:
@@ -121,7 +122,7 @@ def next_generation(setup: ChainSetup, state: MemberState, history: Sequence[Poo
 
     models = {"model": model, "first": state.first, "base": stages.base(member) or state.first}
     rows = [*audit(train, fit), *metric_rows(setup, state, models, generated, number)]
-    if not is_last:  # no later generation needs the last one's rows
+    if not is_last:  # no generation trains on the rows of the last one
         collected = collect_pool(setup, state, models, generated, number, notes)
         state.history.append(collected.pool.note(collected=number))
         if setup.arm.curation is not None or setup.arm.synthetic_fraction < 1:
@@ -131,7 +132,7 @@ def next_generation(setup: ChainSetup, state: MemberState, history: Sequence[Poo
 
 
 def history_of(arm: Arm, members: Sequence[MemberState], own: MemberState) -> Iterator[Pool]:
-    """The pools that a member learns from, oldest first: its own or, in equal parts, those of the others or of all members."""
+    """Yield the pools that a member learns from, oldest first: its own pools, or equal parts of the pools of other or of all members."""
     teachers = [state for state in members if arm.learn_from == "union" or (state is own) == (arm.learn_from == "self")]
     for pools in zip(*(state.history for state in teachers), strict=True):
         n, k = len(pools[0]), len(pools)
@@ -139,16 +140,16 @@ def history_of(arm: Arm, members: Sequence[MemberState], own: MemberState) -> It
 
 
 def sample_batch(setup: ChainSetup, state: MemberState, *, number: int, batch: int, skip: int, n: int) -> Pool:
-    """n rows that a member's latest model generates as one batch; `skip` rows were generated in earlier batches.
+    """Return n rows that the latest model of a member generates as one batch. `skip`: number of rows in earlier batches.
 
-    The first batch does not depend on the arm's curation, so arms share it.
+    The first batch does not depend on the curation of the arm, so arms share its artifact.
     """
     assert state.latest is not None
     prompts, given = setup.experiment.prompts, None
     if prompts != "none":
         pool = state.history[-1].bare() if prompts == "synthetic" and number > 0 else setup.real.bare()
         order = stream(state.seed, "prompts", "frozen" if prompts == "fixed" else number).permutation(len(pool))
-        given = pool.take(np.resize(order, skip + n)[skip:])  # no prompt is used twice before all are used once
+        given = pool.take(np.resize(order, skip + n)[skip:])  # uses every prompt once before it repeats one
     path: tuple[str | int, ...] = ("sample", number) if batch == 0 else ("sample", number, batch)
     return setup.stages.sample(state.member, state.latest, n=n, seed=derive(state.seed, *path), given=given)
 
@@ -156,7 +157,7 @@ def sample_batch(setup: ChainSetup, state: MemberState, *, number: int, batch: i
 def collect_pool(
     setup: ChainSetup, state: MemberState, models: Inputs, generated: Pool, number: int, notes: dict[str, Any]
 ) -> CollectedPool:
-    """The rows of a generation that become history, after mixing with real rows and curation. UserError if they cannot be filled."""
+    """Collect the pool that a generation adds to the history: mix in real rows and curate. Raises UserError if too few rows remain."""
 
     def sample(batch: int, skip: int, n: int) -> Pool:
         if batch == 0:
@@ -183,11 +184,11 @@ def collect_pool(
 
 
 def metric_rows(setup: ChainSetup, state: MemberState, models: Inputs, generated: Pool, number: int) -> Iterator[dict[str, Any]]:
-    """A row for every number of every metric, with its floor: the metric on real rows and the model of generation 0."""
+    """Yield a row for each output of each metric. The floor is the same metric for real rows and the model of generation 0."""
     experiment, real_data, n = setup.experiment, setup.stages.real, setup.experiment.eval_size
     inputs: Inputs = {
         **models,
-        "generated": generated.slice(0, experiment.size).choose(n, stream(setup.seed, "eval", number)),  # whatever the policy asks for
+        "generated": generated.slice(0, experiment.size).choose(n, stream(setup.seed, "eval", number)),  # same for all policies
         "heldout": real_data.splits["heldout"],
         "pool": setup.real,
         "real": setup.real.choose(n, stream(setup.seed, "reference")),
@@ -206,7 +207,7 @@ def metric_rows(setup: ChainSetup, state: MemberState, models: Inputs, generated
 
 
 def row_labels(setup: ChainSetup, member: Member, number: int) -> dict[str, Any]:
-    """The columns that say which generation of which chain a row describes."""
+    """Return the columns of rows.parquet that identify the chain and the generation."""
     return {
         "experiment": setup.experiment.name,
         "modality": setup.experiment.modality,

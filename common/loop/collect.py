@@ -1,4 +1,4 @@
-"""Collects the pool of a generation: generated rows, mixed with unseen real rows, then curated.
+"""Collects the pool of a generation. Mixes generated rows with unseen real rows and curates the mixture.
 
 model ──► sample ──┐
                    ├──► candidates ──► curate ──► pool of the generation
@@ -22,7 +22,7 @@ from ..core.pool import Pool
 
 
 def real_rows_to_collect(arm: Arm, *, size: int, generations: int) -> int:
-    """Unseen real rows that an arm is expected to collect in `generations` generations."""
+    """Compute the expected number of unseen real rows that an arm collects in `generations` generations."""
     if arm.synthetic_fraction == 1:
         return 0
     policy, rate = arm.policy.build(), _keep_rate(arm)
@@ -31,13 +31,13 @@ def real_rows_to_collect(arm: Arm, *, size: int, generations: int) -> int:
 
 
 class RealReserve:
-    """Unseen real rows. Each is taken once."""
+    """A queue of unseen real rows. Each row is taken at most once."""
 
     def __init__(self, pool: Pool):
         self.pool, self.used = pool, 0
 
     def take(self, n: int) -> Pool:
-        """The next n rows. UserError if fewer are left."""
+        """Return the next n rows. Raises UserError if fewer rows are left."""
         if self.used + n > len(self.pool):
             raise UserError(
                 f"synthetic_fraction: all {len(self.pool)} unseen real rows are used up; reduce size or generations, or use more data"
@@ -48,7 +48,7 @@ class RealReserve:
 
 @dataclass(frozen=True)
 class CollectedPool:
-    """The pool of a generation, and the candidates that it was selected from."""
+    """The collected pool of a generation, all candidates, and the curation result that selected the pool."""
 
     pool: Pool
     candidates: Pool
@@ -65,9 +65,9 @@ def collect(
     max_candidates_per_row: int,
     rng: np.random.Generator,
 ) -> CollectedPool:
-    """n rows that the arm's curation keeps, from candidates of which the fraction `synthetic_fraction` is generated.
+    """Collect n rows that the curation of the arm keeps. `synthetic_fraction` of the candidates are generated, the others are real.
 
-    sample(batch, skip, k): k generated rows as batch number `batch`, after `skip` rows in earlier batches.
+    `sample(batch, skip, k)` returns k generated rows as batch number `batch`, after `skip` rows in earlier batches.
     Raises UserError if `max_candidates_per_row` x n candidates are not enough.
     """
     limit = max_candidates_per_row * n
@@ -76,7 +76,7 @@ def collect(
     while True:
         while count < target:
             more = min(n, target - count)
-            n_generated = round(arm.synthetic_fraction * (count + more)) - generated  # rounds the total, so that small batches add up
+            n_generated = round(arm.synthetic_fraction * (count + more)) - generated  # rounding the total avoids drift
             parts = [sample(len(batches), generated, n_generated)] if n_generated else []
             parts += [real.take(more - n_generated)] if n_generated < more else []
             batches.append(parts[0] if len(parts) == 1 else Pool.concat(parts).take(rng.permutation(more)))
@@ -96,5 +96,5 @@ def collect(
 
 
 def _keep_rate(arm: Arm) -> float:
-    """The share of candidates that the arm is expected to keep."""
+    """Return the expected share of candidates that the arm keeps."""
     return 1.0 if arm.curation is None else arm.curation.build().expected_keep_rate(synthetic_fraction=arm.synthetic_fraction)

@@ -1,5 +1,5 @@
-"""Validates what plug-ins return. NaN, wrong shapes or types raise an error that names the plug-in, so that they cannot reach
-later generations."""
+"""Validates the return values of plug-ins. NaN, wrong shapes and wrong types raise an error that names the plug-in. Otherwise, they
+would reach later generations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..core.pool import Pool
 
 
 def validate_data(use: str, splits: Mapping[str, Pool]) -> None:
-    """Check that all splits have the same columns and types, and only finite numbers."""
+    """Check that all splits have the same columns and types and contain finite numbers only."""
     for name, pool in splits.items():
         if _types(pool) != _types(splits["train"]):
             raise UserError(
@@ -28,7 +28,7 @@ def validate_data(use: str, splits: Mapping[str, Pool]) -> None:
 
 
 def validate_fit(use: str, result: FitResult, *, rows: int) -> None:
-    """Check that a fit reports a count and a cost for each training row, and that its statistics are finite."""
+    """Check that a fit reports a visit count and a number of units for each training row, and that its statistics are finite."""
     if not isinstance(result, FitResult):
         raise UserError(f"generator '{use}': fit returned a {type(result).__name__}, expected a FitResult")
     for name, values in {"visit_counts": np.asarray(result.visit_counts), "units_per_row": np.asarray(result.units_per_row)}.items():
@@ -41,7 +41,7 @@ def validate_fit(use: str, result: FitResult, *, rows: int) -> None:
 
 
 def validate_weights(use: str, folder: Path) -> None:
-    """Check that no saved weight is NaN or infinite: all arrays in .npy and .safetensors files."""
+    """Check all arrays in the .npy and .safetensors files of a model. No weight may be NaN or infinite."""
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".npy":
             arrays = {path.stem: np.load(path, allow_pickle=False, mmap_mode="r")}
@@ -58,12 +58,12 @@ def validate_weights(use: str, folder: Path) -> None:
 
 
 def _broken_tensors(path: Path) -> list[str]:
-    """Names of tensors that are not finite."""
+    """Return the names of the tensors with NaN or infinite values."""
     with safe_open(path, "np") as file:
         names = list(file.keys())
         dtypes = {name: file.get_slice(name).get_dtype() for name in names}
         broken = [name for name, dtype in dtypes.items() if dtype in ("F16", "F32", "F64") and not np.isfinite(file.get_tensor(name)).all()]
-    if narrow := [name for name, dtype in dtypes.items() if dtype.startswith(("BF", "F8"))]:  # numpy has no such types
+    if narrow := [name for name, dtype in dtypes.items() if dtype.startswith(("BF", "F8"))]:  # numpy does not support these types
         with safe_open(path, "pt") as file:
             broken += [name for name in narrow if not file.get_tensor(name).float().isfinite().all()]
     return broken
@@ -77,7 +77,7 @@ def validate_samples(use: str, generated: Pool, *, n: int, like: Pool) -> None:
 
 
 def validate_curation(use: str, result: CurationResult, *, candidates: Pool) -> None:
-    """Check that a curation keeps existing rows in ascending order, each once, and that edited rows have the same types."""
+    """Check that `rows` are row numbers of candidates, in ascending order without repeats, and that edited rows have the same types."""
     rows = np.asarray(result.rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or (np.diff(rows) <= 0).any() or (rows < 0).any() or (rows >= len(candidates)).any():
         raise UserError(
@@ -92,7 +92,7 @@ def validate_curation(use: str, result: CurationResult, *, candidates: Pool) -> 
 
 
 def validate_features(use: str, arrays: Mapping[str, np.ndarray], *, rows: int) -> None:
-    """Check that a feature model returns `features` [rows, d], and finite arrays of that many rows."""
+    """Check that a feature model returns `features` [rows, d], and that each of its arrays is finite and has `rows` rows."""
     if "features" not in arrays or np.ndim(arrays["features"]) != 2:
         shapes = {name: np.shape(values) for name, values in arrays.items()}
         raise UserError(f"features '{use}': `features` must have the shape [rows, d], got {short_repr(shapes)}")
@@ -102,7 +102,7 @@ def validate_features(use: str, arrays: Mapping[str, np.ndarray], *, rows: int) 
 
 
 def validate_metric_values(use: str, metric: Metric, values: Mapping[str, float]) -> None:
-    """Check that a metric describes every number it returns, and that each is finite."""
+    """Check that the `outputs` of a metric describe every value that it returns, and that all values are finite."""
     for name, value in values.items():
         try:
             info_of(metric, name)
@@ -113,7 +113,7 @@ def validate_metric_values(use: str, metric: Metric, values: Mapping[str, float]
 
 
 def _types(pool: Pool) -> dict[str, object]:
-    """The types of the data columns, including row shapes."""
+    """Return the types of the data columns, including row shapes."""
     return {name: pool.table.schema.field(name).type for name in pool.columns}
 
 
@@ -122,7 +122,7 @@ def _columns(pool: Pool) -> str:
 
 
 def _check_finite(pool: Pool, where: str) -> None:
-    """Raise UserError, starting with `where`, if a column holds NaN or infinity."""
+    """Raise UserError if a column contains NaN or infinity. `where`: start of the message."""
     for name in pool.columns:
         values = pool.array(name)
         if values.dtype.kind == "f":
@@ -134,7 +134,7 @@ def _check_finite(pool: Pool, where: str) -> None:
 
 
 def _describe(value: object) -> str:
-    """A value in a few words: shape, dtype, and how many numbers are not finite."""
+    """Describe a value in a message. For an array: dtype, shape and number of non-finite values."""
     if isinstance(value, np.ndarray):
         broken = f" with {np.count_nonzero(~np.isfinite(value))} values that are not finite" if value.dtype.kind == "f" else ""
         return f"{value.dtype} of shape {value.shape}{broken}"

@@ -1,4 +1,4 @@
-"""The real data of an experiment: its splits, the training pool of each seed, and checks that there are enough rows."""
+"""Loads the real data of an experiment, checks that it has enough rows, and draws the training pool of each seed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .output_checks import validate_data
 
 
 class RealData:
-    """The real rows of an experiment, loaded when they are first used."""
+    """The real data of an experiment. Loads the data on first use."""
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
 
     @cached_property
     def splits(self) -> Mapping[str, Pool]:
-        """`train`, `heldout` and `control` (eval_size rows each), `features` for the feature model, and `base` if the data has one.
+        """The splits by name: `train`, `heldout` and `control` (eval_size rows each), `features` (for the feature model), maybe `base`.
 
         Raises UserError if rows or columns are missing.
         """
@@ -41,27 +41,27 @@ class RealData:
 
     @cached_property
     def classes(self) -> int:
-        """Number of classes, if generators are conditional; else 0."""
+        """Number of classes if generators are conditional, else 0."""
         if self.experiment.labels == "none":
             return 0
         return 1 + max(int(pool.array("label").max()) for pool in self.splits.values() if "label" in pool)
 
     def reserved(self, arm: Arm) -> int:
-        """Rows of the reserve that an arm's policy takes."""
+        """Return the number of reserve rows that the policy of an arm uses."""
         return reserve_rows(arm.policy.build(), size=self.experiment.size, generations=self.experiment.generations)
 
     def draw_training_pool(self, seed: int) -> tuple[Pool, Pool]:
-        """The real training pool of a seed, and the other training rows (the reserve), both in random order."""
+        """Return the real training pool of a seed and the reserve (all other training rows), both in random order."""
         train = self.splits["train"].only(self.experiment.columns)
         order = stream(seed, "real").permutation(len(train))
         return train.take(order[: self.experiment.size]), train.take(order[self.experiment.size :])
 
     @cached_property
     def floors(self) -> Sequence[Mapping[str, Pool]]:
-        """Inputs that replace `generated` and `heldout` for the floor of a metric: real rows against real rows.
+        """Pairs of real pools for the floor of a metric. Each pair replaces the inputs `generated` and `heldout`.
 
-        The first draw compares the control split with the held-out split; the others compare random halves of both together.
-        The spread of a metric over the draws is its sampling noise.
+        The first pair is the control split and the held-out split. The other pairs are random halves of both splits together.
+        The spread of a metric over the pairs estimates its sampling noise.
         """
         draws = [{"generated": self.splits["control"], "heldout": self.splits["heldout"]}]
         both, n = Pool.concat(draws[0].values()), self.experiment.eval_size

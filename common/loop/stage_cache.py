@@ -1,4 +1,4 @@
-"""Runs stages through the store: builds an artifact or finds it, and keeps account of its cost."""
+"""Runs the stages of an experiment through the store and records the cost of each artifact."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from ..store import Artifact, ArtifactMissing, Store
 
 T = TypeVar("T")
 Build = Callable[[Path, Path], None]
-"""Builds an artifact: writes files into the first folder; the second keeps what a killed build can continue from."""
+"""A function that writes the files of an artifact into the first folder. The second folder holds checkpoints of killed builds."""
 Report = Callable[[str], None]
-"""Receives the current activity: "fit", "sample", "measure frechet"."""
+"""A callback for the current activity, such as "fit", "sample" or "measure frechet"."""
 
 RECIPE_NAMES = {"generated": "made"}
-"""Inputs that recipes know by their name in version 0.1, so that stores of that version stay valid."""
+"""Old names of renamed inputs. Recipes (the JSON that is hashed to the key) use the names of version 0.1, so old stores stay valid."""
 
 
 class StageCache:
-    """The store of one experiment, with the cost of every stage that was used."""
+    """Store access for the stages of one experiment. Records the cost of each artifact that the experiment uses."""
 
     def __init__(self, store: Store, report: Report = lambda activity: None):
         self.store, self.report = store, report
         self.seconds: dict[str, tuple[str, float]] = {}
-        """For the key of each used artifact: the name of its stage, and the seconds that building it took."""
+        """By artifact key: name of the stage, and build time in seconds."""
         self._depth = 0
         self._lost: set[str] = set()
-        """Keys of artifacts that went missing. Files that were dropped from them are needed, so they are rebuilt."""
+        """Keys of artifacts that disappeared or lack dropped files. `run` rebuilds them with all files."""
 
     def run(self, recipe: Mapping[str, Any], build: Build) -> Artifact:
-        """The artifact of a recipe, built if the store does not have it."""
+        """Return the artifact of a recipe. Builds the artifact if the store does not have it."""
         self._depth += 1
         try:
             artifact = self.store.make(recipe, build, provenance=provenance(), complete=self._lost)
         finally:
             self._depth -= 1
-        if self._depth == 0:  # features are built inside the metric that needs them first; its seconds include theirs
+        if self._depth == 0:  # the build time of a nested stage (features) is part of the outer stage (metric)
             self.seconds[artifact.key] = (_name(recipe), artifact.manifest["provenance"]["seconds"])
         return artifact
 
     def load(self, recipe: Mapping[str, Any], build: Build, read: Callable[[Path], T]) -> T:
-        """What `read` returns for the folder of the recipe's artifact."""
+        """Find or build the artifact of a recipe, and return `read(folder)` for its folder."""
         with self.store.reading(self.run(recipe, build)) as folder:
             return read(folder)
 
     def reset_after_loss(self, missing: ArtifactMissing) -> None:
-        """Prepare for following a chain again after an artifact disappeared: existing artifacts are reused.
+        """Prepare to restart a chain after an artifact disappeared. The restart reuses all existing artifacts.
 
-        Raises UserError if the same artifact was missing before.
+        Raises UserError if the same artifact disappeared before.
         """
         if missing.key in self._lost:
             raise UserError(str(missing)) from missing
@@ -59,6 +59,6 @@ class StageCache:
 
 
 def _name(recipe: Mapping[str, Any]) -> str:
-    """`fit`, `measure frechet`, ...: the stage, with the metric or curation that it runs."""
+    """Return the name of a stage with its metric or curation, such as `fit` or `measure frechet`."""
     component = recipe.get("metric") or recipe.get("curation")
     return " ".join([recipe["stage"], *([component["use"]] if component else [])])

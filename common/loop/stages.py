@@ -1,7 +1,7 @@
-"""The stages of an experiment: fit, sample, curate, extract features, measure.
+"""Defines the stages of an experiment: fit, sample, curate, extract features, measure.
 
-Each stage is an artifact of the store. Its recipe contains its own settings and the digests of its inputs and nothing else, so
-policies share generation 0 and every other stage that they have in common.
+Each stage produces an artifact of the store. The recipe of a stage (the JSON that is hashed to the key) contains only the settings of
+the stage and the digests of its inputs. So arms share generation 0 and all other stages that they have in common.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from .real_data import RealData
 from .stage_cache import RECIPE_NAMES, StageCache
 
 Inputs = Mapping[str, Pool | Artifact]
-"""Pools and models that metrics and curations can read, by their name in `MetricInputs`."""
+"""Pools and models that metrics and curations can read. Keys are the names in `MetricInputs`."""
 
 
 @dataclass(frozen=True)
 class FitStart:
-    """What a fit starts from."""
+    """Initial state of a fit."""
 
     model: Artifact | None = None
-    """A model to load. None: the generator's own initial weights."""
+    """Model to load. None: the generator uses its own initial weights."""
     fresh: bool = False
-    """Draw new weights, and keep from `model` only what is not learned by gradient descent (a tokenizer)."""
+    """True: draw new weights, and keep only the parts of `model` that gradient descent does not train, such as a tokenizer."""
 
 
 class Stages:
-    """The stages of one experiment, with its real data and its store."""
+    """The stages of one experiment, its real data and its store."""
 
     def __init__(self, experiment: Experiment, store: Store, *, real: RealData | None = None):
         self.experiment, self.real, self.cache = experiment, real or RealData(experiment), StageCache(store)
         self._bases: dict[str, Artifact | None] = {}
 
     def prepare(self) -> None:
-        """Check the data and build what all chains share: base models and, if a component reads features, the feature model."""
+        """Check the data and build the models that all chains share: base models and, if a component reads features, the feature model."""
         _ = self.real.splits
         for member in self.experiment.members.values():
             self.base(member)
@@ -60,7 +60,7 @@ class Stages:
             _ = self.feature_model
 
     def reset_after_loss(self, missing: ArtifactMissing) -> None:
-        """Prepare for following a chain again after an artifact disappeared. Raises UserError if it was missing before."""
+        """Prepare to restart a chain after an artifact disappeared. Raises UserError if the same artifact disappeared before."""
         self.cache.reset_after_loss(missing)
         self._bases.clear()
         self.__dict__.pop("feature_model", None)
@@ -68,7 +68,7 @@ class Stages:
     # ---- models -------------------------------------------------------------------------------------------------------
 
     def base(self, member: Member) -> Artifact | None:
-        """A member's base model, trained once on the base split and shared by all chains. None if it has none."""
+        """Return the base model of a member. It is trained once, on the base split. None if the config sets no `base` for the member."""
         if member.name not in self._bases:
             self._bases[member.name] = self._fit_base(member)
         return self._bases[member.name]
@@ -82,7 +82,7 @@ class Stages:
     def fit(
         self, member: Member, train: Pool, *, seed: int, generation: int, first: Artifact | None, previous: Artifact | None
     ) -> Artifact:
-        """A member's model of a generation. `first`, `previous`: its models of generation 0 and of the generation before."""
+        """Train the model of one member for one generation. `first` and `previous`: its first and its latest model."""
         base, init = self.base(member), member.start(self.experiment.init)
         model = {"base": base, "previous": previous or base, "scratch": first or base}[init]
         start = FitStart(model, fresh=init == "scratch")
@@ -117,12 +117,12 @@ class Stages:
         return self.cache.run(recipe, build)
 
     def fit_result(self, model: Artifact) -> FitResult:
-        """What the fit of a model did with each training row."""
+        """Return the result of the fit of a model: visit counts and units of each training row."""
         with self.cache.store.reading(model) as folder:
             return FitResult.load(folder)
 
     def load_model(self, spec: ComponentSpec, model: Artifact) -> Any:
-        """A generator with the weights of a model."""
+        """Return a generator with the weights of a model."""
         generator = spec.build()
         self._load_weights(generator, model)
         return generator
@@ -134,7 +134,7 @@ class Stages:
     # ---- pools --------------------------------------------------------------------------------------------------------
 
     def sample(self, member: Member, model: Artifact, *, n: int, seed: int, given: Pool | None = None) -> Pool:
-        """n rows generated by a member's model. `given`: rows that it continues."""
+        """Generate n rows with the model of a member. `given`: optional prompt rows for the model to continue."""
         spec = member.generator
 
         def build(folder: Path, scratch: Path) -> None:
@@ -154,7 +154,7 @@ class Stages:
         return self.cache.load(recipe, build, Pool.load)
 
     def curate(self, curation: ComponentSpec, member: Member, candidates: Pool, inputs: Inputs, *, seed: int) -> CurationResult:
-        """The rows of `candidates` that a curation keeps. It sees their data columns only, not which model generated them."""
+        """Apply a curation to `candidates`. The curation sees the data columns only, so it does not know the origin of a row."""
         bare = candidates.bare()
         recipe, loaders = self._inputs(curation.build().reads, inputs, member)
         recipe |= {"stage": "curate", "curation": curation.recipe, "candidates": bare.digest, "seed": seed}
@@ -171,7 +171,7 @@ class Stages:
 
     @cached_property
     def feature_model(self) -> Artifact | None:
-        """The feature model, trained once on the real training split. None if the experiment has none."""
+        """The feature model, trained once on real training rows. None if the config sets no `features`."""
         spec = self.experiment.features
         if spec is None:
             return None
@@ -187,7 +187,7 @@ class Stages:
         return self.cache.run(recipe, build)
 
     def features(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """The arrays of the feature model for a pool."""
+        """Compute the arrays of the feature model for a pool."""
         spec, extractor = self.experiment.features, self.feature_model
         assert spec is not None and extractor is not None
         recipe = {"stage": "features", "model": extractor.digest, "features": spec.recipe, "pool": pool.digest}
@@ -203,7 +203,7 @@ class Stages:
         return self.cache.load(recipe, build, lambda folder: load_file(folder / "features.safetensors"))
 
     def measure(self, metric: ComponentSpec, member: Member, inputs: Inputs) -> Mapping[str, float]:
-        """The values of a metric. Only the inputs that it reads are part of its key."""
+        """Compute the values of a metric. The cache key depends only on the inputs that the metric reads."""
         instance = metric.build()
         recipe, loaders = self._inputs(instance.reads, inputs, member)
         recipe |= {"stage": "measure", "metric": metric.recipe}
@@ -217,14 +217,14 @@ class Stages:
         return self.cache.load(recipe, build, lambda folder: json.loads((folder / "values.json").read_text()))
 
     def _inputs(self, reads: Sequence[str], inputs: Inputs, member: Member) -> tuple[dict[str, Any], Mapping[str, Callable[[], Any]]]:
-        """The entries of the recipe, and a loader, for each input that a metric or a curation declares in `reads`."""
+        """Return the recipe entries and the loaders of the inputs that a metric or a curation declares in `reads`."""
         declared = {name: inputs[name] for name in reads if name in inputs}
         recipe: dict[str, Any] = {"inputs": {RECIPE_NAMES.get(name, name): value.digest for name, value in declared.items()}}
         loaders: dict[str, Callable[[], Any]] = {name: self._loader(value, member) for name, value in declared.items()}
         if "features" in reads:
             assert self.feature_model is not None and self.experiment.features is not None
             recipe["inputs"]["features"] = self.feature_model.digest
-            recipe["features"] = self.experiment.features.recipe  # settings can change what the trained model returns
+            recipe["features"] = self.experiment.features.recipe  # settings can change the output of the trained model
             loaders["features"] = lambda: self.features
         if any(isinstance(value, Artifact) for value in declared.values()):
             recipe["generator"] = member.generator.recipe
@@ -237,8 +237,8 @@ class Stages:
 
 
 def inputs_of(spec: ComponentSpec) -> Mapping[str, str]:
-    """Digests of the files that a component's settings name (a pretrained model); empty for most components.
+    """Return the digests of the files that the settings of a component name (a pretrained model). Empty for most components.
 
-    Recipes contain digests, because a file can change while its name stays.
+    Recipes contain digests because a file can change while its name stays the same.
     """
     return file_digests_of(spec.build())
