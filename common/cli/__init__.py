@@ -1,4 +1,4 @@
-"""CLI: the commands, their messages, progress and Ctrl-C.
+"""CLI: defines the commands, prints messages and progress, and handles Ctrl-C.
 
-Imports every other package, each when a command needs it.
+Imports all other packages, but only when a command needs them.
 """

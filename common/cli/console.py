@@ -1,4 +1,4 @@
-"""Output of the commands: results on stdout, messages on stderr, control characters escaped."""
+"""Prints results to stdout and messages to stderr. Escapes control characters."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MAX_LINE_LENGTH = 1000
-"""Characters of a line of an error message."""
+"""Maximum number of characters per line of an error message."""
 MAX_LINES = 20
-"""Lines of an error message. A config can have one for each of its faults."""
+"""Maximum number of lines of an error message. An invalid config gets one line per fault."""
 
 
 def out_console() -> Console:
-    """The console for results (stdout)."""
+    """Return the console for results (stdout)."""
     return _console(stderr=False)
 
 
 def err_console() -> Console:
-    """The console for progress, warnings and errors (stderr)."""
+    """Return the console for progress, warnings and errors (stderr)."""
     return _console(stderr=True)
 
 
@@ -39,13 +39,13 @@ def _console(*, stderr: bool) -> Console:
 
 
 def say(text: str) -> None:
-    """Print a line of results unchanged: no wrapping, no colours."""
+    """Print a line of results without wrapping and colours."""
     out_console().print(_escape(text), highlight=False, soft_wrap=True, markup=False)
 
 
 @contextmanager
 def report_errors() -> Iterator[None]:
-    """Print faults that the user can fix as one message and exit with 2; exit with 130 on Ctrl-C."""
+    """Exit with code 2 and a message after an error that the user can fix. Exit with code 130 after Ctrl-C."""
     warnings.showwarning = lambda message, *_, **__: _print_message(f"warning: {message}", style="yellow")
     try:
         yield
@@ -53,7 +53,7 @@ def report_errors() -> Iterator[None]:
         from ..core.errors import UserError
         from ..core.resources import cause_chain, machine_fault
 
-        if any(isinstance(cause, KeyboardInterrupt) for cause in cause_chain(error)):  # an import can turn it into another error
+        if any(isinstance(cause, KeyboardInterrupt) for cause in cause_chain(error)):  # an import may wrap it
             acknowledge()
             err_console().print("interrupted; finished stages are kept, and the same command continues from there")
             raise typer.Exit(130) from error
@@ -69,7 +69,7 @@ def report_errors() -> Iterator[None]:
 
 
 def _print_message(line: str, *, style: str) -> None:
-    """Print a line that may quote a file or a config. The middle of a very long line is left out."""
+    """Print one line of a message that may quote a file or a config. Removes the middle of very long lines."""
     line = _escape(line)
     if len(line) > MAX_LINE_LENGTH:
         line = f"{line[: MAX_LINE_LENGTH // 2]} [...] {line[-MAX_LINE_LENGTH // 2 :]}"
@@ -77,5 +77,5 @@ def _print_message(line: str, *, style: str) -> None:
 
 
 def _escape(text: str) -> str:
-    """The text with characters that control a terminal, or cannot be printed, as escape sequences."""
+    """Replace characters that control a terminal or cannot be printed by escape sequences."""
     return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)

@@ -1,4 +1,4 @@
-"""A Ctrl-C that cannot get lost. Python and libraries can swallow KeyboardInterrupt, above all during imports."""
+"""Makes Ctrl-C reliable. Python and libraries can swallow KeyboardInterrupt, especially during imports."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ REPEAT_SECONDS = 0.5
 
 @contextmanager
 def repeat_interrupt() -> Iterator[None]:
-    """Raise KeyboardInterrupt again every half second after a Ctrl-C, until `acknowledge` is called.
+    """After a Ctrl-C, raise KeyboardInterrupt every half second until `acknowledge` is called.
 
-    For the main thread of a command. If Ctrl-C is ignored, as in a background job of a shell, nothing changes.
+    Only for the main thread of a command. Does nothing if the process ignores Ctrl-C, as background jobs of a shell do.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
@@ -24,7 +24,7 @@ def repeat_interrupt() -> Iterator[None]:
     original_hook = sys.unraisablehook
 
     def hide_interrupts(unraisable: Any) -> None:
-        if unraisable.exc_type is not KeyboardInterrupt:  # that one is raised again
+        if unraisable.exc_type is not KeyboardInterrupt:  # KeyboardInterrupt is raised again
             original_hook(unraisable)
 
     signal.signal(signal.SIGINT, _interrupt)
@@ -38,7 +38,7 @@ def repeat_interrupt() -> Iterator[None]:
 
 
 def acknowledge() -> None:
-    """Stop repeating the last Ctrl-C."""
+    """Stop repeating KeyboardInterrupt."""
     if signal.getsignal(signal.SIGALRM) is _interrupt:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

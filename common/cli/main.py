@@ -1,4 +1,4 @@
-"""The command line: `autophagy run | report | figures | export | list | demo | claims | reproduce | verify | gc`.
+"""Defines the command line: `autophagy run | report | figures | export | list | demo | claims | reproduce | verify | gc`.
 
 Each command imports what it needs when it runs, so that `--help` and error messages appear at once.
 """
@@ -39,14 +39,14 @@ LISTED = {
     "data": "data",
     "features": "features",
 }
-"""What `list` accepts, and the kind of component it lists."""
+"""Arguments of `list`, and the kind of component that each argument selects."""
 
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes. Default: the number of processors.")]
 Device = Annotated[str, typer.Option(envvar=runtime.DEVICE_VARIABLE, help="Device for models: auto, cpu, cuda, cuda:1 or mps.")]
 Checkpoints = Annotated[
     float,
-    typer.Option(envvar=runtime.CHECKPOINT_VARIABLE, min=0, help="Seconds between checkpoints of a fit: the most a kill can cost."),
+    typer.Option(envvar=runtime.CHECKPOINT_VARIABLE, min=0, help="Seconds between checkpoints of a fit. A kill loses at most this time."),
 ]
 
 
@@ -79,7 +79,7 @@ def run(
         bool, typer.Option("--dry-run", help="Validate, print the complete config and the estimated cost; run nothing.")
     ] = False,
 ) -> None:
-    """Run experiments. The same command again continues where it stopped; once all is done, it takes seconds."""
+    """Run experiments. The same command continues a stopped run. If all results exist, it takes seconds."""
     with report_errors():
         from ..config.schema import load_config
         from ..core.errors import UserError
@@ -98,10 +98,10 @@ def run(
 
 @app.command()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `run` wrote, or the one that `reproduce` wrote.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Output folders of `run`, or the output folder of `reproduce`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
-    """Write one self-contained HTML report about one or more runs, side by side, or about re-tested claims."""
+    """Write one self-contained HTML report that compares runs, or that shows re-tested claims."""
     with report_errors():
         from ..report.claims.report import about_claims, write_claims_report
 
@@ -120,7 +120,7 @@ def figures(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")] = Path("figures"),
     format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf", "svg", "png"],  # noqa: B006
 ) -> None:
-    """Write the charts of one or more runs as files for a paper."""
+    """Write the charts of one or more runs as image files for a paper."""
     with report_errors():
         from ..report.runs.figures import write_figures
 
@@ -134,7 +134,7 @@ def export(
     to: Annotated[str, typer.Option("--to", help="csv, jsonl, tensorboard, wandb, mlflow or trackio.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to write to. Default: RUN/export.")] = None,
 ) -> None:
-    """Export a run's numbers: one tidy file, or each chain as a run of an experiment tracker."""
+    """Export the numbers of a run to one tidy file, or to an experiment tracker as one tracker run per chain."""
     with report_errors():
         from ..analysis.export import export as export_run
 
@@ -195,7 +195,7 @@ def claims() -> None:
 
 @app.command()
 def reproduce(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Claims, as `autophagy claims` lists them.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", help="Ids of claims. `autophagy claims` lists them.")] = None,
     cost: Annotated[str, typer.Option(help="Without ids: claims that cost at most `seconds`, `minutes` or `gpu`; or `all`.")] = "minutes",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for claims.json, report.html and each experiment.")] = Path(
         "runs/claims"
@@ -205,7 +205,7 @@ def reproduce(
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
 ) -> None:
-    """Re-test published claims and report for each whether it holds here. Continues where it stopped."""
+    """Re-test published claims and report which of them hold. The same command continues a stopped run."""
     with report_errors():
         from ..core.errors import UserError, did_you_mean
         from ..execution.workers import processors
@@ -258,7 +258,7 @@ def _verdict_table(results: Sequence[ClaimResult]) -> Table:
 
 
 def _set_runtime(device: str, checkpoint_seconds: float) -> None:
-    """Check the device, and pass both options to the workers through the environment."""
+    """Check the device. Pass both options to the workers through environment variables."""
     from ..core.errors import UserError
 
     if device != "auto":
@@ -272,7 +272,7 @@ def _set_runtime(device: str, checkpoint_seconds: float) -> None:
 
 
 def _print_estimate(experiments: Sequence[Experiment], store: Path, out: Path, workers: int | None) -> None:
-    """Print the complete configs and what running them needs. Loads the data, so that faults in it show now."""
+    """Print the complete configs and their estimated costs. Loads the data, so that errors in it appear now."""
     from rich.filesize import decimal
 
     from ..core.resources import free_disk, free_memory

@@ -1,4 +1,4 @@
-"""Progress of a run: a live bar on a terminal, plain lines elsewhere."""
+"""Displays the progress of a run: a live bar on a terminal, plain lines otherwise."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SECONDS_BETWEEN_LINES = 5
-"""Off a terminal, at most one line is printed in this time."""
+"""Minimum time between two progress lines if the output is not a terminal."""
 
 
 @contextmanager
 def progress_display(total: int, console: Console) -> Iterator[ProgressCallback]:
-    """A progress callback for `total` generations. It shows the experiment, policy, seed, generation, activity and time left."""
+    """Yield a progress callback for `total` generations. It displays experiment, policy, seed, generation, activity and time left."""
     if console.is_terminal:
         yield from _bar(total, console)
     else:

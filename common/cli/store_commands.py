@@ -1,4 +1,4 @@
-"""The commands that maintain a store: `verify` and `gc`."""
+"""Defines the commands that maintain a store: `verify` and `gc`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from ..store.garbage_collection import Item
 
 T = TypeVar("T")
-Store = Annotated[Path, typer.Option(help="Folder that caches every artifact.")]
+Store = Annotated[Path, typer.Option(help="Folder that caches all artifacts.")]
 Runs = Annotated[
-    list[Path] | None, typer.Argument(metavar="RUN", help="Runs to keep: folders that `run` wrote, or a folder of such folders.")
+    list[Path] | None, typer.Argument(metavar="RUN", help="Runs to keep: output folders of `run`, or a folder that contains them.")
 ]
 
 
 def verify(store: Store = Path("runs/store")) -> None:
-    """Check every byte of a store against its digests. Changes nothing; exits with 1 if an artifact is damaged."""
+    """Compare every byte of a store with its digests. Changes nothing. Exits with code 1 if an artifact is damaged."""
     from rich.filesize import decimal
 
     from ..store.verify import abandoned_drafts, check_artifacts, paths_to_check
@@ -78,7 +78,7 @@ def gc(
 
 
 def _table(items: Iterable[Item]) -> Table:
-    """Number, size on disk and build time of the items of each kind."""
+    """Build a table with the number, size on disk and build time of the items of each kind."""
     from rich.filesize import decimal
     from rich.markup import escape
     from rich.table import Table
@@ -96,7 +96,7 @@ def _table(items: Iterable[Item]) -> Table:
 
 
 def _with_progress(items: Iterable[T], *, total: int) -> Iterator[T]:
-    """The same items, with a progress bar on a terminal or a line every few seconds elsewhere."""
+    """Yield the items and display progress: a bar on a terminal, a line every few seconds otherwise."""
     if err_console().is_terminal:
         from rich.progress import track
 

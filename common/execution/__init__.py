@@ -1,4 +1,4 @@
-"""Execution: many chains. Scheduling, worker processes, cost estimates, and the folder of results that a run writes.
+"""Execution: runs many chains. Contains the scheduler, worker processes, cost estimates and the writer of result folders.
 
 Imports: core, components, config, store, loop.
 """

@@ -1,7 +1,7 @@
-"""Estimates what a run needs before it starts: generations to build, time, disk and memory.
+"""Estimates the cost of a run before it starts: generations to build, time, disk space and memory.
 
-The cost of a generation of an unknown model on an unknown machine cannot be predicted. So the estimate extrapolates from the
-generations that the store already has.
+The cost of a generation cannot be predicted for an unknown model or machine. So the estimate extrapolates from the generations that
+the store already has.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from ..store import ArtifactMissing
 from ..store.read_only import ArtifactNotBuilt, ReadOnlyStore
 
 RESERVED_BYTES = 100_000_000
-"""A run is refused if it would leave less than this free on the disk."""
+"""Disk space in bytes that a run must leave free. A run that would leave less is refused."""
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What running one experiment needs. Generations are counted for every member of every chain."""
+    """Estimated cost of one experiment. Each member of each chain counts its own generations."""
 
     missing: int
-    """Generations to build. A generation that chains share counts once."""
+    """Number of generations to build. A generation that several chains share counts once."""
     finished: int
-    """Generations that the store has complete."""
+    """Number of generations that are complete in the store."""
     rows: Mapping[str, int]
-    """Rows of each split of the data."""
+    """Number of rows of each data split."""
     bytes: int
-    """Disk space that missing generations add. If `seconds` is None, the size of their rows alone."""
+    """Disk space in bytes that the missing generations need. If `seconds` is None, the size of their rows only."""
     seconds: float | None
-    """Time of one processor for the missing generations. None if the store has no generation to extrapolate from."""
+    """Time in seconds to build the missing generations on one processor. None if the store has no generation to extrapolate from."""
     peak_bytes: int | None
-    """Peak memory of a worker. None as for `seconds`."""
+    """Peak memory of a worker in bytes. None if the store has no measurement."""
 
 
 def estimate_cost(experiment: Experiment, store: Path, *, real: RealData | None = None, first_only: bool = False) -> CostEstimate:
-    """Estimate what running an experiment needs, from what the store has of it. Builds nothing; loads the data unless `real` is given.
+    """Estimate the cost of an experiment from its generations in the store. Builds nothing. Loads the data unless `real` is given.
 
-    first_only: look up generation 0 of the first seed only and count all others as missing. Quick, and never too low.
+    `first_only`: look up only generation 0 of the first seed, and count all others as missing. Faster, and never too low.
     """
     real = real or RealData(experiment)
-    rows = {name: len(pool) for name, pool in real.splits.items()}  # first, so that faults in the data show at once
+    rows = {name: len(pool) for name, pool in real.splits.items()}  # first, so that errors in the data appear at once
     unknown = CostEstimate(_count_missing(experiment, {}), 0, rows, _bytes_of_rows(real), None, None)
     if not os.path.lexists(store):
         return unknown
@@ -81,20 +81,20 @@ def estimate_cost(experiment: Experiment, store: Path, *, real: RealData | None 
 
 
 def check_disk_space(experiment: Experiment, store: Path, *, real: RealData) -> None:
-    """Raise UserError if the missing generations are estimated not to fit on the store's disk."""
+    """Raise UserError if the estimated size of the missing generations exceeds the free space on the disk of the store."""
     available = free_disk(store) - RESERVED_BYTES
     if estimate_cost(experiment, store, real=real, first_only=True).bytes <= available:
         return
-    needed = estimate_cost(experiment, store, real=real).bytes  # counts what the store already has
+    needed = estimate_cost(experiment, store, real=real).bytes  # omits all generations in the store
     if needed > max(available, 0):
         raise UserError(
             f"--store {store}: this run needs about {needed / 1e6:,.0f} MB, but its disk has {(available + RESERVED_BYTES) / 1e6:,.0f} MB "
-            f"free, of which {RESERVED_BYTES / 1e6:,.0f} MB stay reserved. `autophagy gc` removes what no finished run needs"
+            f"free, of which {RESERVED_BYTES / 1e6:,.0f} MB stay reserved. `autophagy gc` removes artifacts that no finished run needs"
         )
 
 
 def _count_finished(stages: Stages, policy: str, seed: int, models: set[str], *, limit: int) -> int:
-    """Number of generations of a chain that the store has, at most `limit`. Adds the keys of their models to `models`."""
+    """Count the generations of a chain in the store, at most `limit`. Adds the keys of their models to `models`."""
     members, count = len(stages.experiment.members), 0
     try:
         for generation in chain(stages, policy=policy, seed=seed):
@@ -108,7 +108,7 @@ def _count_finished(stages: Stages, policy: str, seed: int, models: set[str], *,
 
 
 def _count_missing(experiment: Experiment, finished: Mapping[tuple[int, str], int]) -> int:
-    """Generations to build if `finished` of each chain exist. Generation 0 counts once for each seed."""
+    """Count the generations to build. `finished`: existing generations of each chain. Generation 0 counts once for each seed."""
     first = sum(not any(finished.get((seed, policy)) for policy in experiment.arms) for seed in experiment.seeds)
     chains = product(experiment.seeds, experiment.arms)
     later = sum(experiment.generations + 1 - max(1, finished.get(chain_key, 0)) for chain_key in chains)
@@ -116,7 +116,7 @@ def _count_missing(experiment: Experiment, finished: Mapping[tuple[int, str], in
 
 
 def _bytes_of_rows(real: RealData) -> int:
-    """Bytes of the rows of all generations, if generated rows are as large as real ones."""
+    """Estimate the size in bytes of all generated rows. Assumes that they are as large as real rows."""
     experiment = real.experiment
     train = real.splits["train"].only(experiment.columns)
     generations = range(experiment.generations + 1)

@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
         "n": pa.int64(),
     }
 )
-"""The columns of rows.parquet: tidy data, one number per row."""
+"""Columns of rows.parquet. Each row holds one number (tidy data)."""
 
 
 def run(
@@ -53,9 +53,10 @@ def run(
 ) -> pandas.DataFrame:
     """Run experiments and return their rows as a pandas frame (see SCHEMA). With `out`, also write `<out>/<name>/` for each.
 
-    configs: paths of YAML files, or experiments from `load_config`. All artifacts are cached in `store`, so the same call again
-    takes seconds. workers: number of processes; with more than one, a script needs `if __name__ == "__main__":`.
-    Raises UserError for faults that a user can fix.
+    configs: paths of YAML files, or experiments from `load_config`.
+    store: folder that caches all artifacts. Repeating a finished call takes seconds.
+    workers: number of processes. If it is greater than 1, a script needs `if __name__ == "__main__":`.
+    Raises UserError for problems that the user can fix.
     """
     experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
     return table_of(
@@ -66,7 +67,7 @@ def run(
 def execute(
     experiments: Sequence[Experiment], *, store: Path, out: Path | None, workers: int, progress: ProgressCallback
 ) -> list[dict[str, Any]]:
-    """Run experiments, write their results below `out`, and return their rows."""
+    """Run experiments, write the results of each to `<out>/<name>/`, and return all rows."""
     check_unique_names(experiments)
     if out is not None:
         check_output_folders(experiments, out=out, store=store)
@@ -80,7 +81,7 @@ def execute(
 
 
 def check_unique_names(experiments: Sequence[Experiment]) -> None:
-    """Raise UserError if two experiments have the same name, since results are written under their names."""
+    """Raise UserError if two experiments have the same name, because the name determines the output folder."""
     names = [experiment.name for experiment in experiments]
     for name in names:
         if names.count(name) > 1:
@@ -88,37 +89,40 @@ def check_unique_names(experiments: Sequence[Experiment]) -> None:
 
 
 def check_output_folders(experiments: Sequence[Experiment], *, out: Path, store: Path) -> None:
-    """Raise UserError if results cannot be written, or would be written outside `out` or into the store.
+    """Raise UserError unless the output folder of each experiment is a folder (or missing), below `out` and outside the store.
 
-    `out` itself may be a symbolic link. Links below it are rejected, since they could redirect the output.
+    `out` itself may be a symbolic link. Links below it are rejected because they could redirect the output.
     """
     for experiment in experiments:
         folder = out / experiment.name
         try:
             for path in (folder, folder / "samples"):
                 if path.is_symlink():
-                    raise UserError(f"--out: {path} is a link to {os.readlink(path)}; results are written to real folders only")
+                    raise UserError(f"--out: {path} is a symbolic link to {os.readlink(path)}, which is not allowed; use a real folder")
             existing = next(path for path in (folder / "samples", folder, *folder.parents) if path.exists() or path.is_symlink())
             if not existing.is_dir():
                 raise UserError(f"--out: {existing} is not a folder")
             if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(store)):
-                raise UserError(f"name: results of '{experiment.name}' would be written into the store ({folder}); change name or --out")
+                raise UserError(
+                    f"name: the output folder of '{experiment.name}' is inside the store ({folder}), which is not allowed; "
+                    "change name or --out"
+                )
         except OSError as error:
-            raise UserError(f"--out: {folder} cannot be examined: {error}") from error
+            raise UserError(f"--out: {folder} cannot be accessed: {error}") from error
 
 
 def default_workers(experiments: Sequence[Experiment]) -> int:
-    """The number of processors that this process may use, or of chains if there are fewer."""
+    """Return the default number of workers: the available processors, or the number of chains if it is smaller."""
     return max(1, min(processors(), sum(experiment.chains for experiment in experiments)))
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows as an Arrow table with the columns of SCHEMA."""
+    """Convert rows to an Arrow table with the columns of SCHEMA."""
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
 
 
 def write_results(experiment: Experiment, result: ChainResult, folder: Path) -> None:
-    """Write the results of an experiment. Each file appears complete or not at all."""
+    """Write the result files of an experiment. Each file is written completely or not at all."""
     record = RunRecord(result.models, _seconds_by_stage(result), artifacts=sorted(result.seconds))
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
@@ -131,7 +135,7 @@ def write_results(experiment: Experiment, result: ChainResult, folder: Path) -> 
 
 
 def _seconds_by_stage(result: ChainResult) -> dict[str, float]:
-    """Seconds that each kind of stage took to build, the most expensive first. Shared stages count once."""
+    """Sum the build time in seconds of each kind of stage, longest first. Shared artifacts count once."""
     seconds: dict[str, float] = {}
     for name, duration in result.seconds.values():
         seconds[name] = seconds.get(name, 0.0) + duration

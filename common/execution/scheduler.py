@@ -2,9 +2,9 @@
 
     look up finished chains ──► prepare (data, base model, feature model) ──► generation 0 of each seed ──► a chain per policy
 
-Chains whose artifacts are all in the store are read in this process, so a finished run starts no worker. A task starts when
-the stages that it shares with other tasks are in the store, so workers rarely wait for each other. Each worker computes with
-one thread: for small models that is faster than one worker with many, and results do not depend on `workers`.
+The parent process reads chains whose artifacts are all in the store, so a finished run starts no worker. A task starts when the
+stages that it shares with other tasks are in the store, so workers rarely wait for each other. Each worker uses one thread. For small
+models, this is faster than one worker with many threads, and results do not depend on `workers`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from .cost_estimate import check_disk_space
 from .workers import Event, ProgressCallback, emit, executor, one_thread
 
 REPORT_SAMPLES = 12
-"""Rows of each generation that the report shows. They are sampled from the same noise (and prompts) in every generation, so that
-one can follow one sample. Nothing is trained on them or measured from them."""
+"""Number of sample rows per generation in the report. All generations use the same noise and prompts, so that readers can follow one
+sample over generations. Training and metrics never use these rows."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One unit of work. Without `policy`: generation 0 of `seed`. Without `seed` too: the stages that all seeds share."""
+    """A unit of work: a chain (`seed` and `policy`), generation 0 of a seed (no `policy`), or the stages that all seeds share (neither)."""
 
     experiment: Experiment
     store: Path
@@ -55,17 +55,17 @@ class Task:
 
 @dataclass
 class ChainResult:
-    """The results of one chain, or of all chains of an experiment: rows, samples for the report, and models."""
+    """Results of one chain or of all chains of an experiment: rows, samples for the report, and models."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Pool] = field(default_factory=list)
     models: list[dict[str, Any]] = field(default_factory=list)
     seconds: dict[str, tuple[str, float]] = field(default_factory=dict)
-    """For each artifact key: the name of the stage and the seconds it took to build."""
+    """By artifact key: name of the stage, and build time in seconds."""
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """The rows with the number of optimizer steps."""
+        """Rows of the metric `steps` (number of optimizer steps)."""
         return [row for row in self.rows if row["metric"] == "steps"]
 
     def add(self, other: ChainResult) -> None:
@@ -81,9 +81,9 @@ ChainKey = tuple[str, str, int]
 
 
 def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, progress: ProgressCallback) -> Mapping[str, ChainResult]:
-    """Run all chains of all experiments. Returns the results by experiment name, rows in the order of the config.
+    """Run all chains of all experiments. Returns the results by experiment name, with rows in the order of the config.
 
-    Raises UserError for faults that a user can fix. Everything that was finished before stays in the store.
+    Raises UserError for problems that the user can fix. Finished stages stay in the store after an error.
     """
     Store(store)
     _stages.clear()  # data files may have changed since the last call
@@ -100,14 +100,14 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, pro
 def _run_tasks(
     experiments: Sequence[Experiment], results: dict[ChainKey, ChainResult], *, store: Path, workers: int, progress: ProgressCallback
 ) -> None:
-    """Run the chains that `results` does not have yet, and add them to it."""
-    prepare = deque(Task(experiment, store) for experiment in experiments)  # first, so that faults in any data show at once
+    """Run the chains that are missing in `results`, and add their results."""
+    prepare = deque(Task(experiment, store) for experiment in experiments)  # first, so that errors in any data appear early
     ready: Mapping[str, deque[Task]] = {experiment.name: deque() for experiment in experiments}
     running: dict[Future[ChainResult], Task] = {}
     with executor(workers, progress) as pool:
         while (queues := [tasks for tasks in (prepare, *ready.values()) if tasks]) or running:
             if queues and len(running) < workers:
-                task = queues[0].popleft()  # one experiment after the other: a worker caches the data of few
+                task = queues[0].popleft()  # in order of experiments: a worker caches few data sets
                 running[pool.submit(_perform, task)] = task
                 continue
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -131,7 +131,7 @@ def _result_of(future: Future[ChainResult], task: Task) -> ChainResult:
 
 
 def _next_tasks(task: Task, results: Mapping[ChainKey, ChainResult]) -> list[Task]:
-    """The tasks that can start once `task` is done, without chains that are finished."""
+    """Return the tasks that can start after `task`, except chains that are already finished."""
     experiment = task.experiment
     missing = [(policy, seed) for seed in experiment.seeds for policy in experiment.arms if (experiment.name, policy, seed) not in results]
     if task.seed is None:
@@ -151,9 +151,9 @@ def _join(experiment: Experiment, results: Mapping[ChainKey, ChainResult]) -> Ch
 
 
 def _check_equal_steps(experiment: Experiment, results: Mapping[ChainKey, ChainResult]) -> None:
-    """Check that all policies take the same number of optimizer steps, unless the config allows a difference.
+    """Raise UserError if policies take different numbers of optimizer steps and the config does not set `unequal_steps`.
 
-    Called after every chain, so that a comparison without meaning stops early.
+    The scheduler calls this after every chain, so that an invalid comparison stops early.
     """
     if experiment.unequal_steps:
         return
@@ -174,9 +174,9 @@ def _check_equal_steps(experiment: Experiment, results: Mapping[ChainKey, ChainR
 
 
 def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) -> dict[ChainKey, ChainResult]:
-    """The results of the chains whose artifacts are all in the store.
+    """Return the results of the chains whose artifacts are all in the store.
 
-    Skipped if an earlier run of this experiment did not finish: then workers would verify the same artifacts a second time.
+    Returns none if an earlier run of this experiment did not finish, because workers would verify the same artifacts a second time.
     """
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=store)
     if ledger.path.exists() or not any((store / "artifacts").iterdir()):
@@ -206,20 +206,20 @@ def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) ->
 # ---- in the worker ----------------------------------------------------------------------------------------------------
 
 CACHED_EXPERIMENTS = 4
-"""Experiments whose data and feature model a worker keeps in memory: those it worked on last."""
+"""Number of experiments whose data and feature model a worker keeps in memory (the most recently used)."""
 _stages: dict[tuple[str, Path], Stages] = {}
 
 
 def _stages_of(experiment: Experiment, store: Store) -> Stages:
     key = experiment.yaml(), store.root
-    _stages[key] = _stages.pop(key) if key in _stages else Stages(experiment, store)  # moved to the end: the latest
+    _stages[key] = _stages.pop(key) if key in _stages else Stages(experiment, store)  # moves it to the end
     if len(_stages) > CACHED_EXPERIMENTS:
         del _stages[next(iter(_stages))]
     return _stages[key]
 
 
 def _perform(task: Task) -> ChainResult:
-    """Do a task. If an artifact disappears meanwhile, start again: existing artifacts are reused."""
+    """Run a task. If an artifact disappears during the task, start again and reuse all existing artifacts."""
     experiment = task.experiment
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=task.store)
     stages = _stages_of(experiment, Store(task.store, on_use=ledger.add))
@@ -229,7 +229,7 @@ def _perform(task: Task) -> ChainResult:
             try:
                 result = _prepare(stages, task) if task.seed is None else _follow(stages, task, reported)
                 if task.policy is None and task.seed in (None, experiment.seeds[0]):
-                    check_disk_space(experiment, task.store, real=stages.real)  # the second time with a generation to estimate from
+                    check_disk_space(experiment, task.store, real=stages.real)  # again after generation 0, when costs are known
                 return result
             except ArtifactMissing as missing:
                 stages.reset_after_loss(missing)
@@ -243,9 +243,9 @@ def _prepare(stages: Stages, task: Task) -> ChainResult:
 
 
 def _follow(stages: Stages, task: Task, reported: set[int]) -> ChainResult:
-    """Follow a chain to its end, or through generation 0 if the task names no policy, and collect its results.
+    """Run a chain and return its results. If the task has no policy, stop after generation 0.
 
-    reported: generations whose end was already reported; updated in place.
+    `reported`: generations that were already reported as done. Updated in place, so that a restart does not report them again.
     """
     assert task.seed is not None
     experiment, result, number = task.experiment, ChainResult(), 0
@@ -273,7 +273,7 @@ def _follow(stages: Stages, task: Task, reported: set[int]) -> ChainResult:
 
 
 def _collect(result: ChainResult, generation: Generation, stages: Stages, task: Task) -> None:
-    """Add the rows, the model and, for the first seed, the report's samples of one generation to a chain's results."""
+    """Add one generation to the results of a chain: rows, model and, for the first seed, samples for the report."""
     assert task.seed is not None
     labels = {"policy": task.policy, "generator": generation.member.name, "seed": task.seed, "generation": generation.number}
     result.rows += generation.rows
@@ -286,13 +286,13 @@ def _collect(result: ChainResult, generation: Generation, stages: Stages, task: 
 
 
 def _real_samples(stages: Stages) -> Pool:
-    """The real rows that the report shows."""
+    """Return the real rows that the report shows."""
     return stages.real.splits["control"].only(stages.experiment.columns).slice(0, REPORT_SAMPLES).bare()
 
 
 @contextmanager
 def _error_context(where: Callable[[], str]) -> Iterator[None]:
-    """Prefix errors that a user or the machine caused with where they arose. Other exceptions keep their traceback and get a note."""
+    """Prefix errors of the user or the machine with `where()`. Other exceptions keep their traceback and get a note."""
     try:
         yield
     except (ArtifactNotBuilt, ArtifactMissing):

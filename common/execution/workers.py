@@ -1,4 +1,4 @@
-"""Worker processes: how they start, report progress and stop."""
+"""Starts and stops worker processes and forwards their progress events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Event:
-    """A progress report: what a task is doing or, with `done`, that it has finished a generation."""
+    """A progress event: the current activity of a task or, with `done`, the end of a generation."""
 
     experiment: str
     task: str
@@ -36,7 +36,7 @@ _listener: ProgressCallback = ignore_progress
 
 
 def emit(event: Event) -> None:
-    """Send an event to the progress callback. In a worker process, it is sent to the parent."""
+    """Send an event to the progress callback. A worker process sends it to the parent process."""
     _listener(event)
 
 
@@ -45,9 +45,9 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread inside, so that the order of sums, and so every bit, does not depend on the machine.
+    """Limit numerical libraries to one thread. Sums then have a fixed order, so no bit depends on the number of processors.
 
-    Libraries that are already loaded are limited directly. Those imported inside read the environment when they load.
+    Limits loaded libraries directly. Sets environment variables for libraries that are imported inside the block.
     """
     from threadpoolctl import threadpool_limits
 
@@ -68,7 +68,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _torch_threads() -> int | None:
-    """Threads that torch uses. None if torch has not been imported."""
+    """Return the number of threads of torch. None if torch has not been imported."""
     torch = sys.modules.get("torch")
     return torch.get_num_threads() if torch else None
 
@@ -79,13 +79,13 @@ def _set_torch_threads(threads: int) -> None:
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
 def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
-    """An executor that runs tasks in this process if `workers` is 1, else in worker processes. Events go to `progress`."""
+    """Yield an executor that runs tasks in this process if `workers` is 1, else in worker processes. Events go to `progress`."""
     global _listener
     if workers == 1:
         _listener = progress
@@ -102,7 +102,7 @@ def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.terminate()
-        pool.shutdown(cancel_futures=True)  # waits for its thread: at exit, Python would wake it through a closed pipe
+        pool.shutdown(cancel_futures=True)  # wait for its thread now; at exit, its pipe is closed
         events.cancel_join_thread()  # a worker may have died while it held the queue's lock
         raise
     finally:
@@ -111,10 +111,10 @@ def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
 
 
 class _WorkerPool(ProcessPoolExecutor):
-    """Worker processes that ignore Ctrl-C from their first instruction on. The parent decides when they stop."""
+    """A process pool whose workers ignore Ctrl-C from their start. The parent process decides when they stop."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a process started now inherits the mask
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit the mask
         try:
             return super().submit(fn, *args, **kwargs)
         finally:
@@ -122,7 +122,7 @@ class _WorkerPool(ProcessPoolExecutor):
 
 
 class _SerialExecutor(Executor):
-    """Runs each task in this process when it is submitted."""
+    """An executor that runs each task in this process during `submit`."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -139,7 +139,7 @@ def _forward(events: Any, progress: ProgressCallback) -> None:
 
 
 def _start_worker(events: Any, parent: int) -> None:
-    """Initialise a worker: send events to the parent's queue, and exit when the parent dies."""
+    """Initialise a worker process: send events to the queue of the parent process, and exit when the parent dies."""
     global _listener
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _listener = events.put
