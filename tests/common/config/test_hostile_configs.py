@@ -332,7 +332,7 @@ def test_results_are_not_written_into_the_store(sandbox):
     said = io.StringIO()
     with contextlib.redirect_stderr(said), pytest.raises(typer.Exit):
         cli.run([str(sandbox / "c.yaml")], store=sandbox / "store", out=sandbox, workers=1)
-    assert "name: 'store' would be written to" in said.getvalue()
+    assert "name: the output folder of 'store' is inside the store" in said.getvalue()
 
 
 def test_drafts_do_not_follow_links(sandbox):
