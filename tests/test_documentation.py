@@ -13,7 +13,7 @@ from autophagy import load_config, run
 from autophagy.common.cli import main as cli
 from autophagy.common.components.generator_checks import check
 from autophagy.common.config.registry import registered
-from autophagy.common.config.renames import ARM_KEYS, COMPONENTS, EXPERIMENT_KEYS, PROMPTS, SETTINGS
+from autophagy.common.config.renames import PROMPTS, RENAMED_ARM_KEYS, RENAMED_COMPONENTS, RENAMED_EXPERIMENT_KEYS, RENAMED_SETTINGS
 from autophagy.common.core.pool import Pool
 from support.tiny import ROOT
 
@@ -66,9 +66,9 @@ def test_configs_in_readme_are_valid():
 
 def test_changelog_lists_every_renamed_key():
     text = (ROOT / "CHANGELOG.md").read_text()
-    pairs = [*EXPERIMENT_KEYS.items(), *ARM_KEYS.items(), *PROMPTS.items()]
-    pairs += [pair for names in COMPONENTS.values() for pair in names.items()]
-    pairs += [(setting.old, setting.new) for settings in SETTINGS.values() for setting in settings]
+    pairs = [*RENAMED_EXPERIMENT_KEYS.items(), *RENAMED_ARM_KEYS.items(), *PROMPTS.items()]
+    pairs += [pair for names in RENAMED_COMPONENTS.values() for pair in names.items()]
+    pairs += [(setting.old, setting.new) for settings in RENAMED_SETTINGS.values() for setting in settings]
     missing = [(old, new) for old, new in pairs if not re.search(rf"\| `{re.escape(old)}`.*\| `{re.escape(new)}`", text)]
     assert missing == []
 

@@ -38,7 +38,7 @@ class Arm:
     def parse(cls, raw: Any) -> Arm:
         """From `name` or `{use: name, curation: ..., synthetic_fraction: ..., learn_from: ..., settings of the policy}`."""
         if isinstance(raw, Mapping):
-            raw = renames.rename_keys(raw, renames.ARM_KEYS)
+            raw = renames.rename_keys(raw, renames.RENAMED_ARM_KEYS)
         settings, extra = _split(raw, ARM_KEYS)
         policy = ComponentSpec.parse("policy", settings)
         curation = extra.pop("curation", None)

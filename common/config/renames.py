@@ -13,10 +13,10 @@ from typing import Any
 
 from ..core.errors import UserError
 
-EXPERIMENT_KEYS = {"candidates": "max_candidates_per_row", "floors": "floor_draws"}
-ARM_KEYS = {"contamination": "synthetic_fraction", "sources": "learn_from"}
+RENAMED_EXPERIMENT_KEYS = {"candidates": "max_candidates_per_row", "floors": "floor_draws"}
+RENAMED_ARM_KEYS = {"contamination": "synthetic_fraction", "sources": "learn_from"}
 PROMPTS = {"frozen": "fixed"}
-COMPONENTS: Mapping[str, Mapping[str, str]] = {
+RENAMED_COMPONENTS: Mapping[str, Mapping[str, str]] = {
     "metric": {
         "held-out": "perplexity",
         "samples-under-base": "base-perplexity",
@@ -42,7 +42,7 @@ _WORLDS = RenamedSetting("worlds", "replicates")
 _SCALE_OF_VARIANCE = RenamedSetting("sampling.scale", "sampling.variance_scale")
 _SCALE_OF_DEVIATION = RenamedSetting("sampling.scale", "sampling.variance_scale", lambda scale: scale**2, math.sqrt)
 
-SETTINGS: Mapping[tuple[str, str], tuple[RenamedSetting, ...]] = {
+RENAMED_SETTINGS: Mapping[tuple[str, str], tuple[RenamedSetting, ...]] = {
     ("generator", "gaussian"): (_SCALE_OF_VARIANCE,),
     ("generator", "gmm"): (_SCALE_OF_VARIANCE,),
     ("generator", "vae"): (_SCALE_OF_DEVIATION,),
@@ -71,8 +71,8 @@ def rename_keys(config: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[s
 
 def current_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The current name and settings of a component that may be written with old names. UserError if both names are given."""
-    use, settings = COMPONENTS.get(kind, {}).get(use, use), dict(settings)
-    for setting in SETTINGS.get((kind, use), ()):
+    use, settings = RENAMED_COMPONENTS.get(kind, {}).get(use, use), dict(settings)
+    for setting in RENAMED_SETTINGS.get((kind, use), ()):
         settings = _move(settings, setting.old.split("."), setting.new.split("."), setting.to_new)
     return use, settings
 
@@ -80,9 +80,9 @@ def current_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple
 def recipe_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name and settings of a component as they go into recipes: with the names they were introduced with."""
     settings = dict(settings)
-    for setting in SETTINGS.get((kind, use), ()):
+    for setting in RENAMED_SETTINGS.get((kind, use), ()):
         settings = _move(settings, setting.new.split("."), setting.old.split("."), setting.to_old)
-    former = {new: old for old, new in COMPONENTS.get(kind, {}).items()}
+    former = {new: old for old, new in RENAMED_COMPONENTS.get(kind, {}).items()}
     return former.get(use, use), settings
 
 

@@ -69,7 +69,7 @@ def _parse_imbalance(raw: Any) -> Any:
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
-EXTRA_KEYS = {"policies": (*ARM_KEYS, *renames.ARM_KEYS), "generators": MEMBER_KEYS}
+EXTRA_KEYS = {"policies": (*ARM_KEYS, *renames.RENAMED_ARM_KEYS), "generators": MEMBER_KEYS}
 """Keys of arms and members that are not settings of the component that they hold."""
 
 
@@ -216,7 +216,7 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> Experiment:
 def experiment(raw: Mapping[str, Any], *, where: str = "config") -> Experiment:
     """A validated experiment from plain values. Keys of earlier versions are accepted (see `renames`)."""
     try:
-        config = renames.rename_keys(raw, renames.EXPERIMENT_KEYS)
+        config = renames.rename_keys(raw, renames.RENAMED_EXPERIMENT_KEYS)
     except UserError as error:
         raise UserError(f"{where}: {error}") from error
     if isinstance(prompts := config.get("prompts"), str):

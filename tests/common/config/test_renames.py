@@ -8,7 +8,7 @@ import pytest
 from autophagy import UserError, experiment
 from autophagy.common.config.arms import Arm
 from autophagy.common.config.registry import ComponentSpec
-from autophagy.common.config.renames import COMPONENTS, SETTINGS, current_component, recipe_component
+from autophagy.common.config.renames import RENAMED_COMPONENTS, RENAMED_SETTINGS, current_component, recipe_component
 from support.tiny import ANALYTIC, TEXT
 
 
@@ -26,9 +26,9 @@ def test_old_keys_of_experiments_and_arms_are_read():
     assert Arm.parse({"use": "replace", "sources": "union"}).learn_from == "union"
 
 
-@pytest.mark.parametrize(("kind", "use"), SETTINGS)
+@pytest.mark.parametrize(("kind", "use"), RENAMED_SETTINGS)
 def test_renamed_settings_keep_the_recipe(kind, use):
-    for setting in SETTINGS[kind, use]:
+    for setting in RENAMED_SETTINGS[kind, use]:
         *parents, old_name = setting.old.split(".")
         value = 0.7 if setting.to_old is math.sqrt else 3
         old = {old_name: value} if not parents else {parents[0]: {old_name: value}}
@@ -39,7 +39,7 @@ def test_renamed_settings_keep_the_recipe(kind, use):
 
 
 def test_old_component_names_are_read_and_stay_in_recipes():
-    for kind, names in COMPONENTS.items():
+    for kind, names in RENAMED_COMPONENTS.items():
         for old, new in names.items():
             assert current_component(kind, old, {})[0] == new
             assert recipe_component(kind, new, {})[0] == old
