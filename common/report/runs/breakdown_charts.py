@@ -10,7 +10,7 @@ import numpy as np
 from ...analysis.metric_names import display_name, display_unit
 from ...analysis.series import Metric, mean
 from ..charts import FLOOR, FLOOR_DASH, PANEL_WIDTH, faceted, layer, nominal, ordinal, quantitative, scale
-from .charts import MAX_MARKS, Chart, evenly_spaced, round_digits
+from .metric_charts import MAX_MARKS, Chart, evenly_spaced, round_digits
 
 MAX_CURVES = 20
 """Generations of a long run that get a curve of their own in a family."""

@@ -22,7 +22,7 @@ from ...analysis.summary import (
     summarize_policies,
 )
 from ...analysis.verdicts import verdicts
-from . import breakdown_charts, charts, headlines
+from . import breakdown_charts, headlines, metric_charts
 from .samples import SampleStrip, SampleTable, read_samples
 
 AXES = {
@@ -39,12 +39,12 @@ COMPANIONS = {"heldout_perplexity": ("heldout_nll", "bits_per_byte")}
 """Metrics that are quoted with the headline metric."""
 
 
-def axis_charts(run: RunFolder, axis: str, policies: Sequence[str]) -> list[charts.Chart]:
+def axis_charts(run: RunFolder, axis: str, policies: Sequence[str]) -> list[metric_charts.Chart]:
     """A chart for every metric of an axis. Metrics of a family (`class_share/0`, ...) share one.
 
     Left out are standard errors, the counts of training rows (they have a chart of their own) and, with one generator, shares by source.
     """
-    single: list[charts.Chart] = []
+    single: list[metric_charts.Chart] = []
     families: dict[str, dict[str, Metric]] = {}
     for metric in run.metrics.values():
         family, _, member = metric.id.partition("/")
@@ -53,7 +53,7 @@ def axis_charts(run: RunFolder, axis: str, policies: Sequence[str]) -> list[char
         if member:
             families.setdefault(family, {})[member] = metric
         elif not metric.id.endswith("_se"):
-            single.append(charts.metric_chart(metric, policies, run.config))
+            single.append(metric_charts.metric_chart(metric, policies, run.config))
     return single + [breakdown_charts.family_chart(members, family, run.config) for family, members in families.items()]
 
 
@@ -126,8 +126,8 @@ class RunContext:
         return headlines.find_losses(self.summaries, self.ranking[0].policy)
 
     @property
-    def headline_chart(self) -> charts.Chart:
-        return charts.metric_chart(self.run.metrics[self.ranking[0].metric], self.policies, self.run.config, height=HEADLINE_HEIGHT)
+    def headline_chart(self) -> metric_charts.Chart:
+        return metric_charts.metric_chart(self.run.metrics[self.ranking[0].metric], self.policies, self.run.config, height=HEADLINE_HEIGHT)
 
     @cached_property
     def _samples(self) -> tuple[SampleTable, SampleStrip] | None:
@@ -147,11 +147,11 @@ class RunContext:
     def verdicts(self) -> list[headlines.VerdictRow]:
         return headlines.verdict_table(verdicts(self.chains, generations=self.run.generations), self.run.config)
 
-    def charts_of(self, axis: str) -> list[charts.Chart]:
+    def charts_of(self, axis: str) -> list[metric_charts.Chart]:
         return axis_charts(self.run, axis, self.policies)
 
     @property
-    def training_chart(self) -> charts.Chart:
+    def training_chart(self) -> metric_charts.Chart:
         return breakdown_charts.training_chart(self.run.metrics)
 
     @property
@@ -169,7 +169,7 @@ class RunContext:
         return [self._metric_row(metric) for metric in self.run.metrics.values() if metric.axis not in ("mixture", "cost")]
 
     def _metric_row(self, metric: Metric) -> MetricRow:
-        points = charts.over_seeds(metric)
+        points = metric_charts.over_seeds(metric)
         return MetricRow(
             metric,
             self.metric_name(metric.id),

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...core.errors import UserError, did_you_mean
 from ..charts import VEGA_LITE, Spec
-from .charts import Chart
+from .metric_charts import Chart
 from .context import AXES, RunContext
 from .report import comparison_charts, read_runs
 

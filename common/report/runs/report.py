@@ -9,7 +9,7 @@ from ...analysis.run_folder import CONFIG, ROWS, SAMPLES, RunFolder
 from ...store.run_records import RECORD
 from ..charts import RUN_COLOURS, colour
 from ..page import publish, render
-from . import charts, headlines
+from . import headlines, metric_charts
 from .context import AXES, RunContext
 
 REQUIRED_FILES = (CONFIG, ROWS, RECORD, SAMPLES)
@@ -47,14 +47,14 @@ def read_runs(folders: Sequence[str | Path]) -> list[RunContext]:
     return [RunContext(run, policies) for run in runs]
 
 
-def comparison_charts(runs: Sequence[RunContext]) -> list[charts.Chart]:
+def comparison_charts(runs: Sequence[RunContext]) -> list[metric_charts.Chart]:
     """A chart for every metric that several runs have in common. Empty for one run, and for more runs than there are colours."""
     by_name = {one.name: one for one in runs}
     if not 1 < len(by_name) <= len(RUN_COLOURS):
         return []
     configs = {name: one.run.config for name, one in by_name.items()}
     return [
-        charts.comparison_chart({name: one.run.metrics[metric] for name, one in by_name.items()}, configs)
+        metric_charts.comparison_chart({name: one.run.metrics[metric] for name, one in by_name.items()}, configs)
         for metric in headlines.comparable_metrics({name: one.summaries for name, one in by_name.items()})
     ]
 

@@ -21,7 +21,7 @@ from autophagy.common.core.pool import Pool
 from autophagy.common.execution.run import write_results
 from autophagy.common.execution.scheduler import ChainResult
 from autophagy.common.report import page
-from autophagy.common.report.runs import breakdown_charts, charts, headlines
+from autophagy.common.report.runs import breakdown_charts, headlines, metric_charts
 from autophagy.common.report.runs.figures import write_figures
 from autophagy.common.report.runs.report import read_runs
 from autophagy.text import html_preview as text_preview
@@ -376,7 +376,7 @@ def test_every_chart_is_valid_json_with_the_parameter_hidden(run_folder):
 
 def compare(metric_by_run):
     """The points of a comparison chart, by run, policy and generation."""
-    spec = charts.comparison_chart(metric_by_run, {run: {} for run in metric_by_run}).spec
+    spec = metric_charts.comparison_chart(metric_by_run, {run: {} for run in metric_by_run}).spec
     return {(row["run"], row["policy"], row["generation"]): row["mean"] for row in spec["datasets"]["rows"]}
 
 
@@ -395,7 +395,9 @@ def test_comparison_charts_put_floors_at_0_and_generation_0_at_1():
 
 def test_intervals_of_many_seeds_are_bootstrap_intervals():
     few, many = ([[1.0, 2.0 + seed] for seed in range(count)] for count in (4, 6))
-    ranges, intervals = (charts.over_seeds(metric_series(as_columns(metric_rows("m", {"a": chains})))["m"])[1] for chains in (few, many))
+    ranges, intervals = (
+        metric_charts.over_seeds(metric_series(as_columns(metric_rows("m", {"a": chains})))["m"])[1] for chains in (few, many)
+    )
     assert (ranges["low"], ranges["high"], ranges["seeds"]) == (2, 5, 4)
     assert 2 < intervals["low"] < intervals["mean"] == 4.5 < intervals["high"] < 7
 
@@ -424,5 +426,5 @@ def test_long_run_keeps_every_training_row_and_every_point_of_a_line(tmp_path):
     assert {0, 130} <= set(bars.generation) and bars.generation.nunique() == 40
     totals = bars[bars.policy == "accumulate"].groupby("generation").value.sum()
     assert totals.tolist() == [10 * (1 + generation) for generation in totals.index]
-    datasets = charts.metric_chart(metrics["variance"], ["accumulate", "replace"], {}).spec["datasets"]
+    datasets = metric_charts.metric_chart(metrics["variance"], ["accumulate", "replace"], {}).spec["datasets"]
     assert max(map(len, datasets.values())) == 2 * 131, "a line has every generation"
