@@ -1,7 +1,7 @@
 """Benchmarks of the command line: `python scripts/bench.py startup`.
 
-Every row of a benchmark is a function in a table. To add a row to `startup`, write a function that prepares what the command needs
-and returns the command, and add it to `STARTUP`.
+Each row of a benchmark is a function in a table. To add a row to `startup`, write a function that prepares the files of a command and
+returns the command. Then add the function to `STARTUP`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ app = typer.Typer(pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Workspace:
-    """Folders that a row may use. `store` is kept between runs of the benchmark if the user names it."""
+    """Folders for the files of a row. The user can set `store` to reuse it in later benchmark runs."""
 
     scratch: Path
     store: Path
@@ -49,7 +49,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: what is measured, the most seconds it may take, and how to prepare it."""
+    """A row of the table: name, maximum time, and a function that prepares the command."""
 
     name: str
     target_seconds: float
@@ -58,7 +58,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of every run of a row, in the order they were made."""
+    """Wall-clock seconds of each run of a row, in the order of the runs."""
 
     name: str
     target_seconds: float
@@ -95,7 +95,7 @@ def misspelled_key(workspace: Workspace) -> Command:
 
 
 def clashing_values(workspace: Workspace) -> Command:
-    """Each value is valid, but a Gaussian cannot continue prompts."""
+    """Write a config with valid values that contradict each other: a Gaussian cannot continue prompts."""
     config = workspace.scratch / "clashing.yaml"
     config.write_text(GAUSSIAN.read_text() + "prompts: synthetic\n")
     return Command(["run", str(config), *workspace.options], exit_code=2)
@@ -128,7 +128,7 @@ STARTUP = (
 
 
 def execute(command: Command) -> float:
-    """Run the command as a process of its own and return its wall-clock seconds, the start of Python included."""
+    """Run the command in a new process. Returns the wall-clock seconds, including the start of Python."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "autophagy", *command.words], capture_output=True, text=True)
     seconds = time.perf_counter() - started
@@ -139,7 +139,7 @@ def execute(command: Command) -> float:
 
 
 def measure(row: Row, workspace: Workspace, *, repeats: int) -> Measurement:
-    """`repeats` runs after one that is not counted: it fills the page cache and writes bytecode."""
+    """Time `repeats` runs, after one run that is not counted. The first run fills the page cache and writes bytecode."""
     command = row.prepare(workspace)
     execute(command)
     return Measurement(row.name, row.target_seconds, [execute(command) for _ in range(repeats)])
@@ -152,11 +152,13 @@ def bench() -> None:
 
 @app.command()
 def startup(
-    repeats: Annotated[int, typer.Option("-n", "--repeats", min=1, help="Counted runs of each command.")] = 5,
-    store: Annotated[Path | None, typer.Option(help="Store with the demo and the Gaussian run, to save their first run.")] = None,
+    repeats: Annotated[int, typer.Option("-n", "--repeats", min=1, help="Number of timed runs of each command.")] = 5,
+    store: Annotated[
+        Path | None, typer.Option(help="Store to reuse, so that the demo and the Gaussian run are computed only once.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all measurements to this file.")] = None,
 ) -> None:
-    """Measure how long commands take that compute nothing. Exits with 1 if a median misses its target."""
+    """Measure the duration of commands that compute nothing. Exits with code 1 if a median exceeds its target."""
     measurements = []
     print(f"| command | median of {repeats}, s | target, s | |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="autophagy-bench-") as scratch:

@@ -1,4 +1,4 @@
-"""Detection rate of the text watermark by strength and sample length: prints the table of docs/watermarks.md.
+"""Prints the table in docs/watermarks.md: detection rate of the text watermark by strength and sample length.
 
 python scripts/watermark_curve.py        # about five minutes on two cores
 """
@@ -20,7 +20,7 @@ from autophagy.text.watermark import GreenList, Watermark
 ROWS, CONTEXT = 400, 128
 DELTAS = (0.5, 1.0, 2.0, 3.0, 4.0)
 LENGTHS = (32, 64, 128)
-"""Tokens of the samples that are tested."""
+"""Sample lengths in tokens."""
 FALSE_ALARMS = 0.01
 
 
@@ -32,13 +32,13 @@ def trained_model(base: Pool) -> CausalLM:
 
 
 def z_scores(model: CausalLM, watermark: Watermark, pool: Pool, length: int) -> np.ndarray:
-    """Detector scores of the first `length` tokens of every row that is long enough (two tokens may be lost by retokenizing)."""
+    """Compute detector scores of the first `length` tokens of each row. Retokenizing may cost a row two tokens."""
     rows = [row[:length] for row in model.network.encode(pool.list("text")) if len(row) >= length - 2]
     return np.array([watermark.z(row) for row in rows])
 
 
 def table_row(model: CausalLM, splits: Mapping[str, Pool], delta: float) -> str:
-    """Sample with a watermark of strength `delta` and detect it. Changes only the model's sampling settings."""
+    """Compute a row of the table: sample with a watermark of strength `delta` and detect it. Changes the sampling settings of the model."""
     settings = GreenList(delta=delta)
     model.sampling = replace(model.sampling, watermark=settings)
     generated = model.sample(ROWS, seed=1)

@@ -101,7 +101,7 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Output folders of `run`, or the output folder of `reproduce`.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")] = Path("report.html"),
 ) -> None:
-    """Write one self-contained HTML report that compares runs, or that shows re-tested claims."""
+    """Write one HTML report about runs or re-tested claims. It compares runs side by side and needs no other file."""
     with report_errors():
         from ..report.claims.report import about_claims, write_claims_report
 
@@ -120,7 +120,7 @@ def figures(
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write into.")] = Path("figures"),
     format_: Annotated[list[str], typer.Option("--format", help="pdf, svg or png; may be repeated.")] = ["pdf", "svg", "png"],  # noqa: B006
 ) -> None:
-    """Write the charts of one or more runs as image files for a paper."""
+    """Write the charts of one or more runs to image files."""
     with report_errors():
         from ..report.runs.figures import write_figures
 
@@ -134,7 +134,7 @@ def export(
     to: Annotated[str, typer.Option("--to", help="csv, jsonl, tensorboard, wandb, mlflow or trackio.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The folder to write to. Default: RUN/export.")] = None,
 ) -> None:
-    """Export the numbers of a run to one tidy file, or to an experiment tracker as one tracker run per chain."""
+    """Export the numbers of a run to a file or a tracker. An experiment tracker gets one run per chain."""
     with report_errors():
         from ..analysis.export import export as export_run
 
@@ -145,7 +145,7 @@ def export(
 def list_(
     kind: Annotated[str | None, typer.Argument(help="generators, policies, curations, metrics, data or features. Default: all.")] = None,
 ) -> None:
-    """List the components that a config can name, built in or installed."""
+    """List the components that a config can name. Includes installed plug-ins."""
     with report_errors():
         from ..config.registry import description, registered
         from ..core.errors import UserError, did_you_mean
@@ -168,7 +168,7 @@ def demo(
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
 ) -> None:
-    """Run a small text and a small vision experiment, and write one report that compares them."""
+    """Run a small text and a small vision experiment. Writes one report that compares them."""
     with report_errors():
         from ..config.schema import load_config
 
@@ -183,7 +183,7 @@ def demo(
 
 @app.command()
 def claims() -> None:
-    """List the published claims about model collapse that `reproduce` re-tests."""
+    """List the published claims that `reproduce` re-tests."""
     with report_errors():
         from ..replication.claim import claims as all_claims
 

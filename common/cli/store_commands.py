@@ -57,7 +57,7 @@ def gc(
     unfinished: Annotated[bool, typer.Option("--unfinished", help="Also remove artifacts of runs that were killed or failed.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove the files. Without this option, only print what would be removed.")] = False,
 ) -> None:
-    """Remove artifacts that no RUN needs, and files left by killed processes. Without RUNs, no artifact is removed."""
+    """Remove artifacts that no RUN needs. Also removes files of killed processes. Without RUNs, no artifact is removed."""
     from rich.filesize import decimal
 
     from ..store.garbage_collection import plan_collection, remove_items

@@ -1,1 +1,1 @@
-"""Shared test code: small experiments, faulty plug-ins, and tools that kill processes, damage files and record side effects."""
+"""Shared test code: small experiments, faulty plug-ins, and functions that kill processes, damage files and record side effects."""

@@ -1,4 +1,4 @@
-"""A headless Chromium that opens reports."""
+"""Opens reports in a headless Chromium."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRIVER = shutil.which("chromedriver")
 
 
 def in_a_browser(test):
-    """Marks a test that uses `open_report`: it is skipped without a browser, and `pytest -m "not browser"` leaves it out."""
+    """Mark a test that uses `open_report`. The test is skipped if no browser exists. `pytest -m "not browser"` deselects it."""
     missing = not (CHROMIUM and DRIVER)
     for mark in (
         pytest.mark.browser,
@@ -27,7 +27,7 @@ def in_a_browser(test):
 
 @contextmanager
 def open_report(page: Path, folder: Path) -> Iterator:
-    """A Selenium driver that has loaded `page` and drawn its charts. Its profile and `driver.downloads` are in `folder`."""
+    """Yield a Selenium driver after `page` is loaded and its charts are drawn. `folder` holds its profile and `driver.downloads`."""
     from selenium import webdriver
     from selenium.webdriver.support.ui import WebDriverWait
 

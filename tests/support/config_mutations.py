@@ -1,4 +1,4 @@
-"""Random mutations of configs: mistakes of users and editors, and attacks. The same number always gives the same mutation."""
+"""Creates random mutations of configs: mistakes of users and editors, and attacks. Equal numbers give equal mutations."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Material:
 
 
 def mutated(source: str, number: int, *, material: Material, label: str) -> tuple[bytes, list[str]]:
-    """A mutated config as bytes, and `key=value` words for the command line. Depends on `label` and `number` only."""
+    """Return a mutated config as bytes, and `key=value` words for the command line. Both depend on `label` and `number` only."""
     rng = random.Random(f"{label}, {number}")
     kind = rng.random()
     if kind < 0.15:
@@ -82,7 +82,7 @@ def restructured(config: Any, rng: random.Random, material: Material) -> Any:
 
 
 def _value(rng: random.Random, material: Material) -> Any:
-    """A value that is most likely invalid."""
+    """Return a random value, which is invalid in most places."""
     kind = rng.random()
     if kind < 0.45:
         return rng.choice(material.numbers)
@@ -97,7 +97,7 @@ def _value(rng: random.Random, material: Material) -> Any:
 
 
 def _places(config: Any) -> list[tuple[Any, Any]]:
-    """Every (container, key) of a config."""
+    """Return all (container, key) pairs of a config."""
     places = []
     if isinstance(config, dict | list):
         for key, value in list(config.items() if isinstance(config, dict) else enumerate(config)):
@@ -148,7 +148,7 @@ def _add(config: Any, rng: random.Random, material: Material) -> None:
 
 
 def _borrow(config: Any, rng: random.Random, material: Material) -> None:
-    """Replace a section by that of another config: usually valid, in a combination that nobody has tried."""
+    """Replace a section by the same section of another config. The section is usually valid, but the combination is untested."""
     other = copy.deepcopy(rng.choice(material.others))
     key = rng.choice([key for key in other if key not in ("name", "question")])
     config[key] = other[key]
@@ -161,7 +161,7 @@ STRUCTURAL = (_replace, _replace, _replace, _nudge, _nudge, _nudge, _nudge, _dro
 
 
 def _change(config: Any, rng: random.Random) -> str:
-    """A `key=value` word for the command line. The path exists or is close to one that does."""
+    """Return a `key=value` word for the command line. The key is an existing path of the config, or similar to one."""
     path, inner = [], config
     while isinstance(inner, dict) and inner and rng.random() < 0.8:
         path.append(str(rng.choice(list(inner))))

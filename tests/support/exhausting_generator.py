@@ -1,4 +1,4 @@
-"""A generator that exhausts memory, or dies as if the kernel had killed it, while a file exists."""
+"""A generator that exhausts memory or kills its process if a file exists."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from autophagy.analytic.gaussian import Gaussian
 class ExhaustingGaussian(Gaussian):
     """A Gaussian that fails from generation 2 on.
 
-    The environment variable `EXHAUST` is the path of a file. If the file does not exist, this is an ordinary Gaussian. Its text
-    says how to fail: `numpy` and `torch` allocate more memory than any machine has, anything else kills the process.
+    The environment variable `EXHAUST` is the path of a file. If the file does not exist, the generator is an ordinary Gaussian.
+    The text of the file selects the failure: `numpy` and `torch` allocate too much memory, any other text kills the process.
     """
 
     def fit(self, pool, *, seed, scratch, fresh=False):

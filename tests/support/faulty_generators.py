@@ -1,4 +1,4 @@
-"""A generator and a data set that break one rule of their contract at a time."""
+"""A generator and a data set that violate one rule of their contract. The setting `fault` selects the rule."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from autophagy.analytic.gaussian import Gaussian
 from autophagy.common.core.pool import Pool
 
 Fault = Literal[
-    "none", "no rows", "few rows", "more rows", "other column", "another column", "float32", "whole numbers", "another world", "nan",
-    "infinite", "no pool", "equal rows", "nearly equal rows", "no fitted", "seen of other rows", "nothing consumed", "nan loss",
+    "none", "no rows", "few rows", "more rows", "other column", "another column", "float32", "whole numbers", "another replicate", "nan",
+    "infinite", "no pool", "equal rows", "nearly equal rows", "no fit result", "too few visit counts", "nothing consumed", "nan loss",
     "nan weights", "raises",
 ]  # fmt: skip
 
 
 @dataclass
 class FaultyGaussian(Gaussian):
-    """A Gaussian that returns something wrong from generation `since` on."""
+    """A Gaussian that violates its contract from generation `since` on."""
 
     fault: Fault = "none"
     since: int = 0
@@ -35,8 +35,8 @@ class FaultyGaussian(Gaussian):
         if self.fault == "raises":
             raise ZeroDivisionError("a bug in a plug-in")
         faulty = {
-            "no fitted": {"loss": 1.0},
-            "seen of other rows": replace(result, visit_counts=result.visit_counts[1:]),
+            "no fit result": {"loss": 1.0},
+            "too few visit counts": replace(result, visit_counts=result.visit_counts[1:]),
             "nothing consumed": replace(result, visit_counts=0 * result.visit_counts),
             "nan loss": replace(result, stats={"loss": float("nan")}),
         }
@@ -56,7 +56,7 @@ class FaultyGaussian(Gaussian):
             "another column": lambda: Pool.of(x=x, y=x),
             "float32": lambda: Pool.of(x=x.astype(np.float32)),
             "whole numbers": lambda: Pool.of(x=x.astype(np.int64)),
-            "another world": lambda: Pool.of(x=np.hstack([x, x])),
+            "another replicate": lambda: Pool.of(x=np.hstack([x, x])),
             "nan": lambda: Pool.of(x=broken),
             "infinite": lambda: Pool.of(x=broken),
             "no pool": lambda: {"x": x},
@@ -76,7 +76,7 @@ class FaultyGaussian(Gaussian):
 
 @dataclass(frozen=True)
 class FaultyData(GaussianData):
-    """Gaussian data whose held-out split holds a NaN or has the wrong dtype."""
+    """Gaussian data whose held-out split contains a NaN or has the wrong dtype."""
 
     fault: Literal["nan", "float32"] = "nan"
 

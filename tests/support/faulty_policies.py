@@ -1,4 +1,4 @@
-"""Policies that break a rule, and one random policy that breaks none."""
+"""Policies that violate a rule of the contract, and a valid random policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autophagy.common.core.pool import Pool
 
 @dataclass(frozen=True)
 class RandomPools:
-    """Takes random rows, without replacement, from a random selection of pools. It never selects by value, so the laws hold for it."""
+    """Takes random rows, without replacement, from randomly chosen pools. Rows are never selected by value, so the tested laws hold."""
 
     seed: int
     version: ClassVar[int] = 1
@@ -25,14 +25,14 @@ class RandomPools:
 
 @dataclass(frozen=True)
 class SelectsMiddle:
-    """Keeps the half of the last generation with the values nearest to the median. Selecting by value breaks the laws."""
+    """Keeps the half of the last generation that is nearest to the median. Rows are selected by value, so the tested laws do not hold."""
 
     version: ClassVar[int] = 1
 
     def __call__(self, available, *, size, rng):
         generated = available.history[-1]
         x = generated.array("x")
-        middle = np.sort(x, axis=0)[size // 4 : -(size // 4)]  # world by world
+        middle = np.sort(x, axis=0)[size // 4 : -(size // 4)]  # each world separately
         return generated.slice(0, len(middle)).with_data(Pool.of(x=middle))
 
 
@@ -51,7 +51,7 @@ class LeaksReal:
 
 @dataclass(frozen=True)
 class InventsRows:
-    """Returns rows of its own instead of rows of the available pools, so the provenance columns are missing."""
+    """Returns new rows instead of rows of the available pools, so the provenance columns are missing."""
 
     version: ClassVar[int] = 1
 

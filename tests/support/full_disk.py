@@ -1,6 +1,6 @@
-"""Run one command after the other on a small disk of its own, in a mount namespace that ends with this process.
+"""Runs a sequence of commands on a small temporary disk. The disk exists only in the mount namespace of this process.
 
-`unshare --user --map-root-user --mount python full_disk.py CONFIG`: prints what results as JSON.
+`unshare --user --map-root-user --mount python full_disk.py CONFIG` prints exit codes and outputs as JSON.
 """
 
 from __future__ import annotations

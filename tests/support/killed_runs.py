@@ -1,4 +1,4 @@
-"""Runs in a separate process that is killed at a random moment."""
+"""Functions for runs in a separate process that is killed at a chosen or random moment."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from autophagy.common.execution.run import write_results
 from autophagy.common.execution.scheduler import run_all
 
 CALLS = ("fsync", "rename", "replace")
-"""Functions of `os` that change the store or the results: every step of sealing, renaming and writing."""
+"""Functions of `os` that change the store or the results. Sealing, renaming and writing call them in every step."""
 
 
 def run_with_report(config, folder):
-    """Run an experiment and write all its files, as the command `autophagy run` does."""
+    """Run an experiment and write the same files as the command `autophagy run`."""
     from autophagy.common.report.runs.report import write_report
 
     parsed = experiment(config)
@@ -24,7 +24,7 @@ def run_with_report(config, folder):
 
 
 def run_until_killed(config, folder, fatal_call):
-    """Run in a process that kills itself at the `fatal_call`-th call that changes a file. None: only the parent kills it."""
+    """Run an experiment. This process kills itself at the `fatal_call`-th call that changes a file (None: never)."""
     left = fatal_call
 
     def counted(call):
@@ -40,5 +40,5 @@ def run_until_killed(config, folder, fatal_call):
     if fatal_call is not None:
         for name in CALLS:
             setattr(os, name, counted(getattr(os, name)))
-    os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = "0"  # write a checkpoint at every step, so that kills hit checkpoints too
+    os.environ["AUTOPHAGY_CHECKPOINT_SECONDS"] = "0"  # checkpoint at every step, so that kills also hit checkpoints
     run_with_report(config, folder)

@@ -1,4 +1,4 @@
-"""Data files in the original MNIST format."""
+"""Writes data files in the original MNIST format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def write_mnist(folder, rows=30):
-    """Write random images and labels to `folder` as torchvision keeps MNIST: unpacked files, beside the gzipped files it looks for."""
+    """Write random images and labels to `folder` in the layout of torchvision: unpacked files and the gzipped files that it checks for."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Simulates a power cut inside the test process: execution stops at the n-th call that changes a file."""
+"""Simulates a power cut inside the test process. Execution stops at the n-th call that changes a file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 
 
 class PowerCut(BaseException):
-    """Derives from BaseException, so that no `except Exception` in the code under test catches it."""
+    """Stops the code under test. Derived from BaseException, so that `except Exception` does not catch it."""
 
 
 def power_cut(action: Callable[[], object], *, at: int, calls: list[tuple[object, str]]) -> bool:
-    """Run `action` and stop it instead of making the `at`-th of the calls. Returns False if fewer calls were made.
+    """Run `action` and stop it just before the `at`-th call of the counted functions. Returns False if there are fewer calls.
 
-    calls: (object, name of the function in it) of each function to count, as the code under test looks it up.
+    calls: the functions to count, each as (module or object, attribute name) where the code under test looks it up.
     """
     left = at
 

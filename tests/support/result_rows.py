@@ -1,4 +1,4 @@
-"""Rows as in rows.parquet, for tests of summaries and reports."""
+"""Creates rows in the format of rows.parquet, for tests of summaries and reports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def metric_rows(
     floor: float | None = 1.0,
     floor_sd: float | None = 0.0,
 ) -> list[dict[str, Any]]:
-    """The rows of one metric. `by_policy` holds, for each policy, a list of values over generations for each seed."""
+    """Create the rows of one metric. `by_policy[policy][seed]` is the list of values by generation."""
     constants = {"metric": metric, "axis": axis, "unit": unit, "higher_is_better": better, "floor": floor, "floor_sd": floor_sd}
     return [
         {**constants, "n": 9, "generator": "g", "policy": policy, "seed": seed, "generation": generation, "value": value}
@@ -27,6 +27,6 @@ def metric_rows(
 
 
 def as_columns(*parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """The concatenated rows, column by column."""
+    """Concatenate lists of rows and return the columns by name."""
     rows = [row for part in parts for row in part]
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}

@@ -1,7 +1,7 @@
-"""Records what Python code does outside of given folders: files written, connections opened, programs started.
+"""Records side effects of Python code: files written outside of given folders, connections opened and programs started.
 
-It uses Python's audit events (PEP 578), so that nothing is mocked. Files that libraries write from C raise no audit event; tests
-compare folders for those.
+The recorder uses audit events of Python (PEP 578), so tests need no mocks. Files that libraries write from C code raise no audit event.
+Tests compare folders to find such files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATH_ARGUMENTS = {
     "os.symlink": (0, 1),
     "os.truncate": (0,),
 }
-"""Events that change files: positions of the paths among the arguments."""
+"""Audit events that change files, with the positions of the path arguments."""
 BLOCKED = (
     "socket.connect",
     "socket.getaddrinfo",
@@ -60,8 +60,10 @@ def _record_path(event: str, path: str | bytes | os.PathLike) -> None:
 
 @contextmanager
 def recorded_side_effects(*folders: Path) -> Iterator[list[str]]:
-    """A list that fills with the side effects inside the `with` block: writes outside `folders`, and connections and programs,
-    which are blocked."""
+    """Yield a list that collects the side effects of the `with` block: writes outside `folders`, connections and started programs.
+
+    Connections and programs are blocked.
+    """
     global _effects, _allowed
     if not hasattr(sys, "_autophagy_audit_hook"):  # an audit hook cannot be removed
         sys.addaudithook(_audit)

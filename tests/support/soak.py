@@ -1,11 +1,11 @@
-"""Random faults on real runs, for as long as you like: `python tests/support/soak.py --minutes 30`.
+"""Soak test: applies random faults to real runs for a given time. Usage: `python tests/support/soak.py --minutes 30`.
 
     undisturbed runs ──► the rows that every later run must reproduce
     round:  concurrent runs on one store that are killed at random, while files are damaged and `verify` and `gc` run
             kill all runs; damage more artifacts ──► `verify` names exactly the damaged ones
             run the same commands undisturbed ──► the same rows; `gc`, then the same commands ──► nothing is rebuilt
 
-Stops with exit code 1 at the first violation and keeps the folder for inspection.
+The test stops with exit code 1 at the first violation and keeps the folder for inspection.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ EXPERIMENTS: Mapping[str, Mapping] = {
     "vae": VAE,
     "vae-again": {**VAE, "seeds": [1, 2], "policies": ["real", "replace"]},
 }
-"""Some share seeds, policies and generations, so that concurrent processes need the same artifacts."""
+"""Experiments that partly share seeds, policies and generations, so that concurrent processes need the same artifacts."""
 KEPT = "gaussian"
 """The run that `gc` keeps."""
 ROUND_SECONDS = 200
 MISSING = str(ArtifactMissing("#")).partition("#")[2][:40]
-"""Part of the message of a run that lost the same artifact twice. It may exit with 2; the same command then continues."""
+"""Part of the error message of a run that lost the same artifact twice. Exit code 2 is allowed in this case."""
 
 
 class Violation(Exception):
-    """A guarantee of the store or of the loop did not hold."""
+    """A guarantee of the store or of the loop is violated."""
 
 
 def expect(holds: bool, message: str) -> None:
@@ -135,18 +135,18 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def restore_sigint() -> None:
-    """Shells make background jobs ignore SIGINT, and children inherit that."""
+    """Restore the default SIGINT handler. Shells start background jobs with SIGINT ignored, and children inherit this."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def interrupted_at_startup(output: str) -> bool:
-    """True if the traceback comes from the start of Python, before the first line of `autophagy` could catch it."""
+    """Return True if the traceback comes from the start of Python, before `autophagy` could catch the interrupt."""
     return any(start in output for start in ("<frozen site>", "<frozen runpy>", "init_import_site")) and "__main__.py" not in output
 
 
 @dataclass
 class Running:
-    """A running command and the time at which it is killed."""
+    """A running command and its planned kill time."""
 
     name: str
     process: subprocess.Popen
@@ -160,7 +160,7 @@ class Running:
 
 @dataclass
 class Soak:
-    """One soak test: its folder, the rows of undisturbed runs, and counts of what was done."""
+    """State of a soak test: its folder, the rows of undisturbed runs, and counts of all actions."""
 
     folder: Path
     rng: random.Random
@@ -175,7 +175,7 @@ class Soak:
         return [sys.executable, "-m", "autophagy", *map(str, arguments)]
 
     def start(self, name: str, *, store: Path, out: Path) -> Running:
-        """`autophagy run` in a process group of its own."""
+        """Start `autophagy run` in a new process group."""
         config = self.folder / f"{name}.yaml"
         config.write_text(yaml.safe_dump({"name": name, **EXPERIMENTS[name]}))
         self.counts["runs started"] += 1
@@ -219,7 +219,7 @@ class Soak:
         shutil.rmtree(self.folder / "undisturbed-store")
 
     def disturbed(self, seconds: float, *, processes: int) -> None:
-        """Run experiments on one store again and again, while runs are killed and the store is disturbed."""
+        """Run experiments repeatedly on one store. Kills runs and disturbs the store at random times."""
         out, end, next_disturbance = self.folder / "runs", time.monotonic() + seconds, time.monotonic()
         running: list[Running] = []
         while time.monotonic() < end:
@@ -240,7 +240,7 @@ class Soak:
             self.kill(run)
 
     def ended(self, run: Running, out: Path) -> bool:
-        """True if the run has ended or was killed now."""
+        """Return True if the run has ended. Kills the run if its kill time has passed."""
         code = run.process.poll()
         if code is None:
             if time.monotonic() > run.kill_at:
@@ -255,7 +255,7 @@ class Soak:
         return True
 
     def kill(self, run: Running) -> None:
-        """Send SIGKILL, or in one case of three SIGINT (Ctrl-C), to the process and its workers."""
+        """Send SIGKILL (two of three times) or SIGINT (Ctrl-C) to the process and its workers."""
         how = self.rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT))
         try:
             os.killpg(run.process.pid, how)
@@ -278,7 +278,7 @@ class Soak:
                 damage(self.rng.choice(artifacts), self.rng)
                 self.counts["damaged while runs work"] += 1
             except (OSError, ValueError, IndexError, KeyError):
-                pass  # it is being repaired or removed, or is damaged already
+                pass  # the artifact is damaged already, or another process repairs or removes it
         elif kind < 0.75:
             if (self.store / "artifacts").is_dir():
                 code, output = self.call("verify", "--store", self.store)
@@ -292,10 +292,10 @@ class Soak:
             self.counts["gc while runs work"] += 1
 
     def damaged_at_rest(self) -> None:
-        """Damage artifacts while no process works: `verify` names exactly these, and runs rebuild them."""
+        """Damage artifacts while no process runs. Checks that `verify` names exactly these artifacts and that runs rebuild them."""
         self.run_again()  # repairs earlier damage
         for path in self.faulty():
-            shutil.rmtree(path)  # no experiment needs it any more
+            shutil.rmtree(path)  # no experiment needs this artifact
         artifacts = self.artifacts()
         damaged = self.rng.sample(artifacts, min(len(artifacts), 20))
         for number, artifact in enumerate(damaged):
@@ -312,14 +312,14 @@ class Soak:
         self.counts["damaged, named by verify, set aside and rebuilt"] += set_aside
 
     def run_again(self) -> str:
-        """Run all experiments on the store, compare their rows with those of undisturbed runs, and return their output."""
+        """Run all experiments on the store, compare their rows with the rows of undisturbed runs, and return their output."""
         output = self.finish_all(store=self.store, out=self.folder / "runs")
         for name in EXPERIMENTS:
             self.compare(name, self.folder / "runs")
         return output
 
     def faulty(self) -> set[Path]:
-        """The artifacts that `verify` calls damaged."""
+        """Return the artifacts that `verify` reports as damaged."""
         code, output = self.call("verify", "--store", self.store)
         keys = {line.split()[1].rstrip(":") for line in output.splitlines() if line.startswith("damaged: ")}
         expect(code == bool(keys), f"verify: exit code {code}:\n{output}")
@@ -327,7 +327,7 @@ class Soak:
         return {path for path in self.artifacts() if path.name in keys}
 
     def collect_garbage(self) -> None:
-        """After `gc`, the kept runs build nothing and give the same rows."""
+        """Run `gc`. Checks that the kept runs then build nothing and give the same rows."""
         runs = [self.folder / "runs" / name for name in EXPERIMENTS]
         code, output = self.call("gc", *runs, "--store", self.store, "--unfinished", "--set-aside", "--yes")
         expect(code == 0, f"gc: exit code {code}:\n{output}")
@@ -341,12 +341,14 @@ class Soak:
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="Duration; the undisturbed runs and the end of the last round come on top.")] = 30,
+    minutes: Annotated[
+        float, typer.Option(help="Duration of the rounds. The undisturbed runs and the end of the last round take extra time.")
+    ] = 30,
     processes: Annotated[int, typer.Option(min=1, help="Number of concurrent runs.")] = 4,
     seed: Annotated[int | None, typer.Option(help="Seed of the random faults. Timing still differs between runs.")] = None,
-    folder: Annotated[Path | None, typer.Option(help="Where to work. A temporary folder if not given.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Working folder. Default: a temporary folder.")] = None,
 ) -> None:
-    """Kill, damage, verify and collect garbage at random, and check that no result changes."""
+    """Kill runs, damage artifacts, verify and collect garbage at random. Check that no result changes."""
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     work = folder or Path(tempfile.mkdtemp(prefix="autophagy-soak-"))
     work.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Curations that test what the loop passes to a curation and what it does with the answer."""
+"""Curations for tests of the loop: one checks its input, and one keeps known rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from autophagy.common.components.curation import CurationResult
 
 @dataclass(frozen=True)
 class AssertsDataColumnsOnly:
-    """Keeps all rows, and fails if the candidates carry a column other than the data column `x` (their origin, for example)."""
+    """Keeps all rows. Fails if the candidates have another column than the data column `x`, such as their origin."""
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()

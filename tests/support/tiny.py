@@ -37,7 +37,7 @@ TINY = {
     "gmm": {"use": "gmm", "components": 2, "dimensions": 4},
     "diffusion": TINY_DIFFUSION,
 }
-"""Settings with which every built-in generator fits in a second. `test_generator_checks.py` fails if a generator is missing."""
+"""Settings for each built-in generator that make a fit take about a second. `test_generator_checks.py` fails if one is missing."""
 
 TEXT = {
     "name": "tiny-text", "generations": 3, "size": 24, "eval_size": 12, "data": {"use": "bible", "words": 12}, "generator": TINY_LM,
@@ -57,7 +57,7 @@ ANALYTIC = {
 
 
 def small_pool(modality: str, rows: int = 20, *, generator: str = "") -> Pool:
-    """Random rows in the format of a modality, or of a generator that has its own format."""
+    """Create random rows in the format of a modality, or of a generator with a special format."""
     rng = np.random.default_rng(0)
     if modality == "text":
         words = np.array(["the", "of", "and", "lord", "said", "unto", "them", "that", "he", "was", "day", "night", "bread"])
