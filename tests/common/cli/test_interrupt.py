@@ -1,4 +1,4 @@
-"""Ctrl-C that something swallows comes again, until it is heard; and only then."""
+"""An interrupt (Ctrl-C) that a library swallows is repeated until the command acknowledges it, and never after that."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SWALLOWED = {
 }
 
 
-def ran(code, **how):
-    return subprocess.run([sys.executable, "-c", START + code], capture_output=True, text=True, timeout=120, **how)
+def run_script(code, **options):
+    return subprocess.run([sys.executable, "-c", START + code], capture_output=True, text=True, timeout=120, **options)
 
 
-@pytest.mark.parametrize("how", SWALLOWED)
-def test_an_interrupt_that_is_swallowed_comes_again_until_it_is_heard(how):
-    code = f"with repeat_interrupt():\n    {SWALLOWED[how]}\n    print('swallowed')\n    try:\n        time.sleep(60)\n"
-    code += "    except KeyboardInterrupt:\n        acknowledge()\n        print('heard')\n    time.sleep(1.5)\n    print('quiet')\n"
-    done = ran(code, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
-    assert (done.stdout.split(), done.stderr) == (["swallowed", "heard", "quiet"], "")
+@pytest.mark.parametrize("case", SWALLOWED)
+def test_swallowed_interrupt_is_repeated_until_acknowledged(case):
+    code = f"with repeat_interrupt():\n    {SWALLOWED[case]}\n    print('swallowed')\n    try:\n        time.sleep(60)\n"
+    code += "    except KeyboardInterrupt:\n        acknowledge()\n        print('acknowledged')\n    time.sleep(1.5)\n    print('quiet')\n"
+    done = run_script(code, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    assert (done.stdout.split(), done.stderr) == (["swallowed", "acknowledged", "quiet"], "")
 
 
-def test_afterwards_everything_is_as_it_was():
+def test_handlers_are_restored_afterwards():
     code = "hooks = lambda: (signal.getsignal(signal.SIGINT), sys.unraisablehook)\nbefore = hooks()\n"
     code += "try:\n    with repeat_interrupt():\n        ctrl_c(); time.sleep(9)\nexcept KeyboardInterrupt:\n    print('raised')\n"
-    done = ran(code + "time.sleep(1.5)\nprint(before == hooks())", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    done = run_script(code + "time.sleep(1.5)\nprint(before == hooks())", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     assert (done.stdout.split(), done.stderr) == (["raised", "True"], "")
 
 
-def test_where_ctrl_c_is_ignored_it_stays_so():
-    done = ran(
+def test_ignored_ctrl_c_stays_ignored():
+    done = run_script(
         "with repeat_interrupt():\n    ctrl_c(); time.sleep(1.5)\n    print('here')",
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )

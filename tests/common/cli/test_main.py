@@ -59,7 +59,7 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"generatons": 3}, "generatons: unknown key; did you mean 'generations'?"),
         ({"generations": "many"}, "generations: "),
@@ -178,7 +178,7 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
         ({"init": "previos"}, "init: Input should be 'base', 'previous' or 'scratch', not 'previos'"),
     ],
 )
-def test_invalid_configs_get_one_message_and_exit_code_2(change, said, write_config, folders):
+def test_invalid_configs_get_one_message_and_exit_code_2(change, message, write_config, folders):
     result = autophagy(
         "run",
         write_config({**ANALYTIC, **change} if "name" not in change else {**ANALYTIC}),
@@ -186,12 +186,12 @@ def test_invalid_configs_get_one_message_and_exit_code_2(change, said, write_con
         *([f"name={change['name']}"] if "name" in change else []),
     )
     assert result.exit_code == 2
-    assert said in result.stderr.replace("\n", " ")
+    assert message in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.output + result.stderr
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("a: [1", "not valid YAML"),
         ("- 1", "a config must be a mapping"),
@@ -200,16 +200,16 @@ def test_invalid_configs_get_one_message_and_exit_code_2(change, said, write_con
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
     ],
 )
-def test_invalid_config_files_are_rejected(content, said, tmp_path):
+def test_invalid_config_files_are_rejected(content, message, tmp_path):
     (tmp_path / "c.yaml").write_text(content)
     result = autophagy("run", tmp_path / "c.yaml")
     assert result.exit_code == 2
-    assert said in result.stderr.replace("\n", " ")
+    assert message in result.stderr.replace("\n", " ")
 
 
 def test_missing_files_and_wrong_arguments_are_rejected(tmp_path, write_config):
     config = write_config(ANALYTIC)
-    for words, said in [
+    for words, message in [
         (["run", tmp_path / "tiny-gausian.yaml"], "there is no such config; did you mean"),
         (["run", "size=3"], "no config given"),
         (["run", config, config], "two experiments are called 'tiny-gaussian'"),
@@ -220,7 +220,7 @@ def test_missing_files_and_wrong_arguments_are_rejected(tmp_path, write_config):
     ]:
         result = autophagy(*words)
         assert result.exit_code == 2, words
-        assert said in result.stderr.replace("\n", " "), words
+        assert message in result.stderr.replace("\n", " "), words
 
 
 def test_list_describes_every_component():
@@ -288,19 +288,19 @@ def test_changed_feature_settings_change_the_numbers(write_config, folders):
 
 
 def test_changed_data_is_read_again(tmp_path):
-    path, wanted = tmp_path / "data.txt", {**TEXT, "base": None, "generations": 1, "metrics": ["distinct"], "policies": ["replace"]}
+    path, config = tmp_path / "data.txt", {**TEXT, "base": None, "generations": 1, "metrics": ["distinct"], "policies": ["replace"]}
     floors = []
     for text in ("one two three four five six ", "one "):
         path.write_text(text * 700)
         rows = run(
-            experiment({**wanted, "data": {"use": "file", "path": str(path), "words": 12, "base_share": 0}}), store=tmp_path / "store"
+            experiment({**config, "data": {"use": "file", "path": str(path), "words": 12, "base_share": 0}}), store=tmp_path / "store"
         )
         floors.append(rows[rows.metric == "distinct_1"].floor.iloc[0])
     assert floors[0] > floors[1]
 
 
 @pytest.mark.parametrize(
-    ("track", "change", "said"),
+    ("track", "change", "message"),
     [
         (
             "vision",
@@ -314,26 +314,26 @@ def test_changed_data_is_read_again(tmp_path):
         ("vision", {"prompts": "synthetic"}, "prompts: synthetic: generator 'vae' does not support prompts"),
     ],
 )
-def test_incompatible_components_are_rejected_before_anything_runs(track, change, said, write_config, folders):
+def test_incompatible_components_are_rejected_before_anything_runs(track, change, message, write_config, folders):
     result = autophagy("run", write_config({**{"text": TEXT, "vision": VISION}[track], **change}), *folders, "--dry-run")
     assert result.exit_code == 2
-    assert said in result.stderr.replace("\n", " ")
+    assert message in result.stderr.replace("\n", " ")
 
 
-def test_every_regime_has_a_config_in_every_modality():
+def test_every_modality_ships_a_config_for_each_policy():
     """Policies have a config in every modality; components that need a column, where that column exists."""
-    shown: dict[str, set[str]] = {"analytic": set(), "text": set(), "vision": set()}
-    for config in ROOT.glob("configs/*/*.yaml"):
-        wanted = load_config(config)
-        for arm in wanted.arms.values():
-            shown[wanted.modality] |= {arm.policy.use, arm.learn_from, "half-synthetic" if arm.synthetic_fraction < 1 else "clean"}
-            shown[wanted.modality] |= {arm.curation.use} if arm.curation else set()
-        shown[wanted.modality] |= {wanted.labels, "long-tailed" if wanted.imbalance else "as it is"}
+    used: dict[str, set[str]] = {"analytic": set(), "text": set(), "vision": set()}
+    for path in ROOT.glob("configs/*/*.yaml"):
+        config = load_config(path)
+        for arm in config.arms.values():
+            used[config.modality] |= {arm.policy.use, arm.learn_from, "half-synthetic" if arm.synthetic_fraction < 1 else "clean"}
+            used[config.modality] |= {arm.curation.use} if arm.curation else set()
+        used[config.modality] |= {config.labels, "long-tailed" if config.imbalance else "as it is"}
     everywhere = {*registered("policy"), "verify", "prune", "dedup", "half-synthetic"}
     tracks = {"detect", "self", "other", "union"}
-    assert shown["analytic"] >= everywhere
-    assert shown["text"] >= everywhere | tracks | {"minhash-dedup", "token-edit"}
-    assert shown["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}
+    assert used["analytic"] >= everywhere
+    assert used["text"] >= everywhere | tracks | {"minhash-dedup", "token-edit"}
+    assert used["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}
 
 
 def test_changes_inside_arms_keep_the_arms_own_keys(tmp_path):
@@ -354,14 +354,14 @@ def test_changes_inside_arms_keep_the_arms_own_keys(tmp_path):
     assert load_config(listed, ["policies.replace.curation=dedup"]).arms["replace"].curation.use == "dedup"
 
 
-@pytest.mark.parametrize("made_of_it", [ImportError("initialization failed"), UserError("generator 'x' cannot be loaded")])
-def test_an_interrupt_inside_an_import_is_reported_as_interrupt(made_of_it, capfd):
-    made_of_it.__cause__ = KeyboardInterrupt()
+@pytest.mark.parametrize("error", [ImportError("initialization failed"), UserError("generator 'x' cannot be loaded")])
+def test_an_interrupt_inside_an_import_is_reported_as_interrupt(error, capfd):
+    error.__cause__ = KeyboardInterrupt()
     with pytest.raises(typer.Exit) as ended, report_errors():
-        raise made_of_it
+        raise error
     assert ended.value.exit_code == 130
-    said = " ".join(capfd.readouterr().err.split())
-    assert said == "interrupted; finished stages are kept, and the same command continues from there"
+    message = " ".join(capfd.readouterr().err.split())
+    assert message == "interrupted; finished stages are kept, and the same command continues from there"
 
 
 def test_a_terminal_shows_a_progress_bar(write_config, folders):
@@ -370,12 +370,12 @@ def test_a_terminal_shows_a_progress_bar(write_config, folders):
     command = [sys.executable, "-m", "autophagy", "run", config, *folders]
     with subprocess.Popen(list(map(str, command)), stdout=terminal, stderr=terminal, env={**os.environ, "TERM": "xterm", "COLUMNS": "160"}):
         os.close(terminal)
-        said = b""
+        message = b""
         with contextlib.suppress(OSError):  # raised when the process at the other end has exited
             while more := os.read(seen, 4096):
-                said += more
+                message += more
     os.close(seen)
     n_generations = (ANALYTIC["generations"] + 1) * len(ANALYTIC["policies"])
-    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.decode())  # without colours and cursor movements
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", message.decode())  # without colours and cursor movements
     assert f"{n_generations}/{n_generations} generations" in words
     assert re.search(r"tiny-gaussian · \w+, seed 0 · generation \d: ", words)

@@ -1,6 +1,6 @@
-"""The same experiment gives the same bytes: whatever global random state it finds, in whatever process, with however many workers.
+"""The same experiment gives the same bytes, whatever the global random state, the process or the number of workers.
 
-One small experiment or another holds every part the registry has, so a part that is added without a place here fails a test.
+Together the experiments below use every registered component. A component that is missing here fails a test.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ BY_FEATURES = [
 ]
 
 
-def curated(*curations):
+def curated_arms(*curations):
     """An arm for each curation."""
-    named = {one if isinstance(one, str) else one["use"]: one for one in curations}
-    return {name: {"use": "replace", "synthetic_fraction": 0.5, "curation": one} for name, one in named.items()}
+    by_name = {one if isinstance(one, str) else one["use"]: one for one in curations}
+    return {name: {"use": "replace", "synthetic_fraction": 0.5, "curation": one} for name, one in by_name.items()}
 
 
 EXPERIMENTS = {
@@ -47,7 +47,7 @@ EXPERIMENTS = {
         **TEXT, **SHORT, "data": {"use": "logic", "rows": 400}, "base": None, "metrics": ["grammar", "watermark", "frechet"],
         "generator": {**TINY["ngram"], "sampling": {"watermark": {"delta": 4.0}}},
         "features": {"use": "lm-embedding", "context": 16, "training": {"steps": 3, "batch": 4}},
-        "policies": curated("verify", "dedup", "minhash-dedup", "token-edit", "detect"),
+        "policies": curated_arms("verify", "dedup", "minhash-dedup", "token-edit", "detect"),
     },
     "autoencoder": {
         **VISION, **SHORT, "policies": ["replace"],
@@ -58,7 +58,7 @@ EXPERIMENTS = {
     },
     "diffusion": {**VISION, **SHORT, "generator": TINY_DIFFUSION, "features": "pixels", "metrics": ["frechet"], "policies": ["replace"]},
     "mixture": {
-        **VISION, **SHORT, "generator": TINY["gmm"], "metrics": ["pixel-variance"], "policies": curated("pixel-dedup"),
+        **VISION, **SHORT, "generator": TINY["gmm"], "metrics": ["pixel-variance"], "policies": curated_arms("pixel-dedup"),
     },
     "Gaussian": {
         **ANALYTIC, "data": {**ANALYTIC["data"], "rows": 400}, "metrics": ["moments", "held-out-score"],
@@ -79,59 +79,60 @@ EXPERIMENTS = {
     },
     "classifier": {
         **ANALYTIC, "data": {"use": "halfspace", "rows": 200, "dimensions": 3}, "generator": TINY["linear-classifier"],
-        "metrics": ["plane-accuracy"], "policies": curated("verify-labels"),
+        "metrics": ["plane-accuracy"], "policies": curated_arms("verify-labels"),
     },
 }  # fmt: skip
-ELSEWHERE = {
-    "data": {"file", "hub", "mnist", "fashion-mnist", "cifar10", "image-folder"},  # the digits and the text here in other wrappings
-    "features": {"encoder", "inception", "image-encoder"},  # pretrained: frozen networks, tested with tiny checkpoints
+TESTED_ELSEWHERE = {
+    "data": {"file", "hub", "mnist", "fashion-mnist", "cifar10", "image-folder"},  # the digits and the text here in other file formats
+    "features": {"encoder", "inception", "image-encoder"},  # frozen pretrained networks
 }
-"""What reads files or checkpoints of the user's; its own tests have them."""
+"""Components that read files of the user. They are tested with the code that reads them."""
 
 
-def states():
+def random_states():
+    """The global random states of Python, NumPy and torch."""
     return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
 
-def contents(store):
-    """Keys and digests of a store."""
+def digests_by_key(store):
+    """The digest of every artifact of a store, by key."""
     return {folder.name: digest_of(read_manifest(folder, key=folder.name)[0]) for folder in store.glob("artifacts/*/*")}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_global_random_state_neither_matters_nor_changes(name, tmp_path):
-    wanted = experiment(EXPERIMENTS[name])
-    rows = run(wanted, store=tmp_path / "one")
+def test_global_random_state_is_neither_used_nor_changed(name, tmp_path):
+    config = experiment(EXPERIMENTS[name])
+    rows = run(config, store=tmp_path / "one")
     random.seed(99), np.random.seed(99), torch.default_generator.manual_seed(99)
-    before = states()
-    again = run(wanted, store=tmp_path / "other")
-    assert states() == before
+    before = random_states()
+    again = run(config, store=tmp_path / "other")
+    assert random_states() == before
     assert again.equals(rows)
-    assert contents(tmp_path / "one") == contents(tmp_path / "other")
+    assert digests_by_key(tmp_path / "one") == digests_by_key(tmp_path / "other")
 
 
 @pytest.mark.parametrize("name", ["language model", "autoencoder", "Gaussian"])
-def test_other_processes_and_two_workers_write_the_same_bytes(name, tmp_path):
-    """Each with its own order of hashes, too."""
+def test_two_workers_write_the_same_bytes_as_one_process(name, tmp_path):
+    """The workers also use another hash seed, so that sets are iterated in another order."""
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(EXPERIMENTS[name], sort_keys=False))
     rows = run(experiment(EXPERIMENTS[name]), store=tmp_path / "one")
     command = [sys.executable, "-m", "autophagy", "run", config, "--store", tmp_path / "two", "--out", tmp_path, "--workers", "2"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "77"})
-    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert digests_by_key(tmp_path / "two") == digests_by_key(tmp_path / "one")
     assert pandas.read_parquet(tmp_path / EXPERIMENTS[name]["name"] / "rows.parquet").equals(rows)
 
 
-def test_every_registered_part_is_run_above():
+def test_every_registered_component_is_used_above():
     used = {kind: set() for kind in ("generator", "data", "policy", "curation", "metric", "features")}
-    for written in EXPERIMENTS.values():
-        wanted = experiment(written)
-        arms = wanted.arms.values()
-        used["generator"] |= {member.generator.use for member in wanted.members.values()}
-        used["data"] |= {wanted.data.use}
+    for settings in EXPERIMENTS.values():
+        config = experiment(settings)
+        arms = config.arms.values()
+        used["generator"] |= {member.generator.use for member in config.members.values()}
+        used["data"] |= {config.data.use}
         used["policy"] |= {arm.policy.use for arm in arms}
         used["curation"] |= {arm.curation.use for arm in arms if arm.curation}
-        used["metric"] |= {part.use for part in wanted.metrics}
-        used["features"] |= {wanted.features.use} if wanted.features else set()
+        used["metric"] |= {spec.use for spec in config.metrics}
+        used["features"] |= {config.features.use} if config.features else set()
     for kind, names in used.items():
-        assert names == set(registered(kind)) - ELSEWHERE.get(kind, set()), kind
+        assert names == set(registered(kind)) - TESTED_ELSEWHERE.get(kind, set()), kind

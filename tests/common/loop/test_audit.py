@@ -57,7 +57,8 @@ def test_rows_of_another_pool_are_noticed():
         ("LeaksReal", "audit: policy 'faulty' declares 0 rows of real data but picked 2. Allowed difference: "),
         (
             "InventsRows",
-            "policy 'faulty' returned rows without the column _collected; a policy must return rows of the pools that it receives, with all their columns",
+            "policy 'faulty' returned rows without the column _collected; "
+            "a policy must return rows of the pools that it receives, with all their columns",
         ),
     ],
 )

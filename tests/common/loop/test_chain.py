@@ -1,4 +1,4 @@
-"""What the loop hands from stage to stage: prompts, equal parts of what others made, and how many rows."""
+"""One chain: prompts, shares of several teachers, numbers of rows, and the inputs of metrics."""
 
 from __future__ import annotations
 
@@ -15,130 +15,149 @@ from support.tiny import ANALYTIC, TEXT, TINY, VISION
 PROMPTED = {**ANALYTIC, "data": "regression", "generator": TINY["regression"], "metrics": ["excess-risk"], "size": 12}
 
 
-def gone_through(place, written, policy):
-    """The generations of a chain, and the prompts and the number of rows of every batch that its models made."""
-    stages, asked = Stages(experiment(written), Store(place)), []
+def run_chain(store, config, policy):
+    """The generations of a chain, and (number of rows, prompts, seed) of every batch that its models sampled."""
+    stages, batches = Stages(experiment(config), Store(store)), []
     sample = stages.sample
 
-    def remembers(member, model, *, n, seed, given):
-        asked.append((n, given, seed))
+    def record(member, model, *, n, seed, given):
+        batches.append((n, given, seed))
         return sample(member, model, n=n, seed=seed, given=given)
 
-    stages.sample = remembers
-    return list(chain(stages, policy=policy, seed=0)), asked
+    stages.sample = record
+    return list(chain(stages, policy=policy, seed=0)), batches
 
 
 @pytest.mark.parametrize("prompts", ["real", "fixed", "synthetic"])
-def test_prompts_are_every_row_of_the_pool_they_are_to_come_from(tmp_path, prompts):
-    generations, asked = gone_through(tmp_path, {**PROMPTED, "prompts": prompts, "policies": ["replace"]}, "replace")
+def test_prompts_are_all_rows_of_their_pool(tmp_path, prompts):
+    generations, batches = run_chain(tmp_path, {**PROMPTED, "prompts": prompts, "policies": ["replace"]}, "replace")
     real = generations[0].train
     pools = [real, *(generation.generated for generation in generations[:-1])] if prompts == "synthetic" else [real] * 4
-    given = [pool for _, pool, _ in asked]
+    given = [pool for _, pool, _ in batches]
     assert [sorted(pool.row_digests()) for pool in given] == [sorted(pool.row_digests()) for pool in pools]
     assert len({pool.digest for pool in given}) == (1 if prompts == "fixed" else 4)
-    assert all(pool.table.column_names == list(pool.columns) for pool in given), "a prompt has no notes"
+    assert all(pool.table.column_names == list(pool.columns) for pool in given), "prompts hold data columns only"
 
 
-def test_no_prompt_comes_again_before_every_other_has_come(tmp_path):
+def test_every_prompt_is_used_before_one_is_repeated(tmp_path):
     curated = {"use": "replace", "curation": {"use": "support.spying_curations:KeepFirst", "keep": 0.6}}
-    _, asked = gone_through(tmp_path, {**PROMPTED, "prompts": "fixed", "policies": {"first": curated}}, "first")
-    assert [n for n, _, _ in asked] == [12, 8, 12, 8, 12, 8, 12], "the last generation's output is not curated"
-    for (_, first, _), (_, second, _) in zip(asked[:-1:2], asked[1::2], strict=True):
+    _, batches = run_chain(tmp_path, {**PROMPTED, "prompts": "fixed", "policies": {"first": curated}}, "first")
+    assert [n for n, _, _ in batches] == [12, 8, 12, 8, 12, 8, 12], "the last generation is not curated"
+    for (_, first, _), (_, second, _) in zip(batches[:-1:2], batches[1::2], strict=True):
         assert second.row_digests() == first.row_digests()[:8]
-    assert len({seed for _, _, seed in asked}) == 7
+    assert len({seed for _, _, seed in batches}) == 7
 
 
-def test_without_prompts_nothing_is_continued(tmp_path):
-    _, asked = gone_through(tmp_path, {**PROMPTED, "policies": ["replace"]}, "replace")
-    assert [given for _, given, _ in asked] == [None] * 4
+def test_models_without_prompts_get_none(tmp_path):
+    _, batches = run_chain(tmp_path, {**PROMPTED, "policies": ["replace"]}, "replace")
+    assert [given for _, given, _ in batches] == [None] * 4
 
 
 @pytest.mark.parametrize(
-    ("sources", "parts"),
+    ("learn_from", "shares"),
     [
         ("self", {"one": {"one": 11}, "two": {"two": 11}, "three": {"three": 11}}),
         ("other", {"one": {"two": 6, "three": 5}, "two": {"one": 6, "three": 5}, "three": {"one": 6, "two": 5}}),
         ("union", {name: {"one": 4, "two": 4, "three": 3} for name in ("one", "two", "three")}),
     ],
 )
-def test_a_history_of_several_has_parts_that_differ_by_a_row_at_most(tmp_path, sources, parts):
-    written = {key: value for key, value in ANALYTIC.items() if key != "generator"} | {"size": 11, "generations": 1}
-    written |= {"generators": dict.fromkeys(parts, "gaussian"), "policies": {"shared": {"use": "replace", "learn_from": sources}}}
-    generations, _ = gone_through(tmp_path, written, "shared")
-    assert {one.member.name: Counter(one.train.list("_source")) for one in generations if one.number == 1} == parts
+def test_shares_of_teachers_differ_by_one_row_at_most(tmp_path, learn_from, shares):
+    config = {key: value for key, value in ANALYTIC.items() if key != "generator"} | {"size": 11, "generations": 1}
+    config |= {"generators": dict.fromkeys(shares, "gaussian"), "policies": {"shared": {"use": "replace", "learn_from": learn_from}}}
+    generations, _ = run_chain(tmp_path, config, "shared")
+    assert {one.member.name: Counter(one.train.list("_source")) for one in generations if one.number == 1} == shares
 
 
-def test_the_first_of_several_makes_what_it_would_alone_and_no_two_make_the_same(tmp_path):
+def test_first_of_several_members_samples_as_if_alone(tmp_path):
     several = {key: value for key, value in ANALYTIC.items() if key != "generator"}
     several |= {"generators": dict.fromkeys(("one", "two", "three"), "gaussian"), "generations": 1}
-    alone, _ = gone_through(tmp_path, ANALYTIC, "replace")
-    generated, _ = gone_through(tmp_path, several, "replace")
-    assert len({one.generated.digest for one in generated}) == len(generated) == 6
+    alone, _ = run_chain(tmp_path, ANALYTIC, "replace")
+    generated, _ = run_chain(tmp_path, several, "replace")
+    assert len({one.generated.digest for one in generated}) == len(generated) == 6, "no two members sample the same rows"
     assert [one.generated.digest for one in generated if one.member.name == "one"] == [one.generated.digest for one in alone[:2]]
 
 
 @pytest.mark.parametrize("base", [None, {"context": 8}])
-def test_metrics_are_shown_the_base_model_or_where_there_is_none_generation_0s(tmp_path, monkeypatch, base):
-    measure, shown = Stages.measure, []
-    monkeypatch.setattr(
-        Stages, "measure", lambda stages, metric, member, found: [shown.append(found), measure(stages, metric, member, found)][1]
-    )
-    written = {**TEXT, "generator": TINY["ngram"], "base": base, "policies": ["replace"], "metrics": ["distinct"], "generations": 2}
-    generations, _ = gone_through(tmp_path, written, "replace")
+def test_metrics_read_the_base_model_or_else_generation_0(tmp_path, monkeypatch, base):
+    measure, all_inputs = Stages.measure, []
+
+    def record(stages, metric, member, inputs):
+        all_inputs.append(inputs)
+        return measure(stages, metric, member, inputs)
+
+    monkeypatch.setattr(Stages, "measure", record)
+    config = {**TEXT, "generator": TINY["ngram"], "base": base, "policies": ["replace"], "metrics": ["distinct"], "generations": 2}
+    generations, _ = run_chain(tmp_path, config, "replace")
     models = {one.model.digest for one in generations}
     assert len(models) == 3
-    [under] = {found["base"].digest for found in shown}
-    assert (under == generations[0].model.digest) if base is None else (under not in models)
-    assert {found["first"].digest for found in shown} == {generations[0].model.digest}
-    assert {found["model"].digest for found in shown} == models
+    [base_model] = {inputs["base"].digest for inputs in all_inputs}
+    assert (base_model == generations[0].model.digest) if base is None else (base_model not in models)
+    assert {inputs["first"].digest for inputs in all_inputs} == {generations[0].model.digest}
+    assert {inputs["model"].digest for inputs in all_inputs} == models
 
 
-def test_what_was_collected_is_counted_where_more_is_done_than_to_keep_all_that_was_made(tmp_path):
+def test_candidates_are_reported_for_mixed_and_curated_arms_only(tmp_path):
     arms = {
         "plain": "replace",
-        "scraped": {"use": "replace", "synthetic_fraction": 0.5},
+        "mixed": {"use": "replace", "synthetic_fraction": 0.5},
         "curated": {"use": "replace", "curation": "dedup"},
     }
-    written = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "replicates": 3}, "policies": arms}
-    for arm, counted in {"plain": [], "scraped": [0, 1, 2], "curated": [0, 1, 2]}.items():
-        generations, _ = gone_through(tmp_path, written, arm)
-        assert [one.number for one in generations for row in one.rows if row["metric"] == "candidates"] == counted, arm
+    config = {**ANALYTIC, "data": {"use": "gaussian", "rows": 60, "replicates": 3}, "policies": arms}
+    for arm, reported in {"plain": [], "mixed": [0, 1, 2], "curated": [0, 1, 2]}.items():
+        generations, _ = run_chain(tmp_path, config, arm)
+        assert [one.number for one in generations for row in one.rows if row["metric"] == "candidates"] == reported, arm
 
 
-def test_a_model_makes_what_the_next_generation_takes_and_the_last_one_what_is_measured(tmp_path):
+def test_models_sample_the_rows_that_the_next_generation_needs(tmp_path):
     policies = {"growing": {"use": "replace-growing", "growth": 2.0}, "replace": None}
-    written = {**VISION, "generator": TINY["gmm"], "size": 24, "eval_size": 10, "policies": policies, "metrics": ["pixel-variance"]}
-    growing, same = (gone_through(tmp_path, {**written, "unequal_steps": True}, policy)[0] for policy in policies)
+    config = {**VISION, "generator": TINY["gmm"], "size": 24, "eval_size": 10, "policies": policies, "metrics": ["pixel-variance"]}
+    growing, same = (run_chain(tmp_path, {**config, "unequal_steps": True}, policy)[0] for policy in policies)
     assert [len(one.generated) for one in growing] == [96, 216, 384, 24]
     assert [len(one.generated) for one in same] == [24] * 4
     assert np.array_equal(growing[0].generated.array("image")[:24], same[0].generated.array("image"))
     [metric_rows] = {tuple(row["value"] for row in one.rows if row["metric"] == "pixel_variance") for one in (growing[0], same[0])}
-    assert len(metric_rows) == 1, "the same rows are measured however many were made"
+    assert len(metric_rows) == 1, "the same rows are measured, however many are sampled"
 
 
-def test_a_metric_is_shown_as_many_rows_of_each_kind_as_it_says_and_the_right_ones(tmp_path):
-    """Under `accumulate`, where pools grow: rows of the last generation alone, beside held-out rows, the real pool and as many of it."""
-    written = {**VISION, "policies": ["accumulate"], "seeds": [0], "metrics": ["pixel-variance"], "floors": 2, "size": 60, "eval_size": 20}
-    stages, seen = Stages(experiment(written), Store(tmp_path)), []
+def test_metrics_compare_equal_numbers_of_rows_and_measure_floors_once(tmp_path):
+    """Pools grow under `accumulate`. Still every input has `eval_size` rows, and `generated` holds rows of one generation only.
+
+    Floors do not depend on the generation: generation 0 measures them, with its own model.
+    """
+    config = {**VISION, "policies": ["accumulate"], "seeds": [0], "metrics": ["pixel-variance"], "floors": 2, "size": 60, "eval_size": 20}
+    stages, all_inputs = Stages(experiment(config), Store(tmp_path)), []
     measure = stages.measure
 
-    def remembers(metric, member, shown):
-        seen.append(shown)
-        return measure(metric, member, shown)
+    def record(metric, member, inputs):
+        all_inputs.append(inputs)
+        return measure(metric, member, inputs)
 
-    stages.measure = remembers
-    generations = list(chain(stages, policy="accumulate", seed=0))
+    stages.measure = record
+    generations, calls = [], []
+    for generation in chain(stages, policy="accumulate", seed=0):
+        generations.append(generation)
+        calls.append(all_inputs[sum(map(len, calls)) :])
     splits, real = stages.real.splits, generations[0].train
     rows = lambda pool: set(pool.row_digests())  # noqa: E731
-    assert len(seen) == 3 * len(generations)
-    for place, generation in enumerate(generations):
-        own, *floors = seen[3 * place : 3 * place + 3]
-        assert own["pool"].digest == real.digest
-        assert len(own["generated"]) == len(own["real"]) == len(own["heldout"]) == 20
-        assert rows(own["generated"]) <= rows(generation.generated) and rows(own["real"]) <= rows(real)
-        assert own["real"].digest == seen[0]["real"].digest, "the same real rows in every generation"
-        assert own["heldout"].digest == splits["heldout"].digest
-        assert floors[0]["generated"].digest == splits["control"].digest and floors[0]["heldout"].digest == splits["heldout"].digest
-        assert rows(floors[1]["generated"]) | rows(floors[1]["heldout"]) == rows(splits["control"]) | rows(splits["heldout"])
-        assert all(floor["model"] is own["first"] for floor in floors), "a floor is of generation 0's model"
-        assert own["model"] is generation.model
+    assert [len(inputs) for inputs in calls] == [3, 1, 1, 1], "the metric and two floors at generation 0, later the metric alone"
+
+    own, *floors = calls[0]
+    assert floors[0]["generated"].digest == splits["control"].digest and floors[0]["heldout"].digest == splits["heldout"].digest
+    assert rows(floors[1]["generated"]) | rows(floors[1]["heldout"]) == rows(splits["control"]) | rows(splits["heldout"])
+    for floor in floors:
+        assert len(floor["generated"]) == len(floor["heldout"]) == 20
+        assert floor["model"] is floor["first"] is generations[0].model, "floors are measured with the model of generation 0"
+        assert {name: floor[name] for name in ("pool", "real", "base")} == {name: own[name] for name in ("pool", "real", "base")}
+
+    for generation, (inputs, *_) in zip(generations, calls, strict=True):
+        assert inputs["model"] is generation.model and inputs["first"] is generations[0].model
+        assert inputs["pool"].digest == real.digest
+        assert len(inputs["generated"]) == len(inputs["real"]) == len(inputs["heldout"]) == 20
+        assert rows(inputs["generated"]) <= rows(generation.generated) and rows(inputs["real"]) <= rows(real)
+        assert inputs["real"].digest == own["real"].digest, "the same real rows in every generation"
+        assert inputs["heldout"].digest == splits["heldout"].digest
+
+    measured = [[row for row in generation.rows if row["metric"] == "pixel_variance"] for generation in generations]
+    [floor] = {(row["floor"], row["floor_sd"]) for [row] in measured}
+    values = [measure(stages.experiment.metrics[0], generations[0].member, inputs)["pixel_variance"] for inputs in floors]
+    assert floor == (np.mean(values), np.std(values, ddof=1)), "all generations report the floors of generation 0"

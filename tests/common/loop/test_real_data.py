@@ -1,4 +1,4 @@
-"""Floors: real rows against real rows, of the size of what is measured, in several draws; and how many rows a number rests on."""
+"""Floors: a metric on pairs of real pools, which have as many rows as the pools that are measured."""
 
 from __future__ import annotations
 
@@ -12,44 +12,45 @@ from support.tiny import VISION
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory):
+def finished(tmp_path_factory):
+    """An experiment, its rows and its stages."""
     store = tmp_path_factory.mktemp("store")
     metrics = ["frechet", {"use": "precision-recall", "max_rows": 12}, "pixel-variance", "held-out-score"]
-    wanted = experiment({**VISION, "generations": 1, "seeds": [0], "policies": ["real"], "metrics": metrics, "floors": 4})
-    return wanted, run(wanted, store=store), Stages(wanted, Store(store))
+    tiny = experiment({**VISION, "generations": 1, "seeds": [0], "policies": ["real"], "metrics": metrics, "floors": 4})
+    return tiny, run(tiny, store=store), Stages(tiny, Store(store))
 
 
-def test_draws_halve_the_same_real_rows_and_the_first_is_control_against_held_out(ran):
-    _, _, stages = ran
-    real = sorted(stages.real.splits["control"].row_digests() + stages.real.splits["heldout"].row_digests())
-    assert len(stages.real.floors) == 4
-    assert (
-        stages.real.floors[0]["generated"].digest == stages.real.splits["control"].digest
-        and stages.real.floors[0]["heldout"].digest == stages.real.splits["heldout"].digest
-    )
-    assert len({draw["generated"].digest for draw in stages.real.floors}) == 4
-    for draw in stages.real.floors:
-        assert sorted(draw["generated"].row_digests() + draw["heldout"].row_digests()) == real
-        assert len(draw["generated"]) == len(draw["heldout"])
+def test_floor_pairs_are_halves_of_the_same_real_rows(finished):
+    _, _, stages = finished
+    control, heldout, floors = stages.real.splits["control"], stages.real.splits["heldout"], stages.real.floors
+    real_rows = sorted(control.row_digests() + heldout.row_digests())
+    assert len(floors) == 4
+    assert floors[0]["generated"].digest == control.digest and floors[0]["heldout"].digest == heldout.digest
+    assert len({pair["generated"].digest for pair in floors}) == 4
+    for pair in floors:
+        assert sorted(pair["generated"].row_digests() + pair["heldout"].row_digests()) == real_rows
+        assert len(pair["generated"]) == len(pair["heldout"])
 
 
-def test_a_floor_is_the_mean_of_the_draws_beside_their_scatter(ran):
-    _, rows, stages = ran
-    shares = [stages.real.floors[draw]["generated"].array("image").astype(float).var(axis=0).mean() / 255**2 for draw in range(4)]
-    [floor], [scatter] = (rows[rows.metric == "pixel_variance"][name].unique() for name in ("floor", "floor_sd"))
-    assert floor == pytest.approx(np.mean(shares)) and scatter == pytest.approx(np.std(shares, ddof=1)) and scatter > 0
+def test_floor_is_the_mean_of_the_pairs_with_their_deviation(finished):
+    _, rows, stages = finished
+    values = [pair["generated"].array("image").astype(float).var(axis=0).mean() / 255**2 for pair in stages.real.floors]
+    [floor], [deviation] = (rows[rows.metric == "pixel_variance"][name].unique() for name in ("floor", "floor_sd"))
+    assert floor == pytest.approx(np.mean(values)) and deviation == pytest.approx(np.std(values, ddof=1)) and deviation > 0
 
 
-def test_a_number_about_a_model_has_the_floor_of_generation_0s_model(ran):
-    _, rows, _ = ran
-    found = rows[rows.metric == "heldout_nats"]
-    assert found.floor.nunique() == 1 and found[found.generation == 0].value.iloc[0] != found.floor.iloc[0], "its draws are others"
-    assert abs(found[found.generation == 0].value.iloc[0] - found.floor.iloc[0]) < 10 * found.floor_sd.iloc[0]
+def test_floor_of_a_likelihood_uses_the_model_of_generation_0(finished):
+    _, rows, _ = finished
+    likelihood = rows[rows.metric == "heldout_nats"]
+    first = likelihood[likelihood.generation == 0].iloc[0]
+    assert likelihood.floor.nunique() == 1
+    assert first.value != first.floor, "the floor averages over other rows too"
+    assert abs(first.value - first.floor) < 10 * first.floor_sd
 
 
-def test_a_cap_on_quadratic_cost_takes_the_first_rows_and_the_numbers_say_so(ran):
-    wanted, rows, stages = ran
-    assert rows[rows.metric == "recall"].n.unique() == [12] and rows[rows.metric == "frechet_distance"].n.unique() == [wanted.eval_size]
-    pairs = [[stages.features(draw[name])["features"][:12] for name in ("generated", "heldout")] for draw in stages.real.floors]
+def test_max_rows_compares_the_first_rows_and_reports_their_number(finished):
+    tiny, rows, stages = finished
+    assert rows[rows.metric == "recall"].n.unique() == [12] and rows[rows.metric == "frechet_distance"].n.unique() == [tiny.eval_size]
+    pairs = [[stages.features(pair[name])["features"][:12] for name in ("generated", "heldout")] for pair in stages.real.floors]
     expected = np.mean([precision_recall(*pair)[1] for pair in pairs])
     assert rows[rows.metric == "recall"].floor.unique() == pytest.approx([expected])
