@@ -1,4 +1,4 @@
-"""Analysis: statistics of finished runs (onset, half-life, intervals, verdicts) and export to other tools.
+"""Analysis of finished runs: statistics (onset, half-life, intervals, verdicts) and export to other tools.
 
 Imports: core, store.run_records.
 """

@@ -1,7 +1,7 @@
-"""Export a finished run for other tools: one tidy file, or a run for each chain in an experiment tracker.
+"""Export a finished run to other tools: to one tidy file (CSV or JSON lines), or to an experiment tracker.
 
-A tracker is imported only when it is written to. It shows each chain under its own name, its numbers as `axis/metric` over generations,
-and the floors as separate chains. A second export replaces the first.
+In a tracker, each chain is one run with its own name. Its numbers are logged as `axis/metric` over generations. Floors are logged as
+separate runs. A second export replaces the first. A tracker's package is imported only when the export needs it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .metric_names import display_name
 from .run_folder import ROWS, RunFolder
 
 Points = Mapping[int, Mapping[str, float]]
-"""The numbers of each generation, by `axis/metric`."""
+"""By generation, the numbers by `axis/metric`."""
 
 
 class ExportedRun(RunFolder):
-    """A finished run, as exports need it."""
+    """Data of a finished run for export."""
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows as written, with `metric_name` (the name for readers) next to `metric`. NaN becomes None."""
+        """Yield the rows of rows.parquet. Adds `metric_name`, the display name of the metric, and replaces NaN by None."""
         for row in self.table.to_pylist():
             for name, value in row.items():
                 row[name] = None if value != value else value
@@ -39,14 +39,14 @@ class ExportedRun(RunFolder):
 
     @property
     def seconds(self) -> float:
-        """When the rows were written, in seconds since the epoch. Trackers need a time, and repeated exports give the same one."""
+        """Modification time of rows.parquet, in seconds since the epoch. It is the time stamp in trackers, equal in repeated exports."""
         return (self.folder / ROWS).stat().st_mtime
 
     @property
     def chains(self) -> Mapping[str, Points]:
-        """The numbers of each chain, by `policy-seed` or, with several generators, `policy/generator-seed`.
+        """Numbers of each chain, by chain name: `policy-seed` or, with several generators, `policy/generator-seed`.
 
-        `_floor-seed` holds the floors, which all policies share. No policy's name starts with an underscore.
+        The chain `_floor-seed` holds the floors, which are the same for all policies. Policy names cannot start with an underscore.
         """
         chains: dict[str, dict[int, dict[str, float]]] = {}
         for row in self.rows():
@@ -59,9 +59,10 @@ class ExportedRun(RunFolder):
 
 
 def export(folder: str | Path, to: str, output: str | Path | None = None) -> Path:
-    """Export a finished run to one of TARGETS, into the folder `output` (default: `<folder>/export`). Returns the path of the export.
+    """Export the finished run in `folder` to the target `to`, a key of TARGETS. Returns the path of the export.
 
-    Raises UserError if the target is unknown, its package is not installed, or a folder cannot be read or written.
+    The export is written into the folder `output` (default: `<folder>/export`). Raises UserError if the target is unknown, the package of
+    the tracker is not installed, or a folder cannot be read or written.
     """
     if to not in TARGETS:
         raise UserError(f"--to {to}: unknown target; known: {', '.join(TARGETS)}{did_you_mean(to, TARGETS)}")
@@ -89,7 +90,7 @@ def _jsonl(run: ExportedRun, output: Path) -> Path:
 
 
 def _write_file(path: Path, write: Callable[[TextIO], None]) -> Path:
-    """Write a file, completely or not at all."""
+    """Write a file atomically: after an error no partial file is left. Returns its path."""
 
     def write_to(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as file:
@@ -107,10 +108,10 @@ def _tensorboard(run: ExportedRun, output: Path) -> Path:
     from torch.utils.tensorboard import SummaryWriter
 
     for name, points in run.chains.items():
-        for earlier in (output / name).glob("events.out.tfevents.*"):  # TensorBoard would show old and new points together
+        for earlier in (output / name).glob("events.out.tfevents.*"):  # else TensorBoard shows old and new points together
             earlier.unlink()
         with SummaryWriter(str(output / name)) as writer:
-            writer.add_text("config", indent(run.config_text, "    "), walltime=run.seconds)  # as Markdown: code
+            writer.add_text("config", indent(run.config_text, "    "), walltime=run.seconds)  # Markdown shows indented text as code
             for generation, numbers in points.items():
                 for tag, number in numbers.items():
                     writer.add_scalar(tag, number, generation, walltime=run.seconds)
@@ -118,12 +119,12 @@ def _tensorboard(run: ExportedRun, output: Path) -> Path:
 
 
 def _wandb(run: ExportedRun, output: Path) -> Path:
-    """A group of the project `autophagy`. WANDB_MODE decides whether anything is uploaded."""
+    """Export to a group of the W&B project `autophagy`. The environment variable WANDB_MODE controls whether data is uploaded."""
     wandb = _import_tracker("wandb")
     try:
         for name, points in run.chains.items():
             identity = hashlib.sha256(f"{run.name}/{name}".encode()).hexdigest()[:16]
-            for earlier in output.glob(f"wandb/offline-run-*-{identity}"):  # `wandb sync` would upload both
+            for earlier in output.glob(f"wandb/offline-run-*-{identity}"):  # else `wandb sync` uploads the old and the new run
                 shutil.rmtree(earlier)
             settings = wandb.Settings(silent=True, x_disable_stats=True)
             with wandb.init(
@@ -137,7 +138,7 @@ def _wandb(run: ExportedRun, output: Path) -> Path:
 
 
 def _mlflow(run: ExportedRun, output: Path) -> Path:
-    """An experiment with the run's name in an SQLite store."""
+    """Export to an MLflow experiment with the name of the run, in an SQLite database in `output`."""
     mlflow = _import_tracker("mlflow")
     store = output.resolve() / "mlflow.db"
     client = mlflow.MlflowClient(f"sqlite:///{store}")
@@ -154,15 +155,15 @@ def _mlflow(run: ExportedRun, output: Path) -> Path:
             for generation, numbers in points.items()
             for tag, number in numbers.items()
         ]
-        for start in range(0, len(logged), 1000):  # the limit of one batch
+        for start in range(0, len(logged), 1000):  # MLflow accepts at most 1,000 metrics per batch
             client.log_batch(chain, logged[start : start + 1000])
         client.set_terminated(chain, end_time=milliseconds)
     return store
 
 
 def _trackio(run: ExportedRun, output: Path) -> Path:
-    """A group of the project `autophagy`, in TRACKIO_DIR if that is set."""
-    os.environ.setdefault("TRACKIO_DIR", str(output.resolve() / "trackio"))  # read once, when trackio is imported
+    """Export to a group of the trackio project `autophagy`. The folder is TRACKIO_DIR, or `trackio` in `output` if that is not set."""
+    os.environ.setdefault("TRACKIO_DIR", str(output.resolve() / "trackio"))  # trackio reads the variable once, on import
     trackio = _import_tracker("trackio")
     chains = run.chains
     try:
@@ -183,7 +184,7 @@ def _trackio(run: ExportedRun, output: Path) -> Path:
 
 
 def _import_tracker(package: str) -> ModuleType:
-    """Import a package. Raises UserError, with the command that installs it, if it is missing."""
+    """Import the package of a tracker. If it is not installed, raises UserError with the install command."""
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:

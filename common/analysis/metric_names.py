@@ -1,6 +1,6 @@
-"""Metric ids and units as readers know them: `heldout_perplexity` is displayed as *Perplexity*, `frechet_distance` as *FID (Inception)*.
+"""Display names of metrics and units: `heldout_perplexity` is shown as *Perplexity*, `frechet_distance` as *FID (Inception)*.
 
-Files keep the ids. Only pages, figures and the column `metric_name` of exported files use these names.
+Data files contain the metric ids. Display names are used in reports, in figures and in the column `metric_name` of exported files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HEADLINE_METRICS = ("heldout_perplexity", "frechet_distance")
-"""Metric ids that a run is judged by, in order of preference: the first for text, the second for images."""
+"""Ids of headline metrics (main metric of a run), in order of preference. Text runs have the first, image runs the second."""
 
 NAMES = {
     # likelihood
@@ -72,14 +72,14 @@ NAMES = {
     "watermark_auc": "Watermark AUC",
     "watermark_z": "Watermark z score",
 }
-"""Metric ids (or the part before `/`) and their display names. Other ids are displayed as words: `pixel_variance`: *Pixel variance*."""
+"""Display names by metric id, or by the part of the id before `/`. Other ids are shown as words: `pixel_variance` as *Pixel variance*."""
 
 FEATURE_METRICS = {
     "frechet_distance": ("FID", "Fréchet distance"),
     "kernel_distance": ("KID", "Kernel distance"),
     "classifier_score": ("Inception score", "Inception score"),
 }
-"""Metrics whose name depends on the feature model: the name with Inception features, and the name with any other."""
+"""Metrics whose display name depends on the feature model: (name with Inception features, name with other features)."""
 
 FEATURE_MODELS = {
     "inception": "Inception",
@@ -99,7 +99,7 @@ UNITS = {
 
 
 def display_name(metric: str, config: Mapping[str, Any] | None = None) -> str:
-    """The name of a metric id for readers. `config` is that of the run; it names the feature model and the data.
+    """Return the display name of a metric id. The config of the run, if given, adds the names of the feature model and the data.
 
     >>> display_name("frechet_distance", {"features": {"use": "inception"}})
     'FID (Inception)'
@@ -119,7 +119,7 @@ def display_name(metric: str, config: Mapping[str, Any] | None = None) -> str:
 
 
 def feature_model(config: Mapping[str, Any]) -> str:
-    """The name of the feature model of a run's config. Empty if it has none."""
+    """Return the display name of the feature model in a run's config, or an empty string if the config has no feature model."""
     use = _component(config.get("features"))
     if use == "classifier":
         return f"{_component(config.get('data'))} classifier".strip()
@@ -127,11 +127,11 @@ def feature_model(config: Mapping[str, Any]) -> str:
 
 
 def display_unit(unit: str) -> str:
-    """A unit for readers: `made` means generated in rows.parquet."""
+    """Return the display form of a unit in rows.parquet. For example, `made` is shown as `generated`."""
     words = {"made": "generated", "x": "×", "sigma^2": "σ²"}
     return UNITS.get(unit) or " ".join(words.get(word, word) for word in unit.split(" "))
 
 
 def _component(spec: Any) -> str:
-    """The name of a component in a config: `name` or `{use: name, ...}`."""
+    """Return the name of a component in a config, which is either `name` or `{use: name, ...}`."""
     return str(spec.get("use", "")) if isinstance(spec, Mapping) else str(spec or "")

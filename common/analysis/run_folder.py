@@ -1,6 +1,6 @@
-"""The folder of a finished run: config, rows, samples and provenance. Reports and exports read it; nothing here runs anything.
+"""Reader for the folder of a finished run: config, rows, samples and provenance. Used by reports and exports.
 
-Folders of version 0.1 can be read.
+Folders that were written by version 0.1 can also be read. This module never runs an experiment.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from .series import COLUMNS, Metric, metric_series
 
 CONFIG, ROWS, SAMPLES = "config.yaml", "rows.parquet", "samples/pool.arrow"
 REQUIRED_COLUMNS = (*(name for name in COLUMNS if name not in ("floor_sd", "n")), "axis")
-"""Columns without which rows cannot be told apart."""
+"""Columns that identify a row. A folder without one of them is rejected."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A finished run. The config and the rows are read at once, the rest when it is needed."""
+    """A finished run. The config and the rows are loaded by `read`; samples and provenance are loaded on first use."""
 
     folder: Path
     name: str
     config: Mapping[str, Any]
     config_text: str
     table: pa.Table
-    """rows.parquet"""
+    """Content of rows.parquet."""
 
     @classmethod
     def read(cls, folder: str | Path, *, files: Sequence[str] = (CONFIG, ROWS)) -> Self:
-        """Read a run. Raises UserError if one of `files` is missing or the config or the rows are damaged."""
+        """Read a run folder. Raises UserError if one of `files` is missing, or if the config or the rows cannot be read."""
         folder = Path(folder)
         if missing := [name for name in files if not (folder / name).is_file()]:
             raise UserError(f"{folder}: not the folder of a finished run, {missing[0]} is missing")
@@ -55,7 +55,7 @@ class RunFolder:
 
     @cached_property
     def columns(self) -> Mapping[str, list[Any]]:
-        """The rows, column by column. With several generators the column `policy` holds `policy · generator`."""
+        """Rows as columns, by column name. With several generators, the column `policy` contains `policy · generator`."""
         columns: dict[str, list[Any]] = self.table.to_pydict()
         if len(set(columns["generator"])) > 1:
             columns["policy"] = [
@@ -65,12 +65,12 @@ class RunFolder:
 
     @cached_property
     def metrics(self) -> Mapping[str, Metric]:
-        """The rows as a series for each metric and chain."""
+        """Metrics by id, each with one series per chain."""
         return metric_series(self.columns)
 
     @cached_property
     def policies(self) -> list[str]:
-        """The policies in the order of the rows."""
+        """Policies, in the order of the rows."""
         return list(dict.fromkeys(self.columns["policy"]))
 
     @cached_property
@@ -79,12 +79,12 @@ class RunFolder:
 
     @cached_property
     def generations(self) -> int:
-        """The number of the last generation."""
+        """Number of the last generation."""
         return max(self.columns["generation"])
 
     @cached_property
     def seeds(self) -> int:
-        """The number of seeds."""
+        """Number of seeds."""
         return len(set(self.columns["seed"]))
 
     @property
@@ -93,13 +93,13 @@ class RunFolder:
 
     @cached_property
     def provenance(self) -> Provenance:
-        """Which models the run consists of and what they cost. Raises UserError if provenance.json is missing or damaged."""
+        """Models of the run and their cost. Raises UserError if provenance.json is missing or damaged."""
         record = RunRecord.read(self.folder)
         return Provenance(record.models, record.seconds)
 
     @cached_property
     def samples(self) -> Pool:
-        """The samples of every policy and generation. The note `_policy` is `policy · generator` if there are several generators."""
+        """Samples of every policy and generation. With several generators, the metadata column `_policy` contains `policy · generator`."""
         try:
             samples = Pool.load(self.folder / "samples")
         except (OSError, ValueError) as error:
@@ -112,16 +112,16 @@ class RunFolder:
 
 @dataclass(frozen=True)
 class Provenance:
-    """How the models of a run were made."""
+    """Models of a run with their environment and cost."""
 
     models: Sequence[Mapping[str, Any]]
-    """For each model its policy, seed, generation and key, library versions, machine, device, seconds and peak memory."""
+    """One record per model: policy, seed, generation, key, library versions, machine, device, seconds and peak memory."""
     seconds: Mapping[str, float]
-    """Seconds by kind of stage."""
+    """Computing time by stage, in seconds."""
 
     @property
     def environment(self) -> dict[str, list[str]]:
-        """Library versions, machine and device: all values that occur. More than one value means a mixed run."""
+        """All values of each library version, machine and device. Several values of one mean that environments differ between models."""
         values: dict[str, set[str]] = {}
         for model in self.models:
             for name, value in model.items():
@@ -131,16 +131,16 @@ class Provenance:
 
     @property
     def peak_bytes(self) -> tuple[int, int] | None:
-        """The smallest and the greatest peak memory of a fit, in bytes; None if it was not recorded."""
+        """Smallest and largest peak memory of a fit, in bytes. None if it was not recorded."""
         peaks = [model["peak_bytes"] for model in self.models if model.get("peak_bytes")]
         return (min(peaks), max(peaks)) if peaks else None
 
 
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C is ten times faster; some builds of PyYAML lack it."""
+"""The YAML loader in C if PyYAML has it (ten times faster), else the Python loader."""
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    """The table of a Parquet file. `parquet.read_table` would import pyarrow.dataset and pandas, which takes a second."""
+    """Read a Parquet file. Does not use `parquet.read_table`, which imports pyarrow.dataset and pandas and takes a second longer."""
     with parquet.ParquetFile(path) as file:
         return file.read()

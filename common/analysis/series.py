@@ -1,4 +1,4 @@
-"""Rows as time series: one array over generations for each metric and chain.
+"""Conversion of rows to time series: one array over generations for each metric and chain.
 
 A *chain* is one policy with one seed (and one generator). Statistics, charts and verdicts are computed from these series.
 
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 COLUMNS = ("metric", "generator", "policy", "seed", "generation", "value", "floor", "floor_sd", "n")
-"""Columns of rows.parquet that make a series."""
+"""Columns of rows.parquet that `metric_series` reads for each row."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """One metric of one chain, in the order of the generations."""
+    """Values of one metric in one chain, sorted by generation."""
 
     generator: str
     policy: str
@@ -31,11 +31,11 @@ class Chain:
     values: np.ndarray
     """float64 [g]"""
     floors: np.ndarray
-    """float64 [g]; NaN without a floor."""
+    """float64 [g]; NaN if the metric has no floor."""
     floor_sds: np.ndarray
-    """float64 [g]; NaN without a floor or with a single draw."""
+    """float64 [g]: standard deviation between the draws of the floor. NaN if the metric has no floor or the floor a single draw."""
     n: np.ndarray
-    """int64 [g]: rows that each value was computed from."""
+    """int64 [g]: number of rows that each value was computed from."""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -44,7 +44,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of a run: its series for every chain, in the order of the rows."""
+    """One metric of a run, with one series per chain. Chains are in the order of the rows."""
 
     id: str
     axis: str
@@ -57,17 +57,17 @@ class Metric:
         return list(dict.fromkeys(chain.policy for chain in self.chains))
 
     def of(self, policy: str) -> list[Chain]:
-        """The chains of a policy, one for each seed."""
+        """Return the chains of a policy, one per seed and generator."""
         return [chain for chain in self.chains if chain.policy == policy]
 
     @property
     def floor(self) -> float:
-        """The mean floor over chains and generations; NaN without floors."""
+        """Mean floor over chains and generations. NaN if there are no floors."""
         return mean(np.concatenate([chain.floors for chain in self.chains]))
 
     @property
     def floor_sd(self) -> float:
-        """The mean standard deviation between the draws of a floor; NaN without floors."""
+        """Mean standard deviation between the draws of a floor, over chains and generations. NaN if there are no floors."""
         return mean(np.concatenate([chain.floor_sds for chain in self.chains]))
 
     @property
@@ -76,7 +76,7 @@ class Metric:
 
 
 def metric_series(rows: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
-    """Group rows, given as columns of equal length, by metric and chain. Metrics and chains keep the order of the rows."""
+    """Group rows by metric and chain. `rows` are columns of equal length, by name. Metrics and chains keep the order of the rows."""
     groups: dict[str, dict[tuple[str, str, int], list[tuple[Any, ...]]]] = {}
     first: dict[str, int] = {}
     for number, (metric, generator, policy, seed, *numbers) in enumerate(zip(*(rows[name] for name in COLUMNS), strict=True)):
@@ -106,6 +106,6 @@ def _chain(generator: str, policy: str, seed: int, points: list[tuple[Any, ...]]
 
 
 def mean(values: np.ndarray) -> float:
-    """The mean of the values that are not NaN; NaN, without a warning, if there are none."""
+    """Return the mean of the values that are not NaN. Without such values, returns NaN and gives no warning."""
     values = values[~np.isnan(values)]
     return float(values.mean()) if len(values) else float("nan")

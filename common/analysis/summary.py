@@ -1,4 +1,4 @@
-"""Statistics of a run: per chain, and per policy with intervals over chains.
+"""Statistics of a run: onset, half-life, slope and change of each metric, per chain and per policy with intervals over chains.
 
 The chain is the unit of replication. Generations of one chain depend on each other, so they never count as independent observations.
 
@@ -21,7 +21,7 @@ from .series import Chain, Metric, mean
 MIN_CHAINS_FOR_BOOTSTRAP = 5
 BOOTSTRAP_DRAWS = 4000
 NOISE_SDS = 2.0
-"""A difference of more than this many standard deviations is not noise."""
+"""Limit of noise: a difference is beyond noise if it exceeds this number of standard deviations."""
 NAN = float("nan")
 
 
@@ -29,10 +29,10 @@ NAN = float("nan")
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """A 95 % interval for the mean of `values`, float64 [chains]: the percentile bootstrap (Efron 1979) with fixed draws.
+    """Compute a 95 % interval for the mean of `values`, float64 [chains], by the percentile bootstrap (Efron 1979) with fixed draws.
 
-    With fewer than five chains the result is (min, max), because a bootstrap would not reach 95 %. The range of k chains contains the
-    median chain with probability 1 - 2^(1 - k): 50 % for two chains, 75 % for three.
+    With fewer than five chains a bootstrap does not reach 95 % coverage, so the result is (min, max). The range of k chains contains the
+    median of the distribution with probability 1 - 2^(1 - k): 50 % for two chains, 75 % for three.
     """
     if len(values) < MIN_CHAINS_FOR_BOOTSTRAP:
         return float(values.min()), float(values.max())
@@ -42,7 +42,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def describe_interval(seeds: int) -> str:
-    """What `interval` computes for this number of chains, in words."""
+    """Return a description of the result of `interval` for this number of seeds, for example 'range of 3 seeds'."""
     if seeds == 1:
         return "one seed, no interval"
     return "95 % bootstrap interval over seeds" if seeds >= MIN_CHAINS_FOR_BOOTSTRAP else f"range of {seeds} seeds"
@@ -50,7 +50,7 @@ def describe_interval(seeds: int) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over chains with its interval. All NaN if a chain has no number."""
+    """Mean over chains with its interval. All three numbers are NaN if there is no chain or the value of a chain is NaN."""
 
     mean: float
     low: float
@@ -69,17 +69,20 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainSummary:
-    """One metric of one chain (policy, seed).
+    """Statistics of one metric in one chain (policy, seed).
 
-    first, last    the values at generation 0 and at the end; `ratio` is last / first
-    worse          last - first, positive if worse (for metrics without a direction: positive if up)
-    noise          what chance can do to a difference from generation 0: twice its standard deviation. The largest of three estimates:
-                   the scatter of the floors, the metric's own standard error (`<metric>_se`) and the chains of the control. The
-                   value is that of the last generation.
-    onset          the first generation from which on the value is worse than generation 0 and the floor by more than noise; NaN: never
-    slope          least squares over generations, per generation, in the unit of the metric
-    half_life      the interpolated generation at which half of generation 0's value is lost or, where lower is better, it has doubled
-    early, late    change for the worse per generation in the first and in the second half of the chain
+    first, last    values at generation 0 and at the last generation
+    ratio          last / first
+    worse          change for the worse, last - first. Positive means worse (for metrics without a direction: positive means higher).
+    noise          twice the standard deviation of a difference from generation 0 that is due to chance, at the last generation. Three
+                   sources give an estimate, and the largest is used: the spread of the floors, the standard error of the metric
+                   (`<metric>_se`) and the chains of the control.
+    onset          first generation from which on every value is worse than generation 0 and than the floor by more than the noise.
+                   NaN if there is none.
+    slope          least-squares slope over generations, in units of the metric per generation
+    half_life      interpolated generation at which the value has fallen to half of generation 0's. If lower is better: at which it has
+                   doubled. NaN if this is not reached.
+    early, late    change for the worse per generation, in the first and in the second half of the chain
     """
 
     metric: str
@@ -104,9 +107,9 @@ class ChainSummary:
 
 
 def summarize_chains(metrics: Mapping[str, Metric]) -> list[ChainSummary]:
-    """A summary for every metric and chain, in the order of the rows.
+    """Summarize every metric of every chain, in the order of the rows.
 
-    Members of families (`x/1`), standard errors (`x_se`) and the axes mixture and cost are left out.
+    Excluded are members of metric families (`x/1`), standard errors (`x_se`) and metrics of the axes mixture and cost.
     """
     controls = find_controls(metrics)
     return [
@@ -118,12 +121,12 @@ def summarize_chains(metrics: Mapping[str, Metric]) -> list[ChainSummary]:
 
 
 def _summarize(metric: Metric, chain: Chain, *, noise: np.ndarray) -> ChainSummary:
-    """`noise` is float64 [generations + 1]."""
+    """Summarize one metric of one chain. `noise` is float64 [generations + 1]."""
     values, last = chain.values, len(chain.values) - 1
     sign = -1.0 if metric.higher_is_better else 1.0
     floor = mean(chain.floors)
     worse = sign * (values - values[0])
-    start = 0.0 if np.isnan(floor) else max(0.0, sign * (floor - values[0]))  # generation 0 may be better than the floor
+    start = 0.0 if np.isnan(floor) else max(0.0, sign * (floor - values[0]))  # > 0 if generation 0 is better than the floor
     beyond = worse > start + noise
     within = np.flatnonzero(~beyond)
     middle = max(1, last // 2)
@@ -144,20 +147,26 @@ def _summarize(metric: Metric, chain: Chain, *, noise: np.ndarray) -> ChainSumma
         worse=float(worse[-1]),
         onset=float(within[-1] + 1) if beyond[-1] else NAN,
         slope=_slope(values),
-        half_life=_crossing(values, values[0] * (2.0 if sign > 0 else 0.5), sign) if values[0] > 0 else NAN,
+        half_life=_half_life(values, sign),
         early=float(worse[middle] / middle),
         late=float((worse[-1] - worse[middle]) / max(1, last - middle)),
     )
 
 
 def _slope(values: np.ndarray) -> float:
-    """The least-squares slope of values [g] over generations; NaN for a single generation."""
+    """Compute the least-squares slope of `values`, float64 [g], over generations. NaN for a single generation."""
     generations = np.arange(len(values)) - (len(values) - 1) / 2
     return float((generations @ (values - values.mean())) / (generations @ generations)) if len(values) > 1 else NAN
 
 
-def _crossing(values: np.ndarray, level: float, sign: float) -> float:
-    """The first interpolated generation at which values reach a level going up (sign 1) or down (-1); NaN if they never do."""
+def _half_life(values: np.ndarray, sign: float) -> float:
+    """Compute the generation, interpolated, at which `values` have doubled (sign 1) or halved (sign -1).
+
+    NaN if they never do, or if the value at generation 0 is not positive.
+    """
+    if not values[0] > 0:
+        return NAN
+    level = values[0] * (2.0 if sign > 0 else 0.5)
     reached = np.flatnonzero(sign * (values - level) >= 0)
     if not reached.size or reached[0] == 0:
         return NAN
@@ -166,7 +175,7 @@ def _crossing(values: np.ndarray, level: float, sign: float) -> float:
 
 
 def _noise(metric: Metric, chain: Chain, errors: Metric | None, control: str | None) -> np.ndarray:
-    """Twice the standard deviation of a difference from generation 0, float64 [generations + 1]."""
+    """Compute twice the standard deviation of a difference from generation 0. Returns float64 [generations + 1]."""
     error = next((one.values for one in (errors.chains if errors else ()) if one.key == chain.key), np.zeros(len(chain.values)))
     floors = chain.floor_sds[~np.isnan(chain.floor_sds)]
     scatter = np.sqrt(2) * floors.max() if len(floors) else 0.0
@@ -175,14 +184,17 @@ def _noise(metric: Metric, chain: Chain, errors: Metric | None, control: str | N
 
 
 def _rms_change(chains: Sequence[Chain]) -> float:
-    """The root mean square of all differences from generation 0. In the chains of a control only chance changes anything."""
+    """Compute the root mean square of all differences from generation 0. In the chains of a control these are due to chance alone."""
     changes = [chain.values[1:] - chain.values[0] for chain in chains]
     squares = np.concatenate(changes) ** 2 if changes else np.zeros(0)
     return float(np.sqrt(squares.mean())) if len(squares) else 0.0
 
 
 def find_controls(metrics: Mapping[str, Metric]) -> dict[str, str]:
-    """For each generator the first policy that trained it on real rows alone in every generation, as counted by the audit."""
+    """Find the control policy of each generator: the first policy whose training rows are all real in every generation.
+
+    The share of real rows (metric `real_share`) is counted by the audit during training.
+    """
     controls: dict[str, str] = {}
     for chain in metrics["real_share"].chains if "real_share" in metrics else ():
         if all(one.values.min() == 1 for one in metrics["real_share"].of(chain.policy) if one.generator == chain.generator):
@@ -195,10 +207,13 @@ def find_controls(metrics: Mapping[str, Metric]) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySummary:
-    """One metric of one policy: means over its chains with intervals. See `ChainSummary` for the quantities.
+    """Statistics of one metric under one policy: means over chains with intervals. `ChainSummary` defines the quantities.
 
-    from_control    how much worse the end is than that of the generator's control with the same seed; both share generation 0
-    onset           mean over the chains that have one; `onsets` is their number. `half_life` and `half_lives` likewise
+    from_control    difference in `worse` between the chain and the control chain of the same seed. Both have the same generation 0.
+    onset           mean over the chains that have an onset
+    onsets          number of chains that have an onset
+    half_life       mean over the chains that reach their half-life
+    half_lives      number of chains that reach their half-life
     """
 
     metric: str
@@ -223,17 +238,17 @@ class PolicySummary:
 
     @property
     def all_beyond_noise(self) -> bool:
-        """Whether every chain ends beyond noise."""
+        """True if every chain has an onset, that is, ends beyond noise."""
         return self.onsets == self.seeds
 
     @property
     def all_halved(self) -> bool:
-        """Whether every chain has reached its half-life."""
+        """True if every chain reaches its half-life."""
         return self.half_lives == self.seeds
 
 
 def summarize_policies(chains: Sequence[ChainSummary], *, controls: Mapping[str, str]) -> list[PolicySummary]:
-    """A summary for every metric and policy, in the order of `chains`. `controls` names the control policy of each generator."""
+    """Summarize every metric of every policy, in the order of `chains`. `controls` maps each generator to its control policy."""
     groups: dict[tuple[str, str], list[ChainSummary]] = {}
     for chain in chains:
         groups.setdefault((chain.metric, chain.policy), []).append(chain)

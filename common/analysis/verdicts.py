@@ -1,4 +1,4 @@
-"""Verdicts: which policies meet which definition of model collapse (Schaeffer et al. 2025)."""
+"""Verdicts on model collapse: decides for each policy which definitions of collapse it meets (Schaeffer et al. 2025)."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Definition:
 
     name: str
     criterion: str
-    """What the metrics must show, in words."""
+    """Text of the criterion, for readers."""
     applies: Callable[[ChainSummary], bool]
-    """Whether a metric is evidence for or against it."""
+    """Returns True if the metric of a chain is relevant to the definition."""
     shows: Callable[[ChainSummary], bool]
-    """Whether a chain meets the criterion."""
+    """Returns True if a chain meets the criterion."""
     generations: int = 1
-    """Generations after generation 0 that it needs."""
+    """Minimum number of generations after generation 0."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a policy meets a definition of collapse.
+    """Verdict on one policy and one definition of collapse.
 
-    'yes': every chain of every metric meets it; 'no': none does; 'partly': metrics or chains disagree; 'not measured': no metric of the
-    run applies to the definition, or the chains are too short.
+    The answer is 'yes' if every chain of every relevant metric meets the definition, and 'no' if none does. It is 'partly' if metrics or
+    chains disagree, and 'not measured' if the run has no relevant metric or its chains are too short.
     """
 
     definition: str
@@ -42,7 +42,7 @@ class Verdict:
     policy: str
     answer: Answer
     shares: Mapping[str, float]
-    """By metric, the share of chains that meet the definition."""
+    """Share of chains that meet the definition, by metric."""
 
 
 def _beyond_noise(chain: ChainSummary) -> bool:
@@ -66,14 +66,14 @@ DEFINITIONS = (
     ),
     Definition(
         "Unbounded risk",
-        "Risk increases beyond noise, and in the second half of the chain at least half as fast as in the first.",
+        "Risk increases beyond noise, and the increase in the second half of the chain is at least half as fast as in the first.",
         _is_risk,
         lambda chain: _beyond_noise(chain) and chain.late >= chain.early / 2,
         generations=4,
     ),
     Definition(
         "Variance to zero",
-        "Less than half of the diversity of generation 0 is left, and the second half of the chain loses more.",
+        "Diversity is below half of its value at generation 0, and it still decreases in the second half of the chain.",
         _can_be_lost("diversity"),
         lambda chain: _beyond_noise(chain) and chain.ratio < 0.5 and chain.late > 0,
         generations=4,
@@ -86,13 +86,13 @@ DEFINITIONS = (
     ),
     Definition(
         "Mode loss",
-        "Parts of the real distribution that generation 0 covered are not covered any more, beyond noise.",
+        "Parts of the real distribution that generation 0 covered are no longer covered, beyond noise.",
         lambda chain: chain.metric in MODE_METRICS,
         _beyond_noise,
     ),
     Definition(
         "Changed scaling law",
-        "More data helps less than it should. Needs runs of several sizes.",
+        "More data improves the model less than the scaling law predicts. A test needs runs of several sizes.",
         lambda chain: False,
         _beyond_noise,
     ),
@@ -100,7 +100,7 @@ DEFINITIONS = (
 
 
 def verdicts(chains: Sequence[ChainSummary], *, generations: int) -> Iterator[Verdict]:
-    """A verdict for every definition and policy."""
+    """Yield a verdict for every definition and policy. `generations` is the number of the last generation."""
     for definition in DEFINITIONS:
         for policy in dict.fromkeys(chain.policy for chain in chains):
             evidence: dict[str, list[bool]] = {}
