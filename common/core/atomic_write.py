@@ -1,4 +1,4 @@
-"""Files that appear complete or not at all."""
+"""Atomic file writes: a file is either complete or not there."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 
 def atomic_write(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Write a file by calling `write_to(draft)`, then rename the draft to `path`. Raises OSError if either fails.
+    """Write a file by calling `write_to(draft)`, then rename the draft to `path`. Raises OSError if either step fails.
 
-    Readers see the old file or the new one, never part of one. The draft is in the same folder as the file. Data may still be
-    in the system's cache afterwards; `write_to` can call `os.fsync` if the file must survive a power cut.
+    Readers see the complete old file or the complete new file. The draft is in the same folder as the final file. After the
+    return, data may still be in the cache of the operating system. If the file must survive a power cut, `write_to` must call
+    `os.fsync`.
     """
     draft = path.with_name(f".{path.name}.draft")
     draft.unlink(missing_ok=True)  # opening an existing symbolic link would write to its target

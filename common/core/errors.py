@@ -1,4 +1,4 @@
-"""The exception for mistakes that a user can fix, and helpers for its messages."""
+"""`UserError`, the exception for mistakes that a user can fix, and functions that format its messages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake in a config, a command or a file that the user can fix. The command line prints it without a traceback, exit code 2."""
+    """A mistake in a config, a command or a file that the user can fix.
+
+    The command line prints the message without a traceback and exits with code 2.
+    """
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of an "unknown name" message: `; did you mean 'x'?` for a close match, else `; known: ...`."""
+    """Return the end of an "unknown name" message: `; did you mean 'x'?` if a known name is similar, else `; known: ...`."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if close:
@@ -21,7 +24,7 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 def short_repr(value: object) -> str:
-    """The repr of a value for a message; long strings and deep nesting are shortened."""
+    """Return the repr of a value for a message. Long strings and deep nesting are shortened."""
     short = reprlib.Repr()
     short.maxlevel, short.maxstring, short.maxlong, short.maxother = 3, 100, 100, 100
     return short.repr(value)

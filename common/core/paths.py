@@ -1,4 +1,4 @@
-"""Paths that users write in a config."""
+"""Parsing of paths that users write in a config."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from .errors import UserError, short_repr
 
 
 def path_of(raw: str, *, key: str) -> Path:
-    """The path that the config key `key` names, with `~` expanded. It need not exist.
+    """Convert the value of the config key `key` to a path and expand `~`. The path need not exist.
 
-    Raises UserError if the operating system rejects the path: too long, null bytes, a loop of symbolic links, an unknown user.
+    Raises UserError if the operating system rejects the path: the path is too long or has null bytes, symbolic links form a
+    loop, or the user after `~` is unknown.
     """
     try:
         path = Path(raw).expanduser()

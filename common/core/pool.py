@@ -1,4 +1,4 @@
-"""Pool: an immutable table of samples. Data sets, generators, policies and metrics exchange nothing else."""
+"""Pool: an immutable table of samples. Data sets, generators, policies and metrics exchange samples only as pools."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ EDITED = "edited"
 
 
 class Pool:
-    """A table of samples; row i of every column belongs to sample i. Methods return new pools and never change this one.
+    """An immutable table of samples. Row i of every column belongs to sample i. Methods return new pools.
 
-    Data columns hold the samples (`text`: string; `image`: uint8 [n, h, w, c]; `label`: int64 [n]). Columns with a leading
-    underscore are *notes*, metadata of a row (`_generation`: the generation that generated it, -1 for real rows). Notes stay
-    with their rows but are not part of `digest`: pools with the same samples train the same model.
+    Data columns contain the samples (`text`: string; `image`: uint8 [n, h, w, c]; `label`: int64 [n]). Columns with a leading
+    underscore are *notes* (metadata columns). For example, `_generation` is the generation whose model made the row, or -1 for
+    a real row. Notes stay with their rows but are not part of `digest`, because a model is trained on the samples only.
 
     Raises ValueError for columns of unsupported types and for null values.
     """
@@ -33,12 +33,12 @@ class Pool:
             if not _supported(field.type):
                 raise ValueError(f"column '{field.name}' has type {field.type}; a pool holds strings, numbers and arrays of numbers")
             if nulls := table[field.name].null_count:
-                raise ValueError(f"column '{field.name}' has {nulls} null values of {table.num_rows}; a pool holds no nulls")
+                raise ValueError(f"column '{field.name}' has {nulls} null values in {table.num_rows} rows; remove or replace them")
         self.table = table
 
     @classmethod
     def of(cls, **columns: Any) -> Pool:
-        """A pool from numpy arrays of any shape [n, ...] or sequences of strings, one per column."""
+        """Make a pool from one numpy array [n, ...] or one sequence of n strings per column."""
         return cls(pa.table({name: _column(values) for name, values in columns.items()}))
 
     def __len__(self) -> int:
@@ -49,14 +49,17 @@ class Pool:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the data columns, without the notes."""
+        """Names of the data columns, without the notes (metadata columns)."""
         return tuple(name for name in self.table.column_names if not name.startswith("_"))
 
     def __contains__(self, column: str) -> bool:
         return column in self.table.column_names
 
     def array(self, column: str) -> np.ndarray:
-        """A column as an array [n, ...], zero-copy and read-only where Arrow allows. Strings become an object array."""
+        """Return a column as an array [n, ...]. Strings give an object array.
+
+        The array shares memory with the pool and is read-only where Arrow supports this.
+        """
         chunked = self.table[column]
         if isinstance(chunked.type, pa.FixedShapeTensorType):
             if not len(chunked):
@@ -65,20 +68,20 @@ class Pool:
         return np.asarray(chunked.to_numpy())
 
     def list(self, column: str) -> list[Any]:
-        """A column as a Python list."""
+        """Return a column as a Python list."""
         values: list[Any] = self.table[column].to_pylist()
         return values
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Pool:
-        """The rows with these numbers, in this order; numbers may repeat."""
+        """Return the rows with these row numbers (0-based), in this order. Row numbers may repeat."""
         return Pool(self.table.take(pa.array(np.asarray(rows, dtype=np.int64))))
 
     def slice(self, start: int, stop: int) -> Pool:
-        """Rows `start` to `stop` (exclusive), zero-copy."""
+        """Return the rows from `start` to `stop` (exclusive) without copying them."""
         return Pool(self.table.slice(start, max(0, stop - start)))
 
     def choose(self, n: int, rng: np.random.Generator) -> Pool:
-        """n random rows, drawn without replacement and kept in order. Raises ValueError if the pool has fewer."""
+        """Draw n random rows without replacement. They keep their order. Raises ValueError if the pool has fewer than n rows."""
         if not 0 <= n <= len(self):
             raise ValueError(f"cannot choose {n} of {len(self)} rows without replacement")
         if n == len(self):
@@ -86,11 +89,14 @@ class Pool:
         return self.take(np.sort(rng.choice(len(self), size=n, replace=False)))
 
     def only(self, columns: Sequence[str]) -> Pool:
-        """The same rows with only these data columns. Notes stay."""
+        """Return the pool with only these data columns and all notes."""
         return Pool(self.table.select([name for name in self.table.column_names if name in columns or name.startswith("_")]))
 
     def note(self, **notes: Any) -> Pool:
-        """The same samples with notes added or replaced. `generation=3` sets the column `_generation`; an array gives a value per row."""
+        """Return the pool with notes added or replaced.
+
+        `generation=3` sets the column `_generation` to 3 in all rows. An array [n] sets one value per row.
+        """
         table = self.table
         for name, values in notes.items():
             column = pa.array(np.broadcast_to(np.asarray(values), (len(self),)))
@@ -102,15 +108,15 @@ class Pool:
         return Pool(table)
 
     def without(self, *notes: str) -> Pool:
-        """The same samples without these notes. Names come without the underscore."""
+        """Return the pool without these notes. Names are given without the underscore."""
         return Pool(self.table.drop_columns([f"_{name}" for name in notes]))
 
     def bare(self) -> Pool:
-        """The same samples without notes."""
+        """Return the pool without any notes."""
         return Pool(self.table.select(self.columns))
 
     def with_data(self, data: Pool) -> Pool:
-        """The samples of `data` with the notes of this pool. Both have the same number of rows."""
+        """Return the samples of `data` with the notes of this pool. Both pools must have the same number of rows."""
         notes = self.table.select([name for name in self.table.column_names if name.startswith("_")])
         table = data.table
         for name in notes.column_names:
@@ -118,7 +124,7 @@ class Pool:
         return Pool(table)
 
     def row_digests(self) -> Sequence[bytes]:
-        """sha256 of the data columns of every row. Equal rows have equal digests."""
+        """Compute the SHA-256 digest of the data columns of every row. Equal rows have equal digests."""
         columns = [
             [text.encode() for text in self.list(name)]
             if pa.types.is_string(self.table.schema.field(name).type)
@@ -129,7 +135,7 @@ class Pool:
 
     @staticmethod
     def concat(pools: Iterable[Pool]) -> Pool:
-        """All rows of all pools in order, zero-copy. Raises ValueError unless columns and types are equal."""
+        """Concatenate pools without copying rows. Raises ValueError if the pools differ in columns or types."""
         pools = list(pools)
         if not pools:
             raise ValueError("cannot concatenate an empty list of pools")
@@ -146,7 +152,7 @@ class Pool:
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the names, types and values of the data columns. It does not depend on notes, chunks or file bytes."""
+        """SHA-256 digest of the names, types and values of the data columns. Notes, chunks and file bytes do not change it."""
         sha = hashlib.sha256()
         for name in sorted(self.columns):
             sha.update(f"{name}:{self.table.schema.field(name).type}:{len(self)};".encode())
@@ -159,26 +165,28 @@ class Pool:
         return sha.hexdigest()
 
     def save(self, folder: Path) -> None:
-        """Write `pool.arrow` (Arrow IPC), which pandas, polars, DuckDB and Hugging Face datasets can open."""
+        """Write the pool to `pool.arrow` (Arrow IPC). pandas, polars, DuckDB and Hugging Face datasets can open this file."""
         self.write(folder / "pool.arrow")
 
     def write(self, path: Path) -> None:
-        """Write the table as an Arrow IPC file. It is uncompressed, so that it can be memory-mapped."""
+        """Write the table as an Arrow IPC file. The file is not compressed, so that it can be memory-mapped."""
         pa.feather.write_feather(self.table, str(path), compression="uncompressed")
 
     @classmethod
     def load(cls, folder: Path) -> Pool:
-        """Memory-map a pool that `save` wrote."""
+        """Load a pool that `save` wrote. The file is memory-mapped."""
         return cls(pa.feather.read_table(str(folder / "pool.arrow"), memory_map=True))
 
 
 def _supported(kind: pa.DataType) -> bool:
+    """Return True if a pool may have columns of this type."""
     if isinstance(kind, pa.FixedShapeTensorType):
         kind = kind.value_type
     return any(accepts(kind) for accepts in (pa.types.is_string, pa.types.is_integer, pa.types.is_floating))
 
 
 def _column(values: Any) -> pa.Array:
+    """Convert an array [n, ...] or a sequence of strings to an Arrow column."""
     if isinstance(values, np.ndarray) and values.dtype != object:
         if values.ndim == 1:
             return pa.array(values)
@@ -188,6 +196,6 @@ def _column(values: Any) -> pa.Array:
 
 
 def count_by_generation(pool: Pool) -> Mapping[int, int]:
-    """The number of rows from each generation (-1: real rows), in ascending order."""
+    """Count the rows of each generation, in ascending order of the generation. -1 stands for real rows."""
     values, counts = np.unique(pool.array("_generation"), return_counts=True)
     return {int(value): int(count) for value, count in zip(values, counts, strict=True)}

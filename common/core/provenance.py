@@ -1,4 +1,4 @@
-"""The environment in which an artifact was made: recorded next to results, never part of a cache key."""
+"""Provenance: the software and hardware that made an artifact. It is stored with results and is never part of a cache key."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ RECORDED_PACKAGES = (
     *("autophagy", "torch", "torchvision", "transformers", "tokenizers"),
     *("diffusers", "accelerate", "torchmetrics", "numpy", "pyarrow"),
 )
-"""Packages whose versions are recorded with every artifact."""
+"""Names of the packages whose versions are recorded with every artifact."""
 
 
 def provenance() -> dict[str, str]:
-    """Python version, machine, system, device and package versions.
+    """Return the versions of Python and of packages, the machine, the operating system and the device.
 
-    With `auto` as the requested device, the actual one is recorded if torch is already imported.
+    If the requested device is `auto` and torch is already imported, the device that torch uses is recorded instead.
     """
     device = requested_device()
     if device == "auto" and (torch := sys.modules.get("torch")):

@@ -1,4 +1,4 @@
-"""Limits of the machine: memory, disk, open files, permissions."""
+"""Machine limits: finds free memory and disk space, and recognises errors that the machine causes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from .errors import UserError
 
 MEGABYTE = 10**6
 MAX_DATA_FRACTION = 0.25
-"""Largest fraction of the memory that data may take. Splits are copies of it, and models and features need memory too."""
+"""Largest fraction of the memory that data may use. The rest is for copies (the splits), models and features."""
 
 MACHINE_ERRNOS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EIO),
 )
-"""System errors that the machine causes, not the code that runs into them."""
+"""Numbers of system errors with a cause in the machine (full disk, no permission, ...) and not in the code."""
 
 OUT_OF_MEMORY_TEXTS = ("can't allocate memory", "CUDA out of memory", "MPS backend out of memory")
-"""Texts of torch's out-of-memory errors, which are plain RuntimeErrors on some devices."""
+"""Texts of torch's out-of-memory errors. On some devices torch raises them as plain RuntimeError."""
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """A message if an error, or one of its causes, comes from a limit of the machine; else None.
+    """Return a message if an error or one of its causes comes from a limit of the machine, else None.
 
-    Safetensors, pyarrow and torch raise errors of their own for a full disk, so the text of an error is searched as well.
+    The texts of errors are searched too, because safetensors, pyarrow and torch have their own exceptions for a full disk.
     """
     for cause in cause_chain(error):
         text = str(cause)
@@ -43,7 +43,7 @@ def machine_fault(error: BaseException) -> str | None:
 
 
 def cause_chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, then its cause, the cause of that, and so on."""
+    """Yield an error, its cause, the cause of its cause, and so on."""
     visited: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in visited:
@@ -53,25 +53,25 @@ def cause_chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def free_disk(folder: Path) -> int:
-    """Free bytes on the disk of a folder. The folder need not exist yet."""
+    """Return the number of free bytes on the disk of a folder. The folder need not exist."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     return shutil.disk_usage(existing).free
 
 
 def free_memory() -> int:
-    """Bytes of memory available on this machine."""
+    """Return the number of bytes of memory that are available on this machine."""
     import psutil
 
     return int(psutil.virtual_memory().available)
 
 
 def check_memory(n_bytes: int, *, what: str) -> None:
-    """Raise UserError if data of `n_bytes` bytes exceeds its share of the memory. `what` names the data in the message."""
+    """Raise UserError if `n_bytes` exceeds the memory limit for data. `what` is the name of the data in the message."""
     import psutil
 
     limit = int(MAX_DATA_FRACTION * psutil.virtual_memory().total)
     if n_bytes > limit:
         raise UserError(
-            f"{what} would take {n_bytes // MEGABYTE:,} MB; an experiment's data may take {limit // MEGABYTE:,} MB on this machine "
+            f"{what} would take {n_bytes // MEGABYTE:,} MB, but data may take at most {limit // MEGABYTE:,} MB on this machine "
             f"({MAX_DATA_FRACTION:.0%} of its memory)"
         )

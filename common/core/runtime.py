@@ -1,10 +1,10 @@
-"""Settings of the machine, not of the experiment: the device, and how often a fit writes a checkpoint.
+"""Runtime settings: the device, and the time between two checkpoints of a fit.
 
-They never change results and are not part of any cache key. The command line sets them as environment variables, so that
-worker processes inherit them:
+Runtime settings belong to the machine and not to the experiment. They are not part of any cache key. The command line stores
+them in environment variables, which worker processes inherit:
 
-- `AUTOPHAGY_DEVICE`: `auto` (a GPU if there is one; the default), `cpu`, `cuda`, `cuda:1` or `mps`.
-- `AUTOPHAGY_CHECKPOINT_SECONDS`: seconds between two checkpoints of a fit; 0 writes one after every step. Default: 60.
+- `AUTOPHAGY_DEVICE`: `cpu`, `cuda`, `cuda:1`, `mps` or `auto` (the default: a GPU if available, else the CPU).
+- `AUTOPHAGY_CHECKPOINT_SECONDS`: seconds between two checkpoints. 0 writes a checkpoint after every step. Default: 60.
 
 Only this module reads and writes these variables.
 """
@@ -21,23 +21,23 @@ CHECKPOINT_VARIABLE = "AUTOPHAGY_CHECKPOINT_SECONDS"
 
 DEFAULT_DEVICE = "auto"
 DEFAULT_CHECKPOINT_SECONDS = 60.0
-"""At most about this much work is lost when a fit is killed."""
+"""Default time between two checkpoints in seconds. A killed fit loses about this much work at most."""
 
 
 def requested_device() -> str:
-    """The device that models run on, as the user wrote it; `auto` if nothing was set."""
+    """Return the device setting as the user wrote it. Default: `auto`."""
     return os.environ.get(DEVICE_VARIABLE, DEFAULT_DEVICE)
 
 
 def checkpoint_seconds() -> float:
-    """Seconds between two checkpoints of a fit. Raises UserError if the variable is not a number >= 0."""
+    """Return the time between two checkpoints of a fit in seconds. Raises UserError if the variable is not a number >= 0."""
     value = os.environ.get(CHECKPOINT_VARIABLE, str(DEFAULT_CHECKPOINT_SECONDS))
     try:
         seconds = float(value)
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise UserError(f"{CHECKPOINT_VARIABLE}: must be a number of seconds >= 0 (0: a checkpoint after every step), not '{value}'")
+        raise UserError(f"{CHECKPOINT_VARIABLE}: must be a number of seconds >= 0, not '{value}'. 0 writes a checkpoint after every step.")
     return seconds
 
 

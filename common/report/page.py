@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from markupsafe import Markup
 
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
+from ..core.user_cache import cached_text
 from .charts import VEGA_LITE, fixed, number, short, typeset
 
 FOLDER = Path(__file__).parent
@@ -65,19 +65,7 @@ def _vega_bundle() -> str:
 
     `vl_convert` takes two seconds to bundle it, so the script is kept in the user's cache folder, in a file per version.
     """
-    path = _cache_folder() / f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js"
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        script = _make_bundle()
-    draft = path.with_name(f"{path.name}.{os.getpid()}")  # several processes may write the file at once
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(script, encoding="utf-8")
-        os.replace(draft, path)
-    except OSError:
-        pass  # without a writable cache folder each report takes two seconds longer
-    return script
+    return cached_text(f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js", _make_bundle)
 
 
 def _make_bundle() -> str:
@@ -90,8 +78,3 @@ def _make_bundle() -> str:
             raise
         raise UserError("report: vl-convert could not bundle Vega; check the limit of open files and the free memory") from error
     return script.replace("</script", "<\\/script")
-
-
-def _cache_folder() -> Path:
-    """The user's cache folder: `autophagy` in XDG_CACHE_HOME, LOCALAPPDATA (Windows) or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or "~/.cache").expanduser() / "autophagy"

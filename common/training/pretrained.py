@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError, did_you_mean
 from ..core.paths import path_of
 from ..core.pool import Pool
+from ..core.user_cache import cached_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -136,14 +139,31 @@ def check_positions(model: PreTrainedModel, *, tokens: int, setting: str, folder
 
 def check_architecture(settings: Mapping[str, Any]) -> None:
     """Raise ValueError for an unknown model type or setting. transformers would ignore an unknown setting."""
-    from transformers import CONFIG_MAPPING, AutoConfig
-
     kind = settings.get("model_type")
     if not isinstance(kind, str):
         raise ValueError("architecture: `model_type` is missing; it names the architecture, such as llama or gpt2")
-    if kind not in CONFIG_MAPPING:
-        raise ValueError(f"architecture.model_type: unknown model type '{kind}'{did_you_mean(kind, CONFIG_MAPPING.keys())}")
-    known = set(AutoConfig.for_model(kind).to_dict())
+    known = _known_settings(kind)
     for name in settings:
         if name not in known:
             raise ValueError(f"architecture.{name}: a {kind} has no such setting{did_you_mean(name, known)}")
+
+
+@cache
+def _known_settings(kind: str) -> list[str]:
+    """The settings of a model type, cached per version of transformers, which takes seconds to import."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,50}", kind):  # not a model type, and not a safe file name
+        return _setting_names(kind)
+    text = cached_text(f"architecture-{version('transformers')}-{kind}.json", lambda: json.dumps(_setting_names(kind)))
+    try:
+        return [str(name) for name in json.loads(text)]
+    except ValueError:  # a damaged cache file
+        return _setting_names(kind)
+
+
+def _setting_names(kind: str) -> list[str]:
+    """The settings of a model type of transformers. ValueError if the type is unknown."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if kind not in CONFIG_MAPPING:
+        raise ValueError(f"architecture.model_type: unknown model type '{kind}'{did_you_mean(kind, CONFIG_MAPPING.keys())}")
+    return sorted(AutoConfig.for_model(kind).to_dict())
