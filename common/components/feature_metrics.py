@@ -32,9 +32,9 @@ def _features(inputs: MetricInputs, max_rows: int | None = None) -> tuple[np.nda
 
 @dataclass(frozen=True)
 class Frechet:
-    """Frechet distance between generated and held-out rows in feature space (Heusel et al. 2017, eq. 6).
+    """FID, or Frechet distance of another feature model, between generated and held-out rows (Heusel et al. 2017, eq. 6).
 
-    With Inception features this is FID. Small samples bias it upwards: compare it with its floor.
+    It is called FID if the feature model is `inception`. Small samples bias it upwards: compare it with its floor.
     """
 
     version: ClassVar[int] = 1
@@ -72,8 +72,9 @@ class PrecisionRecall:
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """Kernel distance between generated and held-out rows in feature space (Binkowski et al. 2018); with Inception features, KID.
+    """KID, or kernel distance of another feature model, between generated and held-out rows (Binkowski et al. 2018).
 
+    It is called KID if the feature model is `inception`.
     Unlike the Frechet distance it is not biased by the number of rows, and it depends on more than the first two moments.
     """
 

@@ -1,7 +1,7 @@
-"""Names that changed after version 0.1: configs with old names still load, and cache keys keep the old names.
+"""Translation of names that changed after version 0.1, in both directions.
 
-A recipe, which is hashed into a cache key, uses the name that a setting had when it was introduced. So renaming a setting here
-never invalidates a store. CHANGELOG.md lists the changes for users.
+Configs with old names still load. A recipe (the JSON that is hashed to a cache key) keeps the name with which a setting was
+introduced. So renaming a setting here does not invalidate a store. CHANGELOG.md lists the renamed keys for users.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ RENAMED_COMPONENTS: Mapping[str, Mapping[str, str]] = {
     },
     "features": {"reader": "lm-embedding"},
 }
-"""By kind: old names of components and the names they have now."""
+"""For each kind of component, the current name of every old name."""
+SYNONYMS: Mapping[str, Mapping[str, str]] = {"metric": {"fid": "frechet", "kid": "kernel-distance"}}
+"""By kind: other names that users expect for a component. Cache keys use the component's own name."""
 
 
 @dataclass(frozen=True)
 class RenamedSetting:
-    """A setting of a component that has a new name and, if `to_new` is given, a new meaning. Names are dotted paths."""
+    """A renamed setting of a component. `to_new` and `to_old` convert its value if the meaning changed. Names are dotted paths."""
 
     old: str
     new: str
@@ -58,19 +60,20 @@ RENAMED_SETTINGS: Mapping[tuple[str, str], tuple[RenamedSetting, ...]] = {
     ("metric", "density-coverage"): (RenamedSetting("at_most", "max_rows"),),
     ("metric", "self-bleu"): (RenamedSetting("at_most", "max_rows"),),
 }
-"""By kind and current name of a component: the settings that were renamed."""
+"""For each kind and current name of a component, its renamed settings."""
 
 
 def rename_keys(config: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """The same mapping with old keys replaced by new ones, in the same order. UserError if both are given."""
+    """Replace old keys of a mapping by new keys, in the same order. Raises UserError if the old and the new key are both set."""
     for old, new in renamed.items():
         if old in config and new in config:
-            raise UserError(f"{old}: renamed to '{new}', which is given too; remove '{old}'")
+            raise UserError(f"{old}: this key is now called '{new}', which is set too; remove '{old}'")
     return {renamed.get(key, key): value for key, value in config.items()}
 
 
 def current_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The current name and settings of a component that may be written with old names. UserError if both names are given."""
+    """Translate old names of a component and its settings to current names. Raises UserError if both names of a setting are set."""
+    use = SYNONYMS.get(kind, {}).get(use, use)
     use, settings = RENAMED_COMPONENTS.get(kind, {}).get(use, use), dict(settings)
     for setting in RENAMED_SETTINGS.get((kind, use), ()):
         settings = _move(settings, setting.old.split("."), setting.new.split("."), setting.to_new)
@@ -78,7 +81,7 @@ def current_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple
 
 
 def recipe_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and settings of a component as they go into recipes: with the names they were introduced with."""
+    """Translate a component and its settings to the names with which they were introduced. Recipes use these names."""
     settings = dict(settings)
     for setting in RENAMED_SETTINGS.get((kind, use), ()):
         settings = _move(settings, setting.new.split("."), setting.old.split("."), setting.to_old)
@@ -87,7 +90,7 @@ def recipe_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[
 
 
 def _move(settings: dict[str, Any], source: list[str], target: list[str], convert: Callable[[Any], Any]) -> dict[str, Any]:
-    """Settings with the value at the path `source` converted and moved to `target`, a path that differs in its last key only."""
+    """Convert the value at the path `source` and move it to the path `target`. The paths differ in their last key only."""
     *parents, old = source
     if parents:
         inner = settings.get(parents[0])
@@ -98,6 +101,6 @@ def _move(settings: dict[str, Any], source: list[str], target: list[str], conver
         return settings
     new = target[-1]
     if new in settings:
-        raise UserError(f"{old}: renamed to '{new}', which is given too; remove '{old}'")
+        raise UserError(f"{old}: this setting is now called '{new}', which is set too; remove '{old}'")
     numeric = isinstance(settings[old], int | float) and not isinstance(settings[old], bool)
     return {new if key == old else key: convert(value) if key == old and numeric else value for key, value in settings.items()}

@@ -14,13 +14,20 @@ class UserError(ValueError):
     """
 
 
+MAX_NAMES = 40
+"""The most known names that a message lists."""
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """Return the end of an "unknown name" message: `; did you mean 'x'?` if a known name is similar, else `; known: ...`."""
     names = sorted(known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean '{close[0]}'?"
-    return f"; known: {', '.join(names)}" if names else ""
+    if not names:
+        return ""
+    more = f", and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"; known: {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def short_repr(value: object) -> str:

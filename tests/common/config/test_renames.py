@@ -48,9 +48,15 @@ def test_old_component_names_are_read_and_stay_in_recipes():
     assert spec.recipe == {"use": "held-out", "version": 1}
 
 
+def test_fid_and_kid_name_the_distances_in_feature_space():
+    for name, use in {"fid": "frechet", "kid": "kernel-distance"}.items():
+        spec = ComponentSpec.parse("metric", name)
+        assert spec.use == spec.recipe["use"] == use
+
+
 def test_an_old_and_a_new_name_together_are_rejected():
-    with pytest.raises(UserError, match="floors: renamed to 'floor_draws', which is given too; remove 'floors'"):
+    with pytest.raises(UserError, match="floors: this key is now called 'floor_draws', which is set too; remove 'floors'"):
         experiment({**ANALYTIC, "floors": 3, "floor_draws": 3})
     both = {"use": "prune", "how": "quality", "strategy": "quality"}
-    with pytest.raises(UserError, match="how: renamed to 'strategy', which is given too; remove 'how'"):
+    with pytest.raises(UserError, match="how: this setting is now called 'strategy', which is set too; remove 'how'"):
         ComponentSpec.parse("curation", both)
