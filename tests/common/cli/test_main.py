@@ -39,15 +39,15 @@ def test_run_writes_its_files_and_a_second_run_changes_nothing(write_config, fol
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
-def test_the_written_config_is_complete_and_equal(write_config, folders, tmp_path):
+def test_saved_config_is_complete_and_equal(write_config, folders, tmp_path):
     autophagy("run", write_config(ANALYTIC), "generations=2", *folders)
-    written = tmp_path / "out" / "tiny-gaussian" / "config.yaml"
-    again = load_config(written)
+    path = tmp_path / "out" / "tiny-gaussian" / "config.yaml"
+    again = load_config(path)
     assert again.generations == 2
-    assert again.yaml() == written.read_text()
+    assert again.yaml() == path.read_text()
 
 
-def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
+def test_changes_apply_and_a_new_use_removes_old_settings(write_config):
     config = write_config(VISION)
     changed = load_config(
         config, ["data.use=image-folder", "data.path=x", "generator.training.steps=9", "generator.training.learning_rate=1e-4"]
@@ -64,17 +64,18 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
         ({"generatons": 3}, "generatons: unknown key; did you mean 'generations'?"),
         ({"generations": "many"}, "generations: "),
         ({"generations": 0}, "generations: Input should be greater than or equal to 1, not 0"),
-        ({"eval_size": 11}, "eval_size: 11 must not exceed size = 10, the rows that a generation produces"),
-        ({"size": 30}, "size: 30 real rows are asked for, data 'gaussian' has 20 for training"),
+        ({"eval_size": 11}, "eval_size (11) must be at most size (10), the number of rows per generation"),
+        ({"size": 30}, "size: 30 exceeds the 20 training rows of data 'gaussian'"),
         ({"policies": ["replase"]}, "policies.replase: there is no policy called 'replase'; did you mean 'replace'?"),
         (
             {"policies": {"m": {"use": "mix", "real_fraction": 1.5}}},
-            "policies.m.real_fraction: shares lie between 0 and 1, not 1.5",
+            "policies.m.real_fraction: must be one or more numbers between 0 and 1, not 1.5",
         ),
         ({"policies": {"m": {"use": "mix"}}}, "policies.m.real_fraction: Field required"),
         (
             {"policies": {"m": {"use": "mix", "real_fraction": 0.5, "real": "fresh"}}, "generations": 9},
-            "policies.m: needs 45 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+            "policies.m: needs 45 unseen real rows, but of 20 training rows 10 are the real training pool and 10 are left; "
+            "reduce size or generations, or use more data",
         ),
         ({"generator": {"use": "gaussian", "dof": 1}}, "generator.dof: unknown setting; did you mean 'ddof'?"),
         (
@@ -83,7 +84,7 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
         ),
         ({"generator": {"ddof": 1}}, "generator: `use` must name a generator; known: categorical, causal-lm, diffusion, gaussian, gmm"),
         ({"generator": "nowhere:Class"}, "generator: 'nowhere:Class' cannot be imported"),
-        ({"data": "digits"}, "generator: 'gaussian' learns from the column 'x', data 'digits' has image, label"),
+        ({"data": "digits"}, "generator: 'gaussian' needs the column 'x', but data 'digits' has image, label"),
         ({"metrics": ["frechet"]}, "metrics: frechet needs a feature model; set `features:`"),
         ({"metrics": []}, "metrics: "),
         ({"metrics": ["distinct"]}, "metrics: distinct needs the column 'text', but generator 'gaussian' produces x"),
@@ -101,7 +102,7 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
         ({"prompts": "real"}, "prompts: real: generator 'gaussian' does not support prompts; set prompts: none"),
         ({"init": "base"}, "init: base needs a model to start from; add a `base:` section for 'gaussian'"),
         ({"base": {"ddoff": 1}}, "base.ddoff: unknown setting; did you mean 'ddof'?"),
-        ({"base": {}}, "base: data 'gaussian' has no base split to pretrain on"),
+        ({"base": {}}, "base: data 'gaussian' has no base split; remove `base:` or use other data"),
         ({"seeds": [1, 1]}, "seeds: [1, 1] contains a seed twice"),
         ({"name": "../../x"}, "name: String should match pattern"),
         ({"generator": None}, "set exactly one of generator and generators"),
@@ -147,7 +148,8 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
         ),
         (
             {"policies": {"a": {"use": "replace", "synthetic_fraction": 0.5}}},
-            "policies.a: needs 15 real rows that no generation has seen; of 20 training rows, 10 are the real pool and 10 are left",
+            "policies.a: needs 15 unseen real rows, but of 20 training rows 10 are the real training pool and 10 are left; "
+            "reduce size or generations, or use more data",
         ),
         (
             {"policies": {"a": {"use": "replace", "synthetic_fraction": 0.01}}},
@@ -173,12 +175,13 @@ def test_changes_are_applied_and_a_new_use_removes_old_settings(write_config):
         ({"generator": None, "generators": {"real": "gaussian", "b": "gaussian"}}, "generators: 'real' is reserved; choose another name"),
         (
             {"policies": ["accumulate"], "controls": "auto"},
-            "policies.real-growing (which controls: auto adds): needs 30 real rows that no generation has seen",
+            "policies.real-growing (added by controls: auto): needs 30 unseen real rows, but of 20 training rows 10 are the real "
+            "training pool and 10 are left",
         ),
         ({"init": "previos"}, "init: Input should be 'base', 'previous' or 'scratch', not 'previos'"),
     ],
 )
-def test_invalid_configs_get_one_message_and_exit_code_2(change, message, write_config, folders):
+def test_invalid_configs_give_one_message_and_exit_code_2(change, message, write_config, folders):
     result = autophagy(
         "run",
         write_config({**ANALYTIC, **change} if "name" not in change else {**ANALYTIC}),
@@ -210,7 +213,7 @@ def test_invalid_config_files_are_rejected(content, message, tmp_path):
 def test_missing_files_and_wrong_arguments_are_rejected(tmp_path, write_config):
     config = write_config(ANALYTIC)
     for words, message in [
-        (["run", tmp_path / "tiny-gausian.yaml"], "there is no such config; did you mean"),
+        (["run", tmp_path / "tiny-gausian.yaml"], "this config file does not exist; did you mean"),
         (["run", "size=3"], "no config given"),
         (["run", config, config], "two experiments are called 'tiny-gaussian'"),
         (["run", config, "size.x=3"], "size is 10, which has no keys"),
@@ -279,12 +282,12 @@ def test_changed_feature_settings_change_the_numbers(write_config, folders):
     """A setting that acts when a feature model is called is part of the cache key."""
     features = {"use": "support.scaled_features:ScaledPixels", "scale": 1.0}
     config = write_config({**VISION, "metrics": ["frechet"], "features": features, "policies": ["replace"], "generations": 1, "seeds": [0]})
-    found = []
+    distances = []
     for scale in (1.0, 10.0):
         assert autophagy("run", config, f"features.scale={scale}", *folders).exit_code == 0
         rows = pandas.read_parquet(folders[3] / "tiny-vision" / "rows.parquet")
-        found.append(rows[rows.metric == "frechet_distance"].value.iloc[0])
-    assert found[1] == pytest.approx(100 * found[0], rel=1e-3)
+        distances.append(rows[rows.metric == "frechet_distance"].value.iloc[0])
+    assert distances[1] == pytest.approx(100 * distances[0], rel=1e-3)
 
 
 def test_changed_data_is_read_again(tmp_path):
@@ -321,7 +324,7 @@ def test_incompatible_components_are_rejected_before_anything_runs(track, change
 
 
 def test_every_modality_ships_a_config_for_each_policy():
-    """Policies have a config in every modality; components that need a column, where that column exists."""
+    """Components that need a certain column are checked only in the modality that has it."""
     used: dict[str, set[str]] = {"analytic": set(), "text": set(), "vision": set()}
     for path in ROOT.glob("configs/*/*.yaml"):
         config = load_config(path)
@@ -336,7 +339,7 @@ def test_every_modality_ships_a_config_for_each_policy():
     assert used["vision"] >= everywhere | tracks | {"pixel-dedup", "conditional", "long-tailed"}
 
 
-def test_changes_inside_arms_keep_the_arms_own_keys(tmp_path):
+def test_changes_inside_an_arm_keep_its_other_settings(tmp_path):
     curated = ROOT / "configs" / "analytic" / "curation.yaml"
     arms = load_config(
         curated, ["policies.scraped.use=accumulate", "policies.replace.curation=dedup", "policies.verify.curation.keep=0.2"]
@@ -355,7 +358,7 @@ def test_changes_inside_arms_keep_the_arms_own_keys(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ImportError("initialization failed"), UserError("generator 'x' cannot be loaded")])
-def test_an_interrupt_inside_an_import_is_reported_as_interrupt(error, capfd):
+def test_interrupt_during_an_import_exits_with_130(error, capfd):
     error.__cause__ = KeyboardInterrupt()
     with pytest.raises(typer.Exit) as ended, report_errors():
         raise error
@@ -364,7 +367,7 @@ def test_an_interrupt_inside_an_import_is_reported_as_interrupt(error, capfd):
     assert message == "interrupted; finished stages are kept, and the same command continues from there"
 
 
-def test_a_terminal_shows_a_progress_bar(write_config, folders):
+def test_terminal_shows_a_progress_bar(write_config, folders):
     config = write_config(ANALYTIC)
     seen, terminal = pty.openpty()
     command = [sys.executable, "-m", "autophagy", "run", config, *folders]
