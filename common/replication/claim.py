@@ -1,4 +1,4 @@
-"""Claims: published statements about model collapse, each with the experiments that test it and a function that judges the results.
+"""Claims: published statements about model collapse, each with its experiments and a *judge* (a function of rows that returns checks).
 
     claim ──► experiments ──► run ──► rows ──► judge ──► checks ──► verdict
 
@@ -29,14 +29,14 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "claims"
 
 Rows = Mapping[str, "pandas.DataFrame"]
-"""The rows of each experiment of a claim, by the experiment's name."""
+"""Rows of a claim's experiments, by experiment name."""
 
 
 # ---- figures ------------------------------------------------------------------------------------------------------------
 
 
 def measured_curve(label: str, x: Sequence[float], estimates: Sequence[Estimate]) -> Curve:
-    """Measured points with their 95 % intervals."""
+    """Build a curve of measured points with their 95 % intervals."""
     intervals = [estimate.interval for estimate in estimates]
     return Curve(
         label=label,
@@ -48,18 +48,18 @@ def measured_curve(label: str, x: Sequence[float], estimates: Sequence[Estimate]
 
 
 def over_generations(label: str, rows: pandas.DataFrame, metric: str, policy: str) -> Curve:
-    """A metric of a policy, measured at every generation."""
+    """Build a curve of a metric under one policy, as measured at every generation."""
     generations = sorted(int(number) for number in rows[(rows.metric == metric) & (rows.policy == policy)].generation.unique())
     return measured_curve(label, generations, [estimate_at(rows, metric, policy, number) for number in generations])
 
 
 def law_curve(label: str, law: Callable[[int], float], generations: int) -> Curve:
-    """A law at generations 0 to `generations`."""
+    """Build a curve of a law at generations 0 to `generations`."""
     return law_points(label, range(generations + 1), law)
 
 
 def law_points(label: str, x: Iterable[int | float], law: Callable[..., float]) -> Curve:
-    """A law at any points of the x axis."""
+    """Build a curve of a law at the points `x`."""
     points = list(x)
     return Curve(label=label, x=points, y=[law(point) for point in points], law=True)
 
@@ -67,12 +67,12 @@ def law_points(label: str, x: Iterable[int | float], law: Callable[..., float]) 
 def law_and_measured(
     label: str, rows: pandas.DataFrame, metric: str, policy: str, law: Callable[[int], float], *, generations: int
 ) -> list[Curve]:
-    """A law and the measurements of it over generations; a report draws the two in one colour."""
+    """Build two curves over generations: a law and its measurements. The report draws both in the same colour."""
     return [law_curve(f"law: {label}", law, generations), over_generations(f"measured: {label}", rows, metric, policy)]
 
 
 def generation_figure(y: str, curves: Sequence[Curve], *, log_y: bool = False) -> Figure:
-    """Curves over generations; `y` is the title of the y axis."""
+    """Build a figure of curves over generations. `y` is the title of the y axis."""
     return Figure(x="generation", y=y, curves=list(curves), log_y=log_y)
 
 
@@ -81,12 +81,12 @@ def generation_figure(y: str, curves: Sequence[Curve], *, log_y: bool = False) -
 
 @dataclass(frozen=True)
 class JudgeOutput:
-    """What a judge returns: its checks, the most informative one first, and a figure."""
+    """Return value of a judge: checks, the most informative one first, and a figure."""
 
     checks: Sequence[Check]
     figure: Figure
     note: str = ""
-    """Context for the reader, computed from the numbers."""
+    """Explanation for readers of the report, computed from the numbers."""
 
     @property
     def verdict(self) -> CheckVerdict:
@@ -95,17 +95,18 @@ class JudgeOutput:
 
 
 class Claim(PublishedClaim):
-    """A published claim with its judge. Everything is fixed before an experiment runs."""
+    """A published claim with its judge. All fields are fixed before an experiment runs."""
 
     judge: Callable[..., JudgeOutput] = Field(repr=False, exclude=True)
-    """A function of `Rows`: judges the rows of the claim's experiments."""
+    """Function that takes the `Rows` of the claim's experiments and returns a `JudgeOutput`."""
 
 
 @cache
 def claims() -> Mapping[str, Claim]:
-    """All claims by id, in order: built-in ones and those of installed packages.
+    """Return all claims, both built-in and from installed packages, by id and sorted by id.
 
-    The entry points of the group `autophagy.claims` are modules with a sequence `CLAIMS`.
+    Claims come from entry points of the group `autophagy.claims`. Each entry point is a module with a sequence `CLAIMS`. Raises UserError
+    if two claims have the same id.
     """
     by_id: dict[str, Claim] = {}
     for module in _modules():
@@ -117,7 +118,7 @@ def claims() -> Mapping[str, Claim]:
 
 
 def contradictions() -> Sequence[Contradiction]:
-    """The contradictions that the modules of claims list as `CONTRADICTIONS`."""
+    """Return the contradictions of all claim modules (the sequence `CONTRADICTIONS` of each module)."""
     return [contradiction for module in _modules() for contradiction in getattr(module, "CONTRADICTIONS", ())]
 
 
@@ -126,7 +127,7 @@ def _modules() -> list[ModuleType]:
 
 
 def _sort_key(claim_id: str) -> tuple[str, int, str]:
-    """Sorts C2 before C10, and C20 before C20b."""
+    """Return a key that sorts C2 before C10, and C20 before C20b."""
     match = re.fullmatch(r"(\D*)(\d*)(.*)", claim_id, re.DOTALL)
     assert match is not None
     head, number, tail = match.groups()
@@ -134,7 +135,10 @@ def _sort_key(claim_id: str) -> tuple[str, int, str]:
 
 
 def select_claims(ids: Sequence[str], cost: str | None) -> list[Claim]:
-    """The claims with the given ids (upper or lower case) or, without ids, all that cost at most `cost`. UserError for an unknown id."""
+    """Select claims by id (in upper or lower case) or, if `ids` is empty, all claims up to the cost class `cost`.
+
+    Raises UserError for an unknown id.
+    """
     known = claims()
     if ids:
         lower_ids = {claim_id.lower() for claim_id in known}

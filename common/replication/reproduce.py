@@ -1,6 +1,6 @@
-"""Re-tests published claims: runs their experiments with the ordinary engine and store, then calls each claim's judge on the rows.
+"""Runner for claims: runs the experiments with the ordinary engine and store, then calls the judge of each claim on the rows.
 
-Claims that name the same experiment share its run. Results are written to `claims.json` and `claims.md` after every group of claims.
+An experiment that several claims name is run once. Results are written to `claims.json` and `claims.md` after every group of claims.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ def reproduce(
     progress: Callable[[int], AbstractContextManager[ProgressCallback]],
     on_result: Callable[[ClaimResult], None] = lambda result: None,
 ) -> list[ClaimResult]:
-    """Run the experiments of claims and judge them, cheap claims first. Writes `claims.json`, `claims.md` and a folder per experiment.
+    """Run the experiments of claims, cheap claims first, and judge the results.
 
-    progress: called with a number of generations, returns a context manager that gives a progress callback.
-    on_result: called with each result as soon as it is known.
+    Writes `claims.json`, `claims.md` and a folder per experiment into `out`. Returns the results in the order in which they were computed.
 
-    A claim with requirements (`needs`) that this machine does not meet gets the verdict "not run" and the reason. Any other UserError is
-    raised.
+    progress: function that takes a number of generations and returns a context manager. The context manager gives a progress callback.
+    on_result: function that is called with each result as soon as it is known.
+
+    If a claim has requirements (`needs`) and its experiments raise a UserError, its verdict is "not run" and the message is the reason.
+    For other claims the UserError is raised.
     """
     out = Path(out)
     results: list[ClaimResult] = []
@@ -52,7 +54,7 @@ def reproduce(
         except UserError as error:
             if not all(claim.needs for claim in group):
                 raise
-            reason = " ".join(str(error).split())  # one line of a table
+            reason = " ".join(str(error).split())  # the reason is shown in one line of a table
         for claim in group:
             if rows is None:
                 result = result_of(claim, None, not_run=reason)
@@ -65,7 +67,7 @@ def reproduce(
 
 
 def experiments_of(claim: Claim) -> dict[str, Experiment]:
-    """The experiments of a claim, by name."""
+    """Load the experiments of a claim. Returns them by name."""
     experiments = {}
     for name, (config, *changes) in claim.experiments.items():
         path = Path(config)
@@ -74,15 +76,15 @@ def experiments_of(claim: Claim) -> dict[str, Experiment]:
 
 
 def judge(claim: Claim, rows: Rows) -> JudgeOutput:
-    """Call a claim's judge. ValueError if it returns no checks."""
+    """Call the judge of a claim. Raises ValueError if it returns no checks."""
     output = claim.judge(rows)
     if not output.checks:
-        raise ValueError(f"claim {claim.id}: its judge returned no checks; at least one was expected")
+        raise ValueError(f"claim {claim.id}: the judge function returned no checks; at least one is required")
     return output
 
 
 def result_of(claim: Claim, output: JudgeOutput | None, *, not_run: str = "") -> ClaimResult:
-    """The result of a claim: the output of its judge, or the reason why it was not run."""
+    """Build the result of a claim from the output of its judge or, if `output` is None, from the reason `not_run`."""
     published = {name: getattr(claim, name) for name in PublishedClaim.model_fields}
     if output is None:
         return ClaimResult(**published, verdict="not run", not_run=not_run)
@@ -98,13 +100,14 @@ def result_of(claim: Claim, output: JudgeOutput | None, *, not_run: str = "") ->
 
 
 def _rows_of(rows: pandas.DataFrame, experiment: Experiment) -> pandas.DataFrame:
+    """Return the rows of one experiment. Their attribute `worlds` is the number of replicates in a seed."""
     matches = rows[rows.experiment == experiment.name]
     matches.attrs["worlds"] = experiment.data.settings.get("replicates", 1)
     return matches
 
 
 def _groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """Claims that are run together: all of one cost, except that a claim with requirements is run alone."""
+    """Group claims that are run together: claims of the same cost. A claim with requirements is in a group of its own."""
     for cost in COSTS:
         if together := [claim for claim in claims if claim.cost == cost and not claim.needs]:
             yield together
@@ -112,7 +115,7 @@ def _groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
 
 
 def _check_experiment_names(claims: Sequence[Claim]) -> None:
-    """UserError if two claims use one experiment name for different experiments."""
+    """Raise UserError if two claims use the same experiment name for different experiments."""
     first_use: dict[str, Claim] = {}
     for claim in claims:
         for name, config in claim.experiments.items():
@@ -128,7 +131,7 @@ def _check_experiment_names(claims: Sequence[Claim]) -> None:
 
 
 def write_results(results: Sequence[ClaimResult], out: Path) -> None:
-    """Write `claims.json` and `claims.md`. UserError if the folder is not writable."""
+    """Write `claims.json` and `claims.md`. Raises UserError if the folder is not writable."""
     ids = {result.id for result in results}
     relevant = [one for one in contradictions() if any(ids & set(side) for _, side in one.sides)]
     text = ClaimsFile(format=FORMAT, claims=list(results), contradictions=relevant).model_dump_json(indent=1)
@@ -141,7 +144,7 @@ def write_results(results: Sequence[ClaimResult], out: Path) -> None:
 
 
 def markdown(results: Sequence[ClaimResult]) -> str:
-    """The verdicts as a table, as in `docs/claims.md`."""
+    """Return the verdicts as a Markdown table in the format of `docs/claims.md`."""
     lines = ["| | claim | verdict | measured | expected | z |", "|---|---|---|---|---|---|"]
     for result in results:
         cells = (result.id, result.statement, *(describe(result.headline) if result.headline else (result.not_run, "", "")))
@@ -151,7 +154,7 @@ def markdown(results: Sequence[ClaimResult]) -> str:
 
 
 def describe(check: Check) -> tuple[str, str, str]:
-    """A check as text: the measured value with its interval, the expected value, and the standard errors between them."""
+    """Return a check as three texts: measured value with interval, expected value, and the distance between them in standard errors."""
     measured = f"{check.label}: {check.measured:.3g} [{check.low:.3g}, {check.high:.3g}]"
     band = "" if check.half_width is None else f" ± {check.half_width:.2g}"
     return measured, f"{check.relation} {check.expected:.3g}{band}", f"{check.z:+.1f}"

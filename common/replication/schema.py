@@ -1,7 +1,7 @@
-"""The model of claims and their results: judges build it, `reproduce` writes it to `claims.json`, the report reads it.
+"""Data model of claims and their results. Judges create the records, `reproduce` writes them to `claims.json` and the report reads them.
 
-Light to import: no engine, no pandas, no scipy. Numbers may be infinite or NaN in memory; JSON has neither, so both are written as null.
-Files of format 1 (other field names) are read too.
+The module imports no engine, pandas or scipy. Numbers may be infinite or NaN in memory. JSON has no such numbers, so both are written as
+null. Files of format 1, which have other field names, can also be read.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from ..core.errors import UserError
 
 FORMAT = 2
-"""The format of `claims.json` that `reproduce` writes."""
+"""Version of the format of `claims.json` that `reproduce` writes."""
 READABLE_FORMATS = (1, 2)
 
 LAW_STANDARD_ERRORS = 4.0
-"""Standard errors that an estimate may lie from a true law. A true law fails once in 16,000 checks; a claim has about ten checks."""
+"""Allowed distance between an estimate and a law, in standard errors. A true law fails once in 16,000 checks; a claim has about ten."""
 
 Cost = Literal["seconds", "minutes", "gpu"]
 CheckVerdict = Literal["holds", "fails", "inconclusive"]
@@ -28,15 +28,15 @@ Verdict = Literal["holds", "fails", "inconclusive", "not run"]
 VERDICTS: tuple[Verdict, ...] = ("holds", "fails", "inconclusive", "not run")
 
 Number = Annotated[float, BeforeValidator(lambda value: nan if value is None else value)]
-"""A float; null in JSON is NaN here."""
+"""A float. null in JSON is read as NaN."""
 
 
 class Record(BaseModel):
-    """An immutable part of `claims.json`. Unknown fields are errors, so that a misspelt argument is noticed."""
+    """Base model of the parts of `claims.json`: immutable. Unknown fields are errors, so that misspelt arguments are detected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     format_1_names: ClassVar[Mapping[str, str]] = {}
-    """Field names of format 1 and the present ones."""
+    """Field names of format 1, each with the current name."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,12 +45,12 @@ class Record(BaseModel):
 
     @classmethod
     def with_present_names(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """The same values under the present field names."""
+        """Return the values with the field names of format 1 replaced by current ones."""
         return {cls.format_1_names.get(name, name): value for name, value in raw.items()}
 
 
 class Check(Record):
-    """One measured number and the value that a claim expects. Build it with the functions of `statistical_checks`."""
+    """Comparison of a measured number with the value that a claim expects. Created by the functions of `statistical_checks`."""
 
     format_1_names = {"about": "label", "rival": "alternative", "rival_z": "alternative_z", "reach": "half_width"}
 
@@ -58,27 +58,27 @@ class Check(Record):
     measured: Number
     low: Number
     high: Number
-    """Ends of the 95 % interval."""
+    """`low` and `high` are the ends of the 95 % interval."""
     relation: Literal["=", ">", "<", "≈"]
     expected: Number
     z: Number
-    """Standard errors between measured and expected; for a band between measured and its nearer end, 0 inside the band."""
+    """Distance of the measured from the expected value, in standard errors. For a band: from the nearest point of the band, 0 inside."""
     p: Number
-    """Probability of a distance at least this large if the expected value (for a band: its nearer end) is true. One-sided for bounds and
+    """Probability of a distance of at least `z` if the expected value (for a band: its nearer end) is true. One-sided for bounds and
     bands."""
     chains: int
     verdict: CheckVerdict
     alternative: float | None = None
-    """The value to expect if the claim is wrong. A law holds only if the estimate rules it out."""
+    """Expected value if the claim is wrong. A law holds only if the estimate rules out the alternative."""
     alternative_z: float | None = None
-    """Standard errors between measured and `alternative`."""
+    """Distance of the measured value from `alternative`, in standard errors."""
     half_width: float | None = None
-    """Half the width of the band around the expected value; bands only."""
+    """Half the width of the band around the expected value. None for laws and bounds."""
 
     @model_validator(mode="before")
     @classmethod
     def _rename_format_1(cls, raw: Any) -> Any:
-        """Also restores infinite distances in standard errors: JSON has null for them although both values are numbers."""
+        """Rename the fields of format 1 and restore infinite `z` and `alternative_z`, which are null in JSON."""
         if not isinstance(raw, dict):
             return raw
         raw = cls.with_present_names(raw)
@@ -90,7 +90,7 @@ class Check(Record):
     @model_validator(mode="after")
     def _check_band(self) -> Self:
         if self.is_band and not self.half_width:
-            raise ValueError(f"'{self.label}' compares with a band; half_width is {self.half_width}, a positive number was expected")
+            raise ValueError(f"'{self.label}' compares with a band; half_width is {self.half_width}, but must be a positive number")
         return self
 
     @property
@@ -110,15 +110,15 @@ class Check(Record):
 
     @property
     def has_place(self) -> bool:
-        """True if both the measured and the expected value are numbers, so that a chart can show them."""
+        """True if a chart can show the check: neither the measured nor the expected value is NaN."""
         return not (isnan(self.measured) or isnan(self.expected))
 
     @property
     def normal_z(self) -> float:
-        """The normal deviate with the two-sided probability `p` and the sign of `z`.
+        """Normal deviate that has the two-sided probability `p` and the sign of `z`.
 
-        With few chains the standard error is uncertain, so the same `z` is less surprising. Laws are judged by this value: its limit
-        `LAW_STANDARD_ERRORS` has the same probability for 20 chains and for 2,000.
+        With few chains the standard error is uncertain, so a given `z` is more probable. Laws are judged by the normal deviate, because its
+        limit `LAW_STANDARD_ERRORS` has the same probability for 20 and for 2,000 chains.
         """
         if isinf(self.z) or not self.p:
             return self.z
@@ -128,7 +128,7 @@ class Check(Record):
 
 
 class Curve(Record):
-    """One line of a figure: a law without intervals, or measured points with intervals."""
+    """One curve of a figure: either a law, without intervals, or measured points with intervals."""
 
     label: str
     x: list[Number]
@@ -147,7 +147,7 @@ class Curve(Record):
 
 
 class Figure(Record):
-    """Curves over one pair of axes; `x` and `y` are the axis titles."""
+    """Curves on a common pair of axes. `x` and `y` are the axis titles."""
 
     x: str
     y: str
@@ -157,7 +157,7 @@ class Figure(Record):
 
 
 class PublishedClaim(Record):
-    """A published claim and how it is tested. All of it is fixed before an experiment runs."""
+    """A published claim with the plan of its test. All fields are fixed before an experiment runs."""
 
     format_1_names = {"says": "statement", "picture": "figure"}
 
@@ -168,57 +168,57 @@ class PublishedClaim(Record):
     """Authors, year, theorem or figure."""
     cost: Cost
     experiments: Mapping[str, Annotated[list[str], Field(min_length=1)]]
-    """By name: a config (a path, or a file of `configs/claims`) and changes to it. Claims that name the same experiment share its run."""
+    """By name: a config (a path, or a file of `configs/claims`) and changes to it. An experiment that several claims name is run once."""
     observable: str
-    """What is measured."""
+    """Quantity that is measured."""
     expects: str
-    """The law, the ordering or the published numbers."""
+    """Expected result: a law, an ordering or published numbers."""
     tolerance: str
-    """How close counts as agreement, and why."""
+    """Criterion of agreement between measured and expected values, with its reason."""
     needs: str = ""
-    """Requirements besides a CPU, for example a GPU or downloads from the Hugging Face hub."""
+    """Requirements in addition to a CPU, for example a GPU or downloads from the Hugging Face hub."""
 
 
 class ClaimResult(PublishedClaim):
-    """A claim with its verdict and the checks behind it, or the reason why it was not run."""
+    """A claim with its verdict and its checks, or with the reason why it was not run."""
 
     model_config = ConfigDict(extra="ignore")
 
     verdict: Verdict
     not_run: str = ""
-    """Why the experiments could not be run; empty if they were."""
+    """Reason why the experiments could not be run. Empty if they were run."""
     headline: Check | None = None
-    """The check that decided: the first one with the claim's verdict."""
+    """The first check that has the same verdict as the claim."""
     checks: list[Check] = []
     figure: Figure | None = None
     note: str = ""
-    """Context for the numbers, written by the judge."""
+    """Explanation of the numbers, from the judge."""
 
     @model_validator(mode="after")
     def _check_evidence(self) -> Self:
         if self.verdict != "not run" and not (self.headline and self.checks):
-            raise ValueError(f"the verdict is '{self.verdict}' but there are no checks; at least one was expected")
+            raise ValueError(f"the verdict is '{self.verdict}' but there are no checks; at least one is required")
         return self
 
     @property
     def holding(self) -> int:
-        """The number of checks that hold."""
+        """Number of checks that hold."""
         return sum(check.verdict == "holds" for check in self.checks)
 
 
 class Contradiction(Record):
-    """A question to which the literature gives two answers, and the condition that decides between them."""
+    """A question with contradictory answers in the literature, and the condition on which the answer depends."""
 
     format_1_names = {"says": "question"}
 
     question: str
     sides: list[tuple[str, list[str]]]
-    """Each answer, and the ids of the claims that support it."""
+    """(answer, ids of the claims that support it), one pair per answer."""
     decided_by: str
 
 
 class ClaimsFile(Record):
-    """The content of `claims.json`."""
+    """Content of `claims.json`."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -231,7 +231,7 @@ class ClaimsFile(Record):
     def _check_format(cls, number: int) -> int:
         if number not in READABLE_FORMATS:
             raise ValueError(
-                f"format {number} was found; this version of autophagy reads formats {' and '.join(map(str, READABLE_FORMATS))}"
+                f"format {number} is not supported; this version of autophagy reads formats {' and '.join(map(str, READABLE_FORMATS))}"
             )
         return number
 
@@ -245,11 +245,11 @@ class ClaimsFile(Record):
 
     @classmethod
     def read(cls, source: str | Path) -> ClaimsFile:
-        """Read a file. UserError if it is missing, unreadable or not in the format that `reproduce` writes."""
+        """Read `claims.json`. Raises UserError if the file is missing, unreadable or not in a format that `reproduce` writes."""
         try:
             raw = Path(source).read_bytes()
         except OSError as error:
-            raise UserError(f"{source}: cannot be read: {error.strerror}; `autophagy reproduce` writes it") from error
+            raise UserError(f"{source}: cannot be read: {error.strerror}; run `autophagy reproduce` to create it") from error
         try:
             return cls.model_validate_json(raw)
         except ValidationError as error:

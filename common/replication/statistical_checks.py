@@ -1,9 +1,9 @@
-"""Estimates from rows, and the statistical tests that turn an estimate into a `Check`.
+"""Statistical tests for claims: computes estimates from rows and compares them with expected values. Each comparison is a `Check`.
 
-* A *law* (`check_equals`) holds if the estimate lies within `LAW_STANDARD_ERRORS` of it. If an alternative is named, the estimate has to
-  rule it out by the same margin; otherwise the experiment cannot tell the two apart and the check is inconclusive.
-* A *bound* (`check_above`, `check_below`) holds if the 95 % interval lies on the claimed side.
-* A *band* (`check_within`) holds if the whole 95 % interval lies inside it. It is for published numbers that have no interval.
+* A *law* (`check_equals`) holds if the estimate is within `LAW_STANDARD_ERRORS` standard errors of the law. If there is an alternative
+  (the expected value if the claim is wrong), the estimate must also differ from it by more than that. Otherwise the check is inconclusive.
+* A *bound* (`check_above`, `check_below`) holds if the 95 % interval lies on the claimed side of the bound.
+* A *band* (`check_within`) holds if the whole 95 % interval lies inside the band. Bands are for published numbers without an interval.
 
 No test depends on a particular seed or on the outcome of a run.
 """
@@ -31,7 +31,7 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over independent chains with its standard error. `freedom`: degrees of freedom, infinite for thousands of chains."""
+    """Mean over independent chains with its standard error. `freedom`: degrees of freedom, infinite for thousands of chains."""
 
     value: float
     error: float
@@ -40,14 +40,14 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Estimate:
-        """The mean of one number per seed."""
+        """Compute the mean and its standard error from one value per seed. Raises ValueError for fewer than two values."""
         sample = np.asarray(list(values), dtype=float)
         if len(sample) < 2:
-            raise ValueError(f"{len(sample)} chains give no standard error; a claim needs at least 2 seeds or replicates")
+            raise ValueError(f"a standard error cannot be computed from {len(sample)} chains; use at least 2 seeds or replicates")
         return cls(float(sample.mean()), float(sample.std(ddof=1) / np.sqrt(len(sample))), len(sample), len(sample) - 1)
 
     def __sub__(self, other: Estimate) -> Estimate:
-        """The difference of independent estimates. For estimates that share seeds, take differences by seed first."""
+        """Return the difference of two independent estimates. If the estimates share seeds, subtract the values seed by seed instead."""
         return Estimate(
             self.value - other.value,
             float(np.hypot(self.error, other.error)),
@@ -56,11 +56,11 @@ class Estimate:
         )
 
     def __rsub__(self, value: float) -> Estimate:
-        """A constant minus the estimate."""
+        """Return a constant minus the estimate."""
         return Estimate(value - self.value, self.error, self.chains, self.freedom)
 
     def __truediv__(self, other: Estimate | float) -> Estimate:
-        """The ratio of independent estimates (its standard error is of first order), or the estimate over a positive constant."""
+        """Return the ratio of two independent estimates (standard error to first order), or the estimate over a positive constant."""
         if not isinstance(other, Estimate):
             return Estimate(self.value / other, self.error / other, self.chains, self.freedom)
         value = self.value / other.value
@@ -68,19 +68,19 @@ class Estimate:
         return Estimate(value, error, min(self.chains, other.chains), min(self.freedom, other.freedom))
 
     def __rmul__(self, factor: float) -> Estimate:
-        """A positive constant times the estimate."""
+        """Return a positive constant times the estimate."""
         return Estimate(factor * self.value, factor * self.error, self.chains, self.freedom)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval by Student's t."""
+        """The 95 % interval, from Student's t distribution."""
         from scipy import stats
 
         half_width = float(stats.t.ppf((1 + COVERAGE) / 2, self.freedom)) * self.error
         return self.value - half_width, self.value + half_width
 
     def z_score(self, value: float) -> float:
-        """Standard errors between the estimate and a value; infinite if the standard error is 0 and the two differ."""
+        """Compute the distance from `value` in standard errors. Infinite if the standard error is 0 and the values differ."""
         gap = self.value - value
         if self.error == 0:
             return 0.0 if abs(gap) <= 1e-12 * max(1.0, abs(value)) else float(np.copysign(inf, gap))
@@ -88,7 +88,7 @@ class Estimate:
 
 
 def by_seed(rows: pandas.DataFrame, metric: str, policy: str, generation: int) -> np.ndarray:
-    """The values of a metric at one generation, float64 [seeds], in ascending order of seeds."""
+    """Return the values of a metric at one generation, float64 [seeds], in ascending order of seeds. Raises ValueError without rows."""
     matches = rows[(rows.metric == metric) & (rows.policy == policy) & (rows.generation == generation)].sort_values("seed")
     if matches.empty:
         raise ValueError(f"no rows of metric '{metric}' for policy '{policy}' at generation {generation}")
@@ -96,7 +96,10 @@ def by_seed(rows: pandas.DataFrame, metric: str, policy: str, generation: int) -
 
 
 def estimate_at(rows: pandas.DataFrame, metric: str, policy: str, generation: int) -> Estimate:
-    """The mean of a metric at one generation: over seeds if there are several, else over the replicates of the one seed (`<metric>_se`)."""
+    """Return the mean of a metric at one generation with its standard error.
+
+    With several seeds the standard error is over seeds. With one seed it is over replicates, from the metric `<metric>_se`.
+    """
     values = by_seed(rows, metric, policy, generation)
     if len(values) > 1:
         return Estimate.of(values)
@@ -106,12 +109,12 @@ def estimate_at(rows: pandas.DataFrame, metric: str, policy: str, generation: in
 
 
 def replicates(rows: pandas.DataFrame) -> int:
-    """The number of independent chains (replicates) in one seed of an analytic experiment."""
+    """Return the number of independent chains (replicates) in one seed of an analytic experiment."""
     return int(rows.attrs.get("worlds", 1))
 
 
 def history(rows: pandas.DataFrame, metric: str, policy: str) -> np.ndarray:
-    """The values of a metric in every chain and generation of a policy, float64 [seeds, generations + 1]."""
+    """Return the values of a metric under a policy at all generations, float64 [seeds, generations + 1]."""
     matches = rows[(rows.metric == metric) & (rows.policy == policy)]
     return np.asarray(matches.pivot_table(index="seed", columns="generation", values="value"))
 
@@ -120,12 +123,12 @@ def history(rows: pandas.DataFrame, metric: str, policy: str) -> np.ndarray:
 
 
 def check_equals(label: str, estimate: Estimate, law: float, *, alternative: float | None = None) -> Check:
-    """Compare with a law, and with an alternative that the estimate has to rule out."""
+    """Check that an estimate agrees with the value `law` and, if `alternative` is given, rules out the alternative."""
     from scipy import stats
 
     z = estimate.z_score(law)
     alternative_z = None if alternative is None else estimate.z_score(alternative)
-    allowed = float(stats.t.isf(stats.norm.sf(LAW_STANDARD_ERRORS), estimate.freedom))  # the same probability with few chains
+    allowed = float(stats.t.isf(stats.norm.sf(LAW_STANDARD_ERRORS), estimate.freedom))  # has the same probability for any number of chains
     verdict: CheckVerdict = "holds" if abs(z) <= allowed else "fails"
     if verdict == "holds" and alternative_z is not None and abs(alternative_z) <= allowed:
         verdict = "inconclusive"
@@ -134,7 +137,7 @@ def check_equals(label: str, estimate: Estimate, law: float, *, alternative: flo
 
 
 def check_above(label: str, estimate: Estimate, bound: float = 0.0) -> Check:
-    """Compare with a lower bound."""
+    """Check that an estimate is above a bound."""
     from scipy import stats
 
     z, (low, high) = estimate.z_score(bound), estimate.interval
@@ -143,7 +146,7 @@ def check_above(label: str, estimate: Estimate, bound: float = 0.0) -> Check:
 
 
 def check_below(label: str, estimate: Estimate, bound: float = 0.0) -> Check:
-    """Compare with an upper bound."""
+    """Check that an estimate is below a bound."""
     from scipy import stats
 
     z, (low, high) = estimate.z_score(bound), estimate.interval
@@ -152,11 +155,11 @@ def check_below(label: str, estimate: Estimate, bound: float = 0.0) -> Check:
 
 
 def check_within(label: str, estimate: Estimate, expected: float, half_width: float) -> Check:
-    """Compare with the band from expected - half_width to expected + half_width around a published number without an interval."""
+    """Check that an estimate lies in the band from expected - half_width to expected + half_width, around a published number."""
     from scipy import stats
 
     if half_width <= 0:
-        raise ValueError(f"{label}: half_width of the band around {expected} is {half_width}; a positive number was expected")
+        raise ValueError(f"{label}: half_width of the band around {expected} is {half_width}, but must be positive")
     (low, high), bottom, top = estimate.interval, expected - half_width, expected + half_width
     verdict: CheckVerdict
     if bottom <= low and high <= top:
@@ -170,17 +173,17 @@ def check_within(label: str, estimate: Estimate, expected: float, half_width: fl
 
 
 def check_same(label: str, estimate: Estimate, value: float) -> Check:
-    """Compare with a value that every chain has to match exactly, without scatter."""
+    """Check that all chains have exactly the same value: the mean is `value` and the standard error is 0."""
     equal = estimate.error == 0 and estimate.z_score(value) == 0
     z, p = (0.0, 1.0) if equal else (inf, 0.0)
     return _check(label, estimate, "=", value, z=z, p=p, verdict="holds" if equal else "fails")
 
 
 def check_mostly_up(label: str, values: np.ndarray, *, at_least: int) -> Check:
-    """Check that each chain rises in `at_least` of its steps; `values` is float64 [seeds, generations + 1].
+    """Check that the values of each chain rise in at least `at_least` steps. `values` is float64 [seeds, generations + 1].
 
-    `p` is the probability of that if generations are in random order, from the Eulerian numbers. The steps of a random walk would agree
-    more often, but a chain whose generations differ by chance alone is not a random walk.
+    `p` is the probability of this result if the order of generations is random. It is computed from the Eulerian numbers. Under a random
+    walk the result is more probable, but generations that differ by chance alone are not a random walk.
     """
     from scipy import stats
 
@@ -202,8 +205,8 @@ def check_mostly_up(label: str, values: np.ndarray, *, at_least: int) -> Check:
 
 
 def probability_of_rises(steps: int, at_least: int) -> float:
-    """The probability that a random order of steps + 1 different numbers rises in at least `at_least` steps."""
-    eulerian = [1]  # for one number: one order without a rise
+    """Compute the probability that steps + 1 different numbers in random order rise in at least `at_least` steps."""
+    eulerian = [1]  # one number has one order, which has no rise
     for n in range(2, steps + 2):
         eulerian = [(k + 1) * (eulerian[k] if k < n - 1 else 0) + (n - k) * (eulerian[k - 1] if k else 0) for k in range(n)]
     return sum(eulerian[at_least:]) / factorial(steps + 1)
@@ -219,7 +222,10 @@ def check_law_at_generations(
     generations: Sequence[int],
     alternative: Callable[[int], float] | None = None,
 ) -> list[Check]:
-    """Compare a metric with its law at several generations, the last one first. The last estimate has to rule out the alternative."""
+    """Check a metric against its law at several generations, the last one first.
+
+    If `alternative` is given, the estimate at the last generation must also rule out its value.
+    """
     checks: list[Check] = []
     for generation in sorted(generations, reverse=True):
         excluded = alternative(generation) if alternative is not None and not checks else None
@@ -241,7 +247,7 @@ def _check(
     alternative_z: float | None = None,
     half_width: float | None = None,
 ) -> Check:
-    """A check of an estimate, with its interval."""
+    """Build a `Check` of an estimate, including its interval."""
     low, high = estimate.interval
     return Check(
         label=label,

@@ -85,7 +85,7 @@ def test_exact_values_are_checked_exactly():
 
 
 def test_one_chain_is_an_error():
-    with pytest.raises(ValueError, match="1 chains give no standard error"):
+    with pytest.raises(ValueError, match="a standard error cannot be computed from 1 chains"):
         Estimate.of([3.0])
 
 

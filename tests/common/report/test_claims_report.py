@@ -325,10 +325,10 @@ def test_files_of_format_1_are_read(folder, tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "cannot be read: No such file or directory; `autophagy reproduce` writes it"),
+        (None, "cannot be read: No such file or directory; run `autophagy reproduce` to create it"),
         ("", "not a claims file of `autophagy reproduce`: Invalid JSON"),
         ('{"claims": []}', "format: Field required"),
-        ('{"format": 99, "claims": []}', "format: format 99 was found; this version of autophagy reads formats 1 and 2"),
+        ('{"format": 99, "claims": []}', "format: format 99 is not supported; this version of autophagy reads formats 1 and 2"),
         ('{"format": 1, "claims": [{"id": "C1"}]}', "claims.0.statement: Field required"),
         ("[]", "not a claims file of `autophagy reproduce`: Input should be"),
     ],
