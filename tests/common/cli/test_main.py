@@ -110,7 +110,7 @@ def test_changes_apply_and_a_new_use_removes_old_settings(write_config):
         ({"generator": None, "generators": {"a": "gaussian"}}, "generators: Value should have at least 2 items"),
         (
             {"generator": None, "generators": {"a": "gaussian", "b": "gmm"}},
-            "generators: all must produce the same columns; 'gaussian' produces x, 'gmm' produces image",
+            "generators: all must produce the same columns, but 'gaussian' produces x and 'gmm' produces image",
         ),
         ({"generator": None, "generators": {"a": {"use": "gaussian", "base": {"ddoff": 1}}, "b": "gaussian"}}, "generators.a.base.ddoff:"),
         ({"labels": "conditional"}, "labels: conditional: generator 'gaussian' does not learn labels"),
@@ -140,7 +140,7 @@ def test_changes_apply_and_a_new_use_removes_old_settings(write_config):
         ),
         (
             {"policies": {"a": {"use": "replace", "curation": "detect"}}},
-            "policies.a.curation: detect needs a generator with `detect`, which 'gaussian' does not have",
+            "policies.a.curation: detect needs a generator with `detect`, but 'gaussian' does not have it",
         ),
         (
             {"policies": {"a": {"use": "replace", "curation": "token-edit"}}},
@@ -308,7 +308,7 @@ def test_changed_data_is_read_again(tmp_path):
         (
             "vision",
             {"policies": {"a": {"use": "replace", "curation": "verify"}}, "generator": TINY["gmm"]},
-            "needs a generator with `score`, which 'gmm' does not have",
+            "needs a generator with `score`, but 'gmm' does not have it",
         ),
         ("vision", {"policies": {"a": {"use": "replace", "curation": "detect"}}}, "'vae' writes none; set its sampling.watermark"),
         ("vision", {"metrics": ["watermark"]}, "metrics: watermark detects watermarks, but 'vae' writes none"),

@@ -1,4 +1,4 @@
-"""The same experiment gives the same bytes, whatever the global random state, the process or the number of workers.
+"""The same experiment gives the same bytes for every global random state, process and number of workers.
 
 Together the experiments below use every registered component. A component that is missing here fails a test.
 """
