@@ -1,13 +1,13 @@
-"""The store: every artifact is kept under the hash of its recipe. Also verifies and cleans the store.
+"""The store: caches artifacts under the hash of their recipe, verifies them and removes unneeded ones.
 
-artifact             an artifact: manifest, digests, verification
+artifact             manifest, digests and verification of one artifact
 cache                `Store`: finds an artifact or builds it
-read_only            a store that finds artifacts and never builds them
+read_only            a `Store` that finds artifacts and never builds them
 layout               paths inside a store
-in_use               the keys that unfinished runs have used
-run_records          `provenance.json`: the artifacts that finished runs need
+in_use               ledgers: keys that unfinished runs have used
+run_records          `provenance.json`: artifacts that finished runs need
 garbage_collection   removes artifacts that no run needs
-verify               checks every byte
+verify               compares every byte with the digests
 
 Imports: core.
 """

@@ -1,9 +1,10 @@
-"""Artifacts: complete folders of the store. A manifest records the recipe, the digest of every file and the build cost.
+"""Artifacts: complete folders of the store. Each has a manifest with the recipe, the digest of every file and the build cost.
 
     recipe (JSON) ──sha256──► key        bytes of files ──sha256──► digest        the rest of the manifest ──sha256──► seal
 
-An artifact contains regular files only. The target of a link could change and is outside the store. Files can be dropped to
-save space (old weights). The manifest keeps their digests, so that everything computed from them stays valid.
+The recipe is the JSON object that determines the content of the artifact. An artifact contains regular files only, because the target
+of a link could change. Files (old weights) can be dropped to save space. The manifest keeps their digests, so results that were
+computed from them stay valid.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from ..core.errors import UserError
 FORMAT = 2
 MANIFEST = "manifest.json"
 MANIFEST_BYTES = 2**24
-"""Maximum size of a manifest. Longer files were not written by this module and are not read into memory."""
+"""Maximum size of a manifest in bytes. This module neither writes nor reads longer files."""
 
 MODEL = "model"
-"""The folder with the weights in the artifact of a fit. It can be dropped once everything computed from it exists."""
+"""Name of the folder with the weights in the artifact of a fit. The folder can be dropped to save space."""
 
 FileStats = Mapping[str, tuple[int, ...]]
-"""By file name: mode, size in bytes, mtime and ctime in nanoseconds, inode."""
+"""Maps a file name to mode, size in bytes, mtime and ctime in nanoseconds, and inode."""
 
 
 class _File(BaseModel, strict=True):
@@ -62,27 +63,27 @@ class Artifact:
     folder: Path
     manifest: Mapping[str, Any]
     stats: FileStats
-    """The state of its files when they were verified."""
+    """State of the files when they were verified."""
 
     @property
     def digest(self) -> str:
-        """sha256 over the names and digests of its files. Equal files have equal digests, whatever the recipe."""
+        """sha256 of the names and digests of the files. Artifacts with equal files have equal digests, even if their recipes differ."""
         return digest_of(self.manifest)
 
     @property
     def n_bytes(self) -> int:
-        """Size of its files and its manifest when it was built, including files that were dropped since."""
+        """Size of the files and the manifest in bytes. Includes dropped files."""
         _, manifest_bytes, *_ = self.stats[MANIFEST]
         return manifest_bytes + sum(file["bytes"] for file in self.manifest["files"].values())
 
     @property
     def has_dropped_files(self) -> bool:
-        """True if some of its files were dropped to save space."""
+        """True if some files were dropped to save space."""
         return bool(_dropped(self.manifest["files"]))
 
     @property
     def unchanged(self) -> bool:
-        """True if sizes, times and inodes of its files are the same as when they were verified."""
+        """True if modes, sizes, times and inodes of the files have not changed since they were verified."""
         try:
             return _file_stats(self.folder) == self.stats
         except OSError:
@@ -90,24 +91,24 @@ class Artifact:
 
 
 def key_of(recipe: Mapping[str, Any]) -> str:
-    """The key of a recipe: sha256 of its canonical JSON."""
+    """Compute the key of a recipe: sha256 of its canonical JSON."""
     return sha256_of(canonical_json(recipe))
 
 
 def digest_of(manifest: Mapping[str, Any]) -> str:
-    """The digest of the artifact that a manifest describes."""
+    """Compute the digest of an artifact from its manifest."""
     return sha256_of(canonical_json({name: entry["sha256"] for name, entry in manifest["files"].items()}))
 
 
 def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
-    """Verify every byte of an artifact. Returns (artifact, "") or (None, fault).
+    """Verify every byte of an artifact. Returns (artifact, ""), or (None, fault) if the artifact is damaged.
 
-    Reads nothing outside the folder: links are rejected, not followed.
+    Links are rejected and not followed, so nothing outside the folder is read.
     """
     try:
         if not stat.S_ISDIR(os.lstat(folder).st_mode):
             return None, "it is a file or a symbolic link, not a folder"
-        stats = _file_stats(folder)  # before the bytes are read, so that later changes are noticed
+        stats = _file_stats(folder)  # read first, so that later changes are detected
         if irregular := _irregular_file(stats):
             return None, f"{irregular} is not a regular file"
         manifest, fault = read_manifest(folder, key=key)
@@ -127,7 +128,7 @@ def inspect(folder: Path, *, key: str) -> tuple[Artifact | None, str]:
 
 
 def read_manifest(folder: Path, *, key: str) -> tuple[Mapping[str, Any] | None, str]:
-    """Read and verify the manifest of an artifact, but not its files. Returns (manifest, "") or (None, fault)."""
+    """Read and verify the manifest of an artifact, but not the files. Returns (manifest, ""), or (None, fault) if it is damaged."""
     try:
         if folder.is_symlink() or not stat.S_ISREG(os.lstat(folder / MANIFEST).st_mode):
             return None, f"{MANIFEST} is not a regular file"
@@ -152,9 +153,9 @@ def read_manifest(folder: Path, *, key: str) -> tuple[Mapping[str, Any] | None, 
 
 
 def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Write the manifest of a folder, flush everything to the disk and return the manifest.
+    """Write the manifest of a folder and flush all files to the disk. Returns the manifest.
 
-    Raises UserError if the folder contains anything but regular files and folders.
+    Raises UserError if the folder contains links or special files.
     """
     stats = _file_stats(folder)
     if irregular := _irregular_file(stats):
@@ -172,14 +173,15 @@ def seal(folder: Path, *, key: str, recipe: Mapping[str, Any], provenance: Mappi
 
 
 def seal_of(manifest: Mapping[str, Any]) -> str:
-    """sha256 of a manifest without its seal. Protects provenance and sizes, which neither the key nor a file digest covers."""
+    """Compute sha256 of a manifest without its seal. The seal protects provenance and sizes, which key and file digests do not cover."""
     return sha256_of(canonical_json({name: value for name, value in manifest.items() if name != "seal"}, where=MANIFEST))
 
 
 def drop(folder: Path, manifest: Mapping[str, Any], subfolder: str, *, draft: Path) -> None:
-    """Delete a sub-folder of an artifact to save space. The digest of the artifact stays the same. The caller holds its lock.
+    """Delete a sub-folder of an artifact to save space. The digest of the artifact stays the same. The caller must hold its lock.
 
-    The manifest is changed first, so a crash in between leaves a valid artifact. draft: an unused path on the same file system.
+    The manifest is replaced before the files are deleted, so the artifact is valid after a crash at any point.
+    `draft`: an unused path on the same file system.
     """
     files = {name: {**entry, "dropped": True} if name.startswith(f"{subfolder}/") else entry for name, entry in manifest["files"].items()}
     changed = {**manifest, "files": files}
@@ -190,7 +192,7 @@ def drop(folder: Path, manifest: Mapping[str, Any], subfolder: str, *, draft: Pa
 
 
 def flush(path: Path) -> None:
-    """Flush a file, or the list of names in a folder, to the disk."""
+    """Flush a file, or the directory entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -199,7 +201,7 @@ def flush(path: Path) -> None:
 
 
 def walk_files(folder: str | Path, *, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    """Relative name and `lstat` of everything below a folder except folders. Links are listed, not followed."""
+    """Yield the relative name and `lstat` of each entry below a folder, except folders. Links are not followed."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
@@ -209,24 +211,24 @@ def walk_files(folder: str | Path, *, prefix: str = "") -> Iterator[tuple[str, o
 
 
 def _file_stats(folder: Path) -> FileStats:
-    """Raises OSError if `folder` is not a folder, or is a link to one."""
+    """Return the state of each file. Raises OSError if `folder` is a link or not a folder."""
     if not stat.S_ISDIR(os.lstat(folder).st_mode):
         raise NotADirectoryError(folder)
     return {name: (file.st_mode, file.st_size, file.st_mtime_ns, file.st_ctime_ns, file.st_ino) for name, file in walk_files(folder)}
 
 
 def _irregular_file(stats: FileStats) -> str | None:
-    """The first name that is a link, pipe, socket or device instead of a regular file."""
+    """Return the first name of a link, pipe, socket or device. None if all files are regular files."""
     return min((name for name, (mode, *_) in stats.items() if not stat.S_ISREG(mode)), default=None)
 
 
 def _intern_strings(mapping: dict[str, Any]) -> dict[str, Any]:
-    """Share equal strings between manifests. A long run keeps thousands in memory, and most name the same versions and machine."""
+    """Share equal strings between manifests to save memory. Long runs load thousands of manifests with the same versions and machine."""
     return {sys.intern(name): sys.intern(value) if type(value) is str else value for name, value in mapping.items()}
 
 
 def _dropped(files: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Names of the dropped files in the `files` entry of a manifest."""
+    """Return the names of the dropped files in the `files` entry of a manifest."""
     return {name for name, entry in files.items() if entry.get("dropped")}
 
 

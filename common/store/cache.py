@@ -1,10 +1,10 @@
-"""The store keeps every artifact under the hash of its recipe.
+"""Finds or builds artifacts. The path of an artifact is the hash of its recipe (the JSON that determines its content).
 
     recipe (JSON) ──sha256──► key ──► artifacts/ab/abcd.../{files..., manifest.json}
 
-An artifact is built in a draft folder, sealed with a manifest, flushed to the disk and moved into place by one rename. So a folder
-that exists is complete: there is no status file and no database, and running the same command again resumes a run. Every artifact is
-checked against the digests in its manifest before use. A damaged one is reported, set aside (never deleted) and rebuilt.
+An artifact is built in a draft folder, sealed with a manifest, flushed to the disk and moved into place by one rename. So every existing
+folder is complete. The store needs no status file and no database, and the same command resumes a stopped run. Every artifact is compared
+with the digests in its manifest before use. A damaged artifact is reported, moved to `set-aside` (never deleted) and rebuilt.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .layout import artifact_path, lock_path, new_draft_path
 
 
 class ArtifactMissing(Exception):
-    """An artifact disappeared or changed between lookup and use, or needs files that were dropped. Looking it up again rebuilds it."""
+    """An artifact disappeared or changed between lookup and use, or lacks dropped files that are needed. A new lookup rebuilds it."""
 
     def __init__(self, key: str):
         super().__init__(key)
@@ -37,7 +37,7 @@ class ArtifactMissing(Exception):
 
     def __str__(self) -> str:
         return (
-            f"artifact {self.key[:16]} disappeared from the store while it was in use, or its weights did. "
+            f"artifact {self.key[:16]} disappeared from the store while it was in use, or its weights disappeared. "
             "Check whether another program removes files from the store; the same command rebuilds it"
         )
 
@@ -45,7 +45,7 @@ class ArtifactMissing(Exception):
 class Store:
     """A folder of artifacts. Any number of processes can share it.
 
-    on_use: called with each key before the lookup, so that garbage collection keeps the artifacts that a run uses.
+    on_use: callback that gets each key before its lookup. It records keys, so that garbage collection keeps their artifacts.
     """
 
     def __init__(self, root: Path, *, on_use: Callable[[str], None] = lambda key: None):
@@ -58,7 +58,7 @@ class Store:
             raise UserError(f"--store {self.root}: cannot be used as a store: {error.strerror}") from error
 
     def find(self, recipe: Mapping[str, Any]) -> Artifact | None:
-        """The artifact of a recipe, or None if the store does not have it."""
+        """Return the artifact of a recipe. None if the store does not have it."""
         return self._look_up(key_of(recipe))
 
     def make(
@@ -69,13 +69,13 @@ class Store:
         provenance: Mapping[str, Any] | None = None,
         complete: Collection[str] = (),
     ) -> Artifact:
-        """The artifact of a recipe, built if the store does not have it.
+        """Return the artifact of a recipe. Builds the artifact if the store does not have it.
 
         recipe: JSON that determines the content of the artifact. Raises ValueError if it has no canonical JSON form.
         build: `build(folder, scratch)` writes the files of the artifact into `folder`. Files in `scratch` survive a killed process,
-        so that a long build can continue. One process builds, others that need the same artifact wait. The lock ends with the process.
-        provenance: added to the manifest, with the seconds and the peak memory of the build.
-        complete: keys of artifacts that need all their files. They are rebuilt if files were dropped.
+        so that a long build can continue. Only one process builds an artifact. Others wait for its lock, which ends with the process.
+        provenance: added to the manifest, together with the build time in seconds and the peak memory.
+        complete: keys of artifacts that must have all files. Such an artifact is rebuilt if files were dropped.
         """
         key = key_of(recipe)
         artifact = self._look_up(key)
@@ -93,10 +93,10 @@ class Store:
 
     @contextmanager
     def reading(self, artifact: Artifact, *, complete: bool = False) -> Iterator[Path]:
-        """The folder of an artifact, for a block that reads its files.
+        """Yield the folder of an artifact to a block that reads its files.
 
-        complete: the block needs all files, also those that may have been dropped. Raises ArtifactMissing if the files do not exist
-        or are not the ones that were verified.
+        complete: True if the block also needs files that may have been dropped. Raises ArtifactMissing if files are missing or have
+        changed since they were verified.
         """
         if not artifact.unchanged or (complete and artifact.has_dropped_files):
             raise ArtifactMissing(artifact.key)
@@ -112,9 +112,9 @@ class Store:
     # ---- lookup -------------------------------------------------------------------------------------------------------
 
     def _look_up(self, key: str, *, set_aside_damaged: bool = False) -> Artifact | None:
-        """The artifact of a key; None if it is absent or damaged. Each process verifies the bytes once, and again if files changed.
+        """Return the artifact of a key. None if it does not exist or is damaged. Verifies the bytes once per process and after changes.
 
-        set_aside_damaged: only for the holder of the key's lock. Without the lock, another process may just have repaired the artifact.
+        set_aside_damaged: only allowed while holding the lock of the key. Otherwise, another process may have repaired the artifact.
         """
         if key in self._verified and self._verified[key].unchanged:
             return self._verified[key]
@@ -128,7 +128,7 @@ class Store:
             self._verified[key] = artifact
         elif set_aside_damaged:
             aside = self._set_aside(folder, f"is damaged ({fault})")
-            warnings.warn(f"artifact {key[:16]} is damaged ({fault}); moved to {aside}, it will be rebuilt", stacklevel=3)
+            warnings.warn(f"artifact {key[:16]} is damaged ({fault}); it was moved to {aside} and will be rebuilt", stacklevel=3)
         return artifact
 
     def _set_aside(self, folder: Path, reason: str) -> Path:
@@ -152,9 +152,9 @@ class Store:
         *,
         replaces: Artifact | None,
     ) -> None:
-        """Build an artifact in a draft folder and move it into place. The caller holds the lock of the key.
+        """Build an artifact in a draft folder and move it into place. The caller must hold the lock of the key.
 
-        replaces: the existing artifact, if it is rebuilt because files were dropped.
+        replaces: the existing artifact, if it is rebuilt because it lacks dropped files.
         """
         target, draft, scratch = artifact_path(self.root, key), new_draft_path(self.root, key), self.root / "scratch" / key
         with self._write_errors(draft):
@@ -179,7 +179,7 @@ class Store:
         shutil.rmtree(scratch, ignore_errors=True)
 
     def _move_away(self, old: Artifact, new_digest: str) -> None:
-        """Remove an artifact with dropped files before its rebuilt version takes its place. Set it aside if the bytes differ."""
+        """Remove an artifact with dropped files, so that its rebuilt version can replace it. Set it aside if the bytes differ."""
         if old.digest == new_digest:
             aside = new_draft_path(self.root, old.key)
             os.rename(old.folder, aside)
@@ -205,7 +205,7 @@ class Store:
 
     @contextmanager
     def _write_errors(self, path: Path) -> Iterator[None]:
-        """Turn an OSError of the block into a UserError that names the store and `path`."""
+        """Convert an OSError of the block to a UserError that names the store and `path`."""
         try:
             yield
         except OSError as error:
@@ -213,10 +213,10 @@ class Store:
 
     def _reject_link(self, path: Path) -> None:
         if path.is_symlink():
-            raise UserError(f"--store {self.root}: {path} is a symbolic link; remove it, since the store writes only inside its folder")
+            raise UserError(f"--store {self.root}: {path} is a symbolic link, which is not allowed inside a store; remove the link")
 
 
 def _peak_bytes() -> int:
-    """Peak memory of this process so far."""
+    """Return the peak memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # bytes on macOS, kilobytes elsewhere

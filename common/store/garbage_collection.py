@@ -1,10 +1,10 @@
-"""Garbage collection: removes artifacts that no kept run needs, and files that killed processes left.
+"""Garbage collection: removes artifacts that no kept run needs, and leftover files of killed processes.
 
     kept runs: artifacts in their provenance.json ──┐
     unfinished runs: keys in their ledgers ─────────┴──► needed        all others ──► removed, each under its lock
 
-A run needs the artifacts that running it again would look up. Runs that work meanwhile add to their ledgers the keys that they look up.
-The ledgers are read again before anything is removed.
+A run needs all artifacts that the same command would look up. Concurrent runs add each key to their ledger before they look it up, and
+garbage collection reads the ledgers again before it removes an artifact.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ from .layout import (
 from .run_records import KeptRun, kept_runs
 
 WEIGHTS, DRAFT, SCRATCH, LOCK, LEDGER, SET_ASIDE = "weights", "draft", "scratch", "lock", "ledger", "set aside"
-"""Kinds of items that are not artifacts."""
+"""Kinds of removable items that are not artifacts."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something that can be removed."""
+    """A file or folder that can be removed."""
 
     kind: str
-    """The stage of an artifact ("?" if its manifest is damaged), or one of the kinds above."""
+    """One of the kinds above or, for an artifact, its stage ("?" if its manifest is damaged)."""
     path: Path
     key: str = ""
-    """The key whose lock must be held to remove it. Empty: no lock is needed."""
+    """Key whose lock must be held during removal. Empty: no lock is needed."""
     bytes: int = 0
     seconds: float = 0.0
-    """Seconds that building the artifact took."""
+    """Build time of the artifact in seconds."""
 
 
 @dataclass(frozen=True)
 class CollectionPlan:
-    """What a garbage collection keeps and removes."""
+    """Plan of a garbage collection: kept runs, kept artifacts and items to remove."""
 
     store: Path
     runs: Sequence[KeptRun]
@@ -64,28 +64,28 @@ class CollectionPlan:
     artifacts: int
     """Number of kept artifacts."""
     bytes: int
-    """Size of the kept artifacts, including weights that will be removed."""
+    """Size of the kept artifacts in bytes. Includes weights that will be removed."""
     missing: int
-    """Number of artifacts that kept runs need and the store does not have."""
+    """Number of artifacts that kept runs need but the store does not have."""
     items: Sequence[Item]
-    """What will be removed."""
+    """Items to remove."""
     used_keys: Collection[str]
-    """The keys in all ledgers when the plan was made."""
+    """Keys in all ledgers at the time of the plan."""
 
 
 def plan_collection(
     store: Path, folders: Sequence[Path], *, weights: bool = False, set_aside: bool = False, unfinished: bool = False
 ) -> CollectionPlan:
-    """Find out what can be removed if the runs in `folders` are kept. Without folders, all artifacts are kept.
+    """Plan a garbage collection that keeps the runs in `folders`. Without folders, all artifacts are kept.
 
-    weights: also remove the weights of generations between the first and the last of the kept runs.
+    weights: also remove weights of kept runs, except those of their first and last generations.
     set_aside: also remove damaged artifacts that were set aside.
     unfinished: also remove artifacts that only unfinished runs need.
-    Raises UserError if the needs of a run cannot be determined.
+    Raises UserError if the artifacts that a run needs cannot be determined.
     """
     check_store_exists(store)
     if not folders and (weights or unfinished):
-        raise UserError("gc: --weights and --unfinished need the runs to keep: name folders that `run` wrote")
+        raise UserError("gc: --weights and --unfinished require RUN arguments; name the folders of the runs to keep")
     runs, ledgers = kept_runs(folders), open_ledgers(store)
     used_keys = frozenset().union(*(ledger.keys() for ledger in ledgers))
     reserved = frozenset[str]() if unfinished else used_keys
@@ -114,10 +114,10 @@ def plan_collection(
 
 
 def remove_items(plan: CollectionPlan) -> Iterator[tuple[Item, bool]]:
-    """Remove the items of a plan. Yields each item and whether it was removed.
+    """Remove the items of a plan. Yields (item, True) for each removed item and (item, False) for each kept item.
 
-    Items that are locked, or that a run has looked up since the plan was made, are kept. If the process is killed, complete artifacts
-    and abandoned drafts remain.
+    Keeps items that are locked and items that a run has looked up since the plan was made. If the process is killed, the store
+    contains only complete artifacts and abandoned drafts.
     """
     by_key: dict[str, list[Item]] = defaultdict(list)
     for item in plan.items:
@@ -136,7 +136,7 @@ def remove_items(plan: CollectionPlan) -> Iterator[tuple[Item, bool]]:
 
 
 def _check_same_store(runs: Sequence[KeptRun], existing: Mapping[str, Path], store: Path) -> None:
-    """Raise UserError if a run was made with another store. Then everything in this one would look unneeded."""
+    """Raise UserError if a run used another store. Otherwise, all artifacts of this store would count as unneeded."""
     for run in runs:
         if not run.artifacts & existing.keys():
             raise UserError(
@@ -153,7 +153,7 @@ def _artifact_item(key: str, path: Path) -> Item:
 
 
 def _weights(runs: Sequence[KeptRun], existing: Mapping[str, Path], *, reserved: Collection[str]) -> Iterator[Item]:
-    """Weights of models that are in the first or last generation of no run and that no unfinished run has used."""
+    """Yield weights of models in middle generations. Skips models in an end generation of any run, or in use by unfinished runs."""
     middle_models = frozenset[str]().union(*(run.middle_models for run in runs))
     removable = middle_models.difference(reserved, *(run.end_models for run in runs))
     for key in sorted(removable & existing.keys()):
@@ -163,7 +163,7 @@ def _weights(runs: Sequence[KeptRun], existing: Mapping[str, Path], *, reserved:
 
 
 def _leftovers(store: Path, *, kept: Collection[str], reserved: Collection[str]) -> Iterator[Item]:
-    """What killed processes left: drafts, scratch folders that no unfinished run can resume from, locks without an artifact."""
+    """Yield leftovers of killed processes: drafts, scratch folders that no run can resume from, and locks without an artifact."""
     for key, path in drafts(store):
         if not is_locked(store, key):
             yield Item(DRAFT, path, key, bytes_below(path))
@@ -185,7 +185,7 @@ def _set_aside_items(store: Path) -> Iterator[Item]:
 
 
 class _LedgerKeys:
-    """The current keys in the ledgers of a store. Files are read again only when their sizes have changed."""
+    """Cache of the keys in the ledgers of a store. Reads the files again only if their sizes have changed."""
 
     def __init__(self, store: Path):
         self.store = store
@@ -201,7 +201,7 @@ class _LedgerKeys:
 
 
 def _remove_locked(key: str, items: Sequence[Item], plan: CollectionPlan, ledger_keys: _LedgerKeys) -> list[tuple[Item, bool]]:
-    """Remove all items of one key, holding its lock. Drafts are removed even if the key is in use: the lock shows that nobody builds."""
+    """Remove all items of one key under its lock. Removes drafts even if the key is in use, because the lock excludes builds."""
     lock, results = lock_path(plan.store, key), []
     try:
         with FileLock(lock, timeout=0):
@@ -217,20 +217,20 @@ def _remove_locked(key: str, items: Sequence[Item], plan: CollectionPlan, ledger
 
 
 def _remove(item: Item, store: Path) -> bool:
-    """Remove an item whose lock is held. Returns False if it no longer exists or is damaged."""
+    """Remove an item. The caller must hold its lock. Returns False if the item does not exist or is damaged."""
     if item.kind == LOCK:
-        return True  # the lock file is deleted after everything else of its key
+        return True  # `_remove_locked` deletes the lock file last
     if not os.path.lexists(item.path):
         return False  # another process has removed it
     aside = new_draft_path(store, item.key)
     if item.kind == WEIGHTS:
         manifest, _ = read_manifest(item.path.parent, key=item.key)
         if manifest is None:
-            return False  # damaged; the next run that reads it reports the damage
+            return False  # damaged; the next run that uses the artifact reports it
         drop(item.path.parent, manifest, item.path.name, draft=aside)
     elif item.kind in (DRAFT, SCRATCH):
         _delete(item.path)
-    else:  # rename an artifact before deleting it, so that no partial artifact is ever visible
+    else:  # rename first, so that no partial artifact is visible
         os.rename(item.path, aside)
         _delete(aside)
     return True
@@ -238,7 +238,7 @@ def _remove(item: Item, store: Path) -> bool:
 
 def _remove_unlocked(item: Item, plan: CollectionPlan) -> bool:
     if item.kind == LEDGER and not Ledger(item.path).keys() <= set(plan.used_keys):
-        return False  # the run has used more artifacts since, so it is still running
+        return False  # the ledger has new keys, so the run is still active
     _delete(item.path)
     return True
 

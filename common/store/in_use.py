@@ -1,7 +1,7 @@
-"""Ledgers: the keys that unfinished runs have used, so that garbage collection keeps their artifacts.
+"""Ledgers: files with the keys that unfinished runs have used. Garbage collection keeps the artifacts of these keys.
 
-A run adds each key before it looks up the artifact, in `<store>/unfinished/<name>.<digest of the config>`. When the run has finished
-and its `provenance.json` lists its artifacts, the ledger is deleted. The ledger of a killed run stays until the same command finishes.
+The path of a ledger is `<store>/unfinished/<name>.<digest of the config>`. A run adds each key before it looks up the artifact. A finished
+run lists its artifacts in `provenance.json` and deletes its ledger. The ledger of a killed run stays until the same command finishes.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ FOLDER = "unfinished"
 
 @dataclass(frozen=True)
 class Ledger:
-    """The keys that an unfinished run has used."""
+    """The ledger of one unfinished run."""
 
     path: Path
 
     @classmethod
     def of(cls, name: str, config: str, *, store: Path) -> Ledger:
-        """The ledger of the experiment `name` whose complete YAML is `config`."""
+        """Return the ledger of an experiment. `name`: name of the experiment. `config`: its complete YAML."""
         return cls(Path(store) / FOLDER / f"{name}.{sha256_of(config.encode())[:16]}")
 
     @property
@@ -39,20 +39,20 @@ class Ledger:
             return
         try:
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("a") as file:  # one short append, which other processes cannot interleave with
+            with self.path.open("a") as file:  # a short append is atomic between processes
                 file.write(f"{key}\n")
         except OSError as error:
             raise UserError(f"--store: {self.path} cannot be written: {error.strerror}") from error
 
     def keys(self) -> set[str]:
-        """The keys in the ledger. Ignores a line that a power cut left incomplete."""
+        """Read the keys in the ledger. Ignores incomplete lines, which a power cut can leave."""
         try:
             return set(re.findall(r"^[0-9a-f]{64}$", self.path.read_text(encoding="ascii", errors="replace"), re.MULTILINE))
         except FileNotFoundError:
             return set()
 
     def close(self) -> None:
-        """Delete the ledger, because the run has finished."""
+        """Delete the ledger after the run has finished."""
         if self._store_is_writable:
             self.path.unlink(missing_ok=True)
 
@@ -62,6 +62,6 @@ class Ledger:
 
 
 def open_ledgers(store: Path) -> list[Ledger]:
-    """The ledgers of all unfinished runs."""
+    """Return the ledgers of all unfinished runs."""
     folder = store / FOLDER
     return [Ledger(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []

@@ -1,4 +1,4 @@
-"""The layout of a store: which paths belong to which key, and what exists there. Nothing here changes the store."""
+"""Layout of a store: computes the paths of a key and lists existing entries. Changes nothing in the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_store_exists(store: Path) -> None:
     try:
         os.scandir(store / "artifacts").close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError(f"--store {store}: not a store, it has no folder 'artifacts'") from error
+        raise UserError(f"--store {store}: not a store, because it has no folder 'artifacts'") from error
     except OSError as error:
         raise UserError(f"--store {store}: cannot be read: {error.strerror}") from error
 
@@ -38,12 +38,12 @@ def lock_path(store: Path, key: str) -> Path:
 
 
 def new_draft_path(store: Path, key: str) -> Path:
-    """An unused path for an artifact that is being built or deleted."""
+    """Return an unused path for an artifact during its build or removal."""
     return store / "drafts" / f"{key}-{uuid.uuid4().hex[:8]}"
 
 
 def key_of_path(path: Path) -> str | None:
-    """The key of the artifact that belongs at a path below `artifacts`. None if the path is not an artifact path."""
+    """Return the key that belongs to a path below `artifacts`. None if the path is not the path of an artifact."""
     is_artifact_path = KEY.fullmatch(path.name) and path.parent.name == path.name[:2]
     return path.name if is_artifact_path else None
 
@@ -52,7 +52,7 @@ def key_of_path(path: Path) -> str | None:
 
 
 def artifact_paths(store: Path) -> Iterator[Path]:
-    """Everything in the folders of artifacts, sorted by key, including entries that are not artifacts."""
+    """Yield all paths in the folders of artifacts, sorted by key. Includes entries that are not artifacts."""
     for prefix in _sorted_entries(store / "artifacts"):
         if re.fullmatch(r"[0-9a-f]{2}", prefix.name) and prefix.is_dir(follow_symlinks=False):
             yield from (Path(entry.path) for entry in _sorted_entries(Path(prefix.path)))
@@ -61,23 +61,23 @@ def artifact_paths(store: Path) -> Iterator[Path]:
 
 
 def drafts(store: Path) -> Iterator[tuple[str, Path]]:
-    """Key and path of each draft: artifacts under construction, and what killed processes left."""
+    """Yield key and path of each draft. A draft is an artifact during its build, or a leftover of a killed process."""
     for entry in _sorted_entries(store / "drafts"):
         key, _, _ = entry.name.rpartition("-")
-        if len(key) == 16:  # early versions put 16 digits of the key in the name; the name of the lock has all 64
+        if len(key) == 16:  # drafts of early versions have 16 digits of the key in their names; lock names have all 64
             key = next((lock.name[:64] for lock in _sorted_entries(store / "locks") if lock.name.startswith(key)), key)
         yield key, Path(entry.path)
 
 
 def entries_by_key(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Key and path of each entry of `scratch` or `locks`. Skips entries whose names are not keys."""
+    """Yield key and path of each entry of `scratch` or `locks`. Skips entries whose names are not keys."""
     for entry in _sorted_entries(folder):
         if KEY.match(entry.name) and entry.name[64:] in ("", ".lock"):
             yield entry.name[:64], Path(entry.path)
 
 
 def is_locked(store: Path, key: str) -> bool:
-    """True if a process holds the lock of a key. In a read-only store, where this cannot be tested, False."""
+    """Return True if a process holds the lock of a key. Returns False in a read-only store, where locks cannot be tested."""
     path = lock_path(store, key)
     if not path.is_file():
         return False
@@ -91,7 +91,7 @@ def is_locked(store: Path, key: str) -> bool:
 
 
 def bytes_below(path: Path) -> int:
-    """Size of a file, or of all files below a folder. 0 if the path is removed meanwhile or cannot be read."""
+    """Return the size in bytes of a file, or of all files below a folder. 0 if the path does not exist or cannot be read."""
     try:
         if path.is_symlink() or not path.is_dir():
             return path.lstat().st_size

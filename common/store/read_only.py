@@ -1,4 +1,4 @@
-"""A view of a store that finds artifacts and never builds them."""
+"""A read-only store, which finds artifacts and never builds them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class ArtifactNotBuilt(Exception):
 
 
 class ReadOnlyStore(Store):
-    """A store whose `make` raises ArtifactNotBuilt instead of building. `found` holds every artifact it returned, by key.
+    """A store whose `make` raises ArtifactNotBuilt instead of building an artifact. Same parameters as `Store`.
 
-    Parameters are those of `Store`.
+    `found` maps the key of each artifact that `make` has returned to the artifact.
     """
 
     def __init__(self, root: Path, *, on_use: Callable[[str], None] = lambda key: None):

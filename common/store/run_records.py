@@ -1,4 +1,4 @@
-"""Records of finished runs: `provenance.json` in the folder of a run, and what kept runs need of a store."""
+"""Reads and writes `provenance.json`, the record of a finished run. Determines the artifacts that kept runs need."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class RunRecord:
     models: Sequence[Mapping[str, Any]]
     """For each model: policy, generator, seed, generation, key, and the provenance of its fit."""
     seconds: Mapping[str, float]
-    """Seconds that each kind of stage took."""
+    """Build time in seconds of each kind of stage."""
     artifacts: Sequence[str] | None
-    """Keys of all artifacts that running the same command again would look up. None in records that do not list them (version 0.1)."""
+    """Keys of all artifacts that the same command would look up. None in records of version 0.1, which do not list them."""
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
@@ -36,26 +36,26 @@ class RunRecord:
             raise UserError(f"{folder}: {RECORD} cannot be read: {type(error).__name__}: {error}") from error
 
     def write(self, folder: Path) -> None:
-        """Write the record into a run folder, completely or not at all. Raises OSError if that fails."""
+        """Write the record into a run folder, completely or not at all. Raises OSError if the write fails."""
         record = {"models": self.models, "seconds": self.seconds, "artifacts": self.artifacts}
         atomic_write(folder / RECORD, lambda path: path.write_text(json.dumps(record, indent=1)))
 
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A finished run that garbage collection keeps, and the keys that it needs."""
+    """A finished run that garbage collection keeps, and the keys that the run needs."""
 
     folder: Path
     artifacts: frozenset[str]
-    """All artifacts that running the same command again would look up."""
+    """Keys of all artifacts that the same command would look up."""
     end_models: frozenset[str]
-    """Models of the first and the last generation. More policies and more generations start from these."""
+    """Keys of the models of the first and the last generation. Added policies and generations start from these models."""
     middle_models: frozenset[str]
-    """Models of all other generations."""
+    """Keys of the models of all other generations."""
 
 
 def kept_runs(folders: Sequence[Path]) -> list[KeptRun]:
-    """The runs in `folders`, or in the folders directly below them. Raises UserError if a record is missing or invalid."""
+    """Read the runs in `folders`, or in the folders directly below them. Raises UserError if a record is missing or invalid."""
     return [_read_kept_run(run_folder) for folder in folders for run_folder in _run_folders(folder)]
 
 
@@ -77,9 +77,9 @@ def _is_run_folder(folder: Path) -> bool:
 
 
 def _read_kept_run(folder: Path) -> KeptRun:
-    advice = "run it again, which takes seconds if its artifacts still exist, or leave it out"
+    advice = "run the same command again (this takes seconds if its artifacts exist) or omit this folder"
     if not (folder / RECORD).exists():
-        raise UserError(f"{folder}: this run is not finished, it has no {RECORD}; {advice}")
+        raise UserError(f"{folder}: this run is not finished, because it has no {RECORD}; {advice}")
     try:
         record = RunRecord.read(folder)
     except UserError as error:

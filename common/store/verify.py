@@ -1,4 +1,4 @@
-"""Verifies a store: checks every byte of every artifact and changes nothing."""
+"""Verifies a store: compares every byte of every artifact with its digests. Changes nothing."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from .layout import artifact_paths, bytes_below, check_store_exists, drafts, is_
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The state of one entry in the folders of artifacts."""
+    """State of one entry in the folders of artifacts."""
 
     path: Path
     key: str | None
-    """None if the path is not an artifact path; `fault` then says so."""
+    """None if the path is not the path of an artifact. `fault` then contains this message."""
     bytes: int
     stage: str = ""
     fault: str = ""
-    """What is wrong; empty for a valid artifact."""
+    """Description of the damage. Empty for a valid artifact."""
     dropped: bool = False
-    """True if its weights were dropped to save space."""
+    """True if the weights were dropped to save space."""
 
 
 def paths_to_check(store: Path) -> Sequence[Path]:
-    """The paths of all artifacts of a store. Raises UserError if it is not a store."""
+    """Return the paths of all artifacts of a store. Raises UserError if the folder is not a store."""
     check_store_exists(store)
     return list(artifact_paths(store))
 
 
 def check_artifacts(paths: Sequence[Path]) -> Iterator[CheckResult]:
-    """Check the bytes of the artifacts at `paths`. Skips those that another process removes or sets aside meanwhile."""
+    """Yield the result of checking each artifact. Skips artifacts that another process removes or sets aside during the check."""
     for path in paths:
         key = key_of_path(path)
         if key is None:
             yield CheckResult(path, None, bytes_below(path), fault="this path is not the path of an artifact")
             continue
-        for _ in range(2):  # a concurrent run may have replaced it while it was read
+        for _ in range(2):  # retry: a concurrent run may replace the artifact during the check
             artifact, fault = inspect(path, key=key)
             if artifact is not None or not os.path.lexists(path):
                 break
@@ -52,11 +52,11 @@ def check_artifacts(paths: Sequence[Path]) -> Iterator[CheckResult]:
 
 
 def abandoned_drafts(store: Path) -> list[Path]:
-    """Drafts that no process is building, left by killed runs."""
+    """Return the drafts of killed runs. No process is building them."""
     return [path for key, path in drafts(store) if not is_locked(store, key)]
 
 
 def _stage(path: Path, key: str) -> str:
-    """The stage of a damaged artifact. Empty if its manifest is damaged too."""
+    """Return the stage of a damaged artifact. Empty if the manifest is damaged too."""
     manifest, _ = read_manifest(path, key=key)
     return str(manifest["recipe"].get("stage", "")) if manifest else ""

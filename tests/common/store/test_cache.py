@@ -214,7 +214,7 @@ def test_damaged_artifact_is_reported_set_aside_and_rebuilt(tmp_path, kind, proc
     if process == "another":
         store = Store(tmp_path / "store")
     with pytest.warns(
-        UserWarning, match=rf"artifact {artifact.key[:16]} is damaged \(.*{fault}.*moved to .*set-aside.*, it will be rebuilt"
+        UserWarning, match=rf"artifact {artifact.key[:16]} is damaged \(.*{fault}.*moved to .*set-aside.* and will be rebuilt"
     ):
         rebuilt = store.make({"x": 1}, writes("one"))
     assert rebuilt.digest == artifact.digest

@@ -178,8 +178,8 @@ def test_folder_of_runs_names_all_runs_in_it(tmp_path):
         ("no run", "neither this folder nor one directly below it contains a run"),
         ("the store", "neither this folder nor one directly below it contains a run"),
         ("not finished", "this run is not finished"),
-        ("among others", "this run is not finished, it has no provenance.json; run it again"),
-        ("earlier version", "provenance.json does not list the artifacts that the run needs (no 'artifacts'); run it again"),
+        ("among others", "this run is not finished, because it has no provenance.json; run the same command again"),
+        ("earlier version", "provenance.json does not list the artifacts that the run needs (no 'artifacts'); run the same command again"),
         ("not JSON", "provenance.json cannot be read: JSONDecodeError"),
         ("not keys", "'../../x' is not a key of 64 hexadecimal digits"),
         ("a list", "provenance.json cannot be read: TypeError"),
@@ -221,7 +221,7 @@ def test_weights_and_unfinished_need_runs(tmp_path, flag):
     run_in(tmp_path, analytic("a"))
     code, lines = gc(tmp_path / "store", flag, "--yes")
     assert code == 2
-    assert " ".join(lines) == "error: gc: --weights and --unfinished need the runs to keep: name folders that `run` wrote"
+    assert " ".join(lines) == "error: gc: --weights and --unfinished require RUN arguments; name the folders of the runs to keep"
 
 
 # ---- unfinished runs --------------------------------------------------------------------------------------------------

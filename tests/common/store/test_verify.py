@@ -131,7 +131,7 @@ def test_other_paths_are_rejected_and_no_store_is_created(tmp_path, existing):
     before = snapshot(tmp_path)
     code, lines = verify(path)
     assert code == 2
-    assert "".join(lines) == f"error: --store {path}: not a store, it has no folder 'artifacts'"
+    assert "".join(lines) == f"error: --store {path}: not a store, because it has no folder 'artifacts'"
     assert snapshot(tmp_path) == before
     with pytest.raises(UserError, match="not a store"):
         paths_to_check(path)
