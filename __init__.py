@@ -1,10 +1,10 @@
-"""autophagy: a testbed for model collapse, the decay of generative models that are trained on their own output.
+"""autophagy: a testbed for model collapse, the degradation of generative models that are trained on their own output.
 
     from autophagy import load_config, run
 
-    rows = run(load_config("configs/analytic/gaussian.yaml"))  # a pandas frame, one number per row
+    rows = run(load_config("configs/analytic/gaussian.yaml"))  # a pandas DataFrame with one number per row
 
-Public names are imported when they are first used, so that reading a config or rows does not import torch.
+Public names are imported on first use. Reading a config or results does not import torch.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ _MODULES = {
     "run": ".common.execution.run",
     "write_report": ".common.report.runs.report",
 }
-"""The module of each public name."""
+"""For each public name, the module that defines it."""
 
 __all__ = ["__version__", *_MODULES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
+    """Import a public name on first use."""
     if name in _MODULES:
         from importlib import import_module
 

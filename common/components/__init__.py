@@ -1,7 +1,7 @@
-"""Components: what a config can name and what plug-in authors read.
+"""Components: everything that a config names with `use`.
 
-Contracts (generator, dataset, policy, curation, metric, feature extractor), the implementations that fit every modality, and the
-checks that every generator must pass.
+Contains the contracts of all kinds (generator, data set, policy, curation, metric, feature model), the implementations that work
+for every modality, and the checks that every generator must pass. Authors of plug-ins start here.
 
 Imports: core.
 """

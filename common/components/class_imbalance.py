@@ -1,4 +1,4 @@
-"""Long-tailed data: cuts labelled real data so that some classes are common and others rare (config key `imbalance`)."""
+"""Long-tailed data: removes labelled real rows so that some classes become rare (config key `imbalance`)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .dataset import split_pool
 
 @dataclass(frozen=True)
 class ClassImbalance:
-    """The shape of a long tail: the most common class has `ratio` times the rows of the rarest.
+    """Class sizes of long-tailed data. The most common class has `ratio` times as many rows as the rarest class.
 
-    `exponential`: n_c = n_0 * ratio^(-c / (C - 1)) for class c of C (Cui et al. 2019, sec. 5). `zipf`: n_c = n_0 * (c + 1)^-s
-    with the s that gives the ratio. Classes keep their order, so label 0 is the most common.
+    For class c of C classes, `exponential` uses n_c = n_0 * ratio^(-c / (C - 1)) (Cui et al. 2019, sec. 5). `zipf` uses
+    n_c = n_0 * (c + 1)^-s; the ratio determines s. Classes keep their order, so label 0 is the most common class.
     """
 
     ratio: Annotated[float, Field(ge=1, le=1e6)]
     shape: Literal["exponential", "zipf"] = "exponential"
 
     def shares(self, classes: int) -> np.ndarray:
-        """The size of each class relative to class 0; float64 [classes]."""
+        """Compute the size of each class relative to class 0. Returns float64 [classes]."""
         rank = np.arange(classes)
         if classes == 1:
             return np.ones(1)
@@ -37,9 +37,9 @@ class ClassImbalance:
 
 
 def long_tailed(pool: Pool, imbalance: ClassImbalance) -> Pool:
-    """The largest subset of a pool that has the class sizes of an imbalance. The selection is random but always the same.
+    """Return the largest subset of a pool that has the relative class sizes of `imbalance`.
 
-    Raises UserError if the pool has no labels or a class would be empty.
+    The selection is random with a fixed seed. Raises UserError if the pool has no labels or a class would be empty.
     """
     if "label" not in pool:
         raise UserError("imbalance: this data has no labels, so it cannot be made long-tailed; remove `imbalance`")
@@ -49,7 +49,7 @@ def long_tailed(pool: Pool, imbalance: ClassImbalance) -> Pool:
     sizes = np.floor((counts / shares).min() * shares + 1e-9).astype(int)
     if sizes.min() < 1:
         raise UserError(
-            f"imbalance: with a ratio of {imbalance.ratio:g}, class {classes[-1]} would have no row of the {len(pool)}; decrease the ratio"
+            f"imbalance: with a ratio of {imbalance.ratio:g}, class {classes[-1]} would have 0 of {len(pool)} rows; decrease the ratio"
         )
     rng = stream(0, "imbalance")
     chosen = [rng.permutation(np.flatnonzero(labels == label))[:size] for label, size in zip(classes, sizes, strict=True)]
@@ -57,10 +57,10 @@ def long_tailed(pool: Pool, imbalance: ClassImbalance) -> Pool:
 
 
 def long_tailed_splits(splits: Mapping[str, Pool], imbalance: ClassImbalance, *, eval_size: int) -> Mapping[str, Pool]:
-    """New train, heldout and control splits of long-tailed data, and `features`: the rows that the feature model learns from.
+    """Make long-tailed splits `train`, `heldout` and `control`, and the split `features` for the feature model.
 
-    The feature model learns from all real rows except heldout and control: an encoder that has never seen a rare class could
-    not measure it.
+    `features` contains all real rows except those in `heldout` and `control`. It is not long-tailed, because a feature model
+    must have seen enough rows of a rare class to measure it.
     """
     pool = Pool.concat([splits["train"], splits["heldout"], splits["control"]])
     pool = pool.note(row=np.arange(len(pool)))

@@ -1,4 +1,4 @@
-"""Curations: select or edit collected rows before they become history. The ones in this module work for every modality."""
+"""The contract of a curation, which selects or edits collected rows, and the curations that work for every modality."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ ErrorRate = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class CurationResult:
-    """What a curation did with its candidates."""
+    """The rows that a curation keeps, after editing if it edits rows, and its statistics."""
 
     rows: np.ndarray
-    """Numbers of the kept candidates, ascending; int64 [k]."""
+    """Row numbers of the k kept candidates, in ascending order; int64 [k]."""
     stats: Mapping[str, float] = field(default_factory=dict)
-    """Numbers that the curation reports. Must be finite."""
+    """Statistics that the curation reports, by name. All values must be finite."""
     edited: Pool | None = None
-    """The k kept rows after editing, in the same order. None if nothing is edited."""
+    """The k kept rows after editing, in the same order. None if the curation does not edit rows."""
 
     def save(self, folder: Path) -> None:
-        """Write the result into an artifact. File names are fixed by the format of the store."""
+        """Write the result into an artifact. The format of the store defines the file names."""
         np.save(folder / "rows.npy", self.rows.astype(np.int64))
         (folder / "figures.json").write_text(json.dumps({name: float(value) for name, value in self.stats.items()}, sort_keys=True))
         if self.edited is not None:
@@ -42,18 +42,18 @@ class CurationResult:
 
     @classmethod
     def load(cls, folder: Path) -> CurationResult:
-        """Read what `save` wrote."""
+        """Load a result that `save` wrote."""
         rows = np.load(folder / "rows.npy", allow_pickle=False)
         edited = Pool.load(folder) if (folder / "pool.arrow").exists() else None
         return cls(rows, json.loads((folder / "figures.json").read_text()), edited)
 
     def of(self, candidates: Pool) -> Pool:
-        """The kept rows, edited if the curation edits, with the notes of the candidates.
+        """Return the kept rows (after editing, if the curation edits) with the notes (metadata columns) of the candidates.
 
-        A real row that was changed no longer counts as real: its note `generation` becomes the latest generation among the
-        candidates, its `depth` 1 and its `source` `edited`.
+        An edited real row no longer counts as real. Its note `generation` becomes the latest generation among the candidates,
+        `depth` becomes 1 and `source` becomes `edited`.
         """
-        kept = candidates if len(self.rows) == len(candidates) else candidates.take(self.rows)  # ascending, so all rows are in order
+        kept = candidates if len(self.rows) == len(candidates) else candidates.take(self.rows)  # rows are ascending
         if self.edited is None:
             return kept
         unchanged = [before == after for before, after in zip(kept.row_digests(), self.edited.row_digests(), strict=True)]
@@ -67,44 +67,46 @@ class CurationResult:
 
 
 class Curation(Protocol):
-    """Keeps some of the candidates, or edits them. A dataclass whose fields are its settings.
+    """A component that selects or edits candidates. Implementations are dataclasses whose fields are their settings.
 
-    The loop calls a curation like this, until it keeps `n` rows:
+    The loop calls a curation until it keeps `n` rows:
 
-        candidates = n / expected_keep_rate rows, generated or real, without notes: their origin is hidden
+        candidates = n / expected_keep_rate rows, generated or real, without notes, so that their origin is hidden
         result = curation(candidates, MetricInputs(...), rng=rng)
         if len(result.rows) < n: candidates += more rows
 
-    A curation that edits uses generator methods such as `Edits.edit`.
+    A curation that edits rows calls generator methods such as `Edits.edit`.
     """
 
     version: ClassVar[int]
-    """Part of every cache key. Increase it when a change of the code changes the result."""
+    """Version of the code, part of the cache key. Increase it if a change of the code changes results."""
     reads: tuple[str, ...]
-    """The attributes of `MetricInputs` that it uses: `real`, `model`, `first`, `base`, `features`."""
+    """Attributes of `MetricInputs` that the curation uses: `real`, `model`, `first`, `base` or `features`."""
     abilities: tuple[str, ...] = ()
     """Methods that the generator must have, such as `score`."""
     columns: ClassVar[tuple[str, ...]] = ()
-    """Data columns that it needs."""
+    """Data columns that the curation needs."""
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        """The fraction of candidates it is expected to keep, if a fraction `synthetic_fraction` of them is generated.
+        """Return the expected fraction of kept candidates, if the fraction `synthetic_fraction` of them is generated.
 
-        It determines how many candidates are sampled at first.
+        The loop computes the number of candidates in its first call from this value.
         """
         ...
 
-    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult: ...
+    def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
+        """Select or edit candidates."""
+        ...
 
 
 # ---- selection by a score -----------------------------------------------------------------------------------------------
 
 
 def scores(inputs: MetricInputs, pool: Pool, *, by: Literal["base", "features"]) -> np.ndarray:
-    """How unlike real data each row is; float64 [n], lower is better. Raises UserError if a score is not finite.
+    """Score the rows of a pool by their dissimilarity to real data. Returns float64 [n]; lower is better.
 
-    `base`: negative log-likelihood under the base model, in nats per row (per token for generators that have tokens).
-    `features`: distance to the nearest real training row in feature space.
+    `by="base"`: negative log-likelihood under the base model, in nats per token if the generator has tokens, else in nats per
+    row. `by="features"`: distance to the nearest real training row in feature space. Raises UserError if a score is not finite.
     """
     if by == "base":
         nats = inputs.base.score(pool)
@@ -114,27 +116,28 @@ def scores(inputs: MetricInputs, pool: Pool, *, by: Literal["base", "features"])
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    """The values. Raises UserError if one is NaN or infinite, because sorting would put it first or last."""
+    """Return the values. Raises UserError if a value is NaN or infinite, because such values cannot be ranked."""
     if not np.isfinite(values).all():
         broken = np.count_nonzero(~np.isfinite(values))
-        raise UserError(f"curation: the scores of {broken} of {len(values)} rows are not finite; rows cannot be ranked by them")
+        raise UserError(f"curation: the scores of {broken} of {len(values)} rows are NaN or infinite, so rows cannot be ranked")
     return values
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The settings shared by curations that rank rows by a score."""
+    """Common setting of all curations that rank rows by a score."""
 
     by: Literal["base", "features"] = "base"
+    """Score of a row: its likelihood under the base model, or its distance to real rows in feature space (see `scores`)."""
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The inputs that the score needs."""
+        """Inputs that the score needs."""
         return ("base", "real") if self.by == "base" else ("features", "real")
 
     @property
     def abilities(self) -> tuple[str, ...]:
-        """The methods of the generator that the score needs."""
+        """Methods of the generator that the score needs."""
         return ("score",) if self.by == "base" else ()
 
 
@@ -151,7 +154,7 @@ class Verify(Scored):
     version: ClassVar[int] = 1
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        """`keep`, changed by the verifier's errors."""
+        """Return the fraction of accepted rows after the verifier's errors."""
         return self.keep * (1 - self.error) + (1 - self.keep) * self.error
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -167,9 +170,10 @@ class Verify(Scored):
 class Prune(Scored):
     """Keeps a fraction `keep` of the rows, selected by score.
 
-    `quality` keeps the best scores, as selection by perplexity does (Marion et al. 2023). `typicality` keeps the scores
-    nearest to the median of real rows, neither too unlikely nor too likely (after Meister et al. 2023). `match` keeps, for
-    every quantile of real scores, the candidate nearest to it, so that kept scores are distributed like real ones.
+    `quality` keeps the rows with the best scores, as in selection by perplexity (Marion et al. 2023). `typicality` keeps the
+    rows with scores nearest to the median score of real rows, neither too low nor too high (after Meister et al. 2023). `match`
+    keeps the row with the nearest score for each quantile of the real scores. So the kept rows have the same distribution of
+    scores as real rows.
     """
 
     strategy: Literal["quality", "typicality", "match"] = "typicality"
@@ -177,7 +181,7 @@ class Prune(Scored):
     version: ClassVar[int] = 1
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        """`keep`."""
+        """Return `keep`."""
         return self.keep
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -194,16 +198,16 @@ class Prune(Scored):
 
 
 def _lowest(values: np.ndarray, fraction: float) -> np.ndarray:
-    """Marks the lowest `fraction` of values, at least one; bool [n]. Of equal values the first are marked."""
+    """Mark the lowest `fraction` of the values, at least one value. Returns bool [n]. Among equal values, earlier ones are marked."""
     chosen = np.zeros(len(values), dtype=bool)
     chosen[np.argsort(values, kind="stable")[: max(1, round(fraction * len(values)))]] = True
     return chosen
 
 
 def _match_quantiles(values: np.ndarray, real: np.ndarray, n: int) -> np.ndarray:
-    """Indices of n different values with the least total distance to n evenly spaced quantiles of `real`; ascending int64 [n].
+    """Match n different values to n evenly spaced quantiles of `real`. Returns their indices, ascending int64 [n].
 
-    Exact, by the Hungarian algorithm. Needs an n x len(values) matrix in memory.
+    The match has the smallest possible total distance (Hungarian algorithm). Needs n * len(values) float64 of memory.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -217,7 +221,7 @@ def _match_quantiles(values: np.ndarray, real: np.ndarray, n: int) -> np.ndarray
 
 @dataclass(frozen=True)
 class Dedup:
-    """Drops rows equal to an earlier candidate or, with `against_real`, to a real row: exact deduplication (Lee et al. 2022)."""
+    """Exact deduplication: drops rows that equal an earlier candidate or, with `against_real`, a real row (Lee et al. 2022)."""
 
     against_real: bool = False
     version: ClassVar[int] = 1
@@ -225,11 +229,11 @@ class Dedup:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The real pool, if rows are compared with it."""
+        """`real`, if candidates are compared with real rows."""
         return ("real",) if self.against_real else ()
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        """1: duplicates are assumed to be rare."""
+        """Return 1, because duplicates are assumed to be rare."""
         return 1.0
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:
@@ -244,11 +248,11 @@ class Dedup:
 
 @dataclass(frozen=True)
 class Detect:
-    """Drops rows that the generator's watermark detector flags (after Drayson et al. 2025, who detect without a watermark).
+    """Drops rows that the generator's watermark detector flags (after Drayson et al. 2025, who use a detector without watermark).
 
-    A row is flagged if its z-score is above `threshold`. By default the threshold is set such that a fraction
-    `false_positives` of the real pool would be flagged. The results `kept_share/made` and `kept_share/real` give the
-    fractions of generated rows that it misses and of real rows that it keeps.
+    A row is flagged if its z-score is above `threshold`. By default, the threshold is chosen so that the detector flags the
+    fraction `false_positives` of the real pool. In the results, `kept_share/made` is the fraction of generated rows that are
+    not flagged, and `kept_share/real` is the fraction of real rows that are kept.
     """
 
     false_positives: FalsePositiveRate = 0.01
@@ -258,7 +262,7 @@ class Detect:
     abilities: ClassVar[tuple[str, ...]] = ("detect",)
 
     def expected_keep_rate(self, *, synthetic_fraction: float) -> float:
-        """The fraction of real rows: a perfect detector drops all others."""
+        """Return the fraction of real rows, because a perfect detector drops all generated rows."""
         return 1 - synthetic_fraction
 
     def __call__(self, candidates: Pool, inputs: MetricInputs, *, rng: np.random.Generator) -> CurationResult:

@@ -1,4 +1,4 @@
-"""The contract of a data set, and the split of one pool of real rows into disjoint train, held-out and control splits."""
+"""The contract of a data set, and a function that splits one pool into disjoint train, held-out and control splits."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from ..core.random_streams import stream
 
 
 class Data(Protocol):
-    """A source of real rows. A dataclass whose fields are its settings."""
+    """A source of real rows. Implementations are dataclasses whose fields are their settings."""
 
     version: ClassVar[int]
-    """Part of every cache key. Increase it when a change of the code changes the rows."""
+    """Version of the code, part of the cache key. Increase it if a change of the code changes the rows."""
     modality: ClassVar[str]
     """`analytic`, `text` or `vision`."""
 
     def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        """Return the splits `train`, `heldout` and `control`, and `base` if a base model can be pretrained on this data.
+        """Return the splits `train`, `heldout` and `control`, and optionally `base`, the training data of base models.
 
-        The real training pool and the reserve of unseen rows are taken from `train`. `heldout` and `control` have `eval_size`
-        rows each and are never trained on; metrics between the two give the floors. All splits have the same columns.
+        The real training pool and the reserve (unseen rows) are taken from `train`. `heldout` and `control` have `eval_size` rows
+        each and are never used for training. A floor is the value of a metric between these two. All splits have the same columns.
         """
         ...
 
 
 def split_pool(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:
-    """Split one pool into disjoint `heldout`, `control` (`eval_size` rows each) and `train` (the rest).
+    """Split one pool into disjoint `heldout` and `control` splits of `eval_size` rows each and `train`, the remaining rows.
 
-    The split is random but always the same. Raises UserError, starting with `where`, if `train` would be empty.
+    The split is random with a fixed seed. Raises UserError, starting with `where`, if `train` would be empty.
     """
     if len(pool) < 2 * eval_size + 1:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The contract of a feature model: a fixed encoder that maps rows to vectors, in which metrics compare pools."""
+"""The contract of a feature model, a fixed encoder that maps rows to vectors. Metrics compare pools by these vectors."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from ..core.pool import Pool
 
 
 class FeatureExtractor(Protocol):
-    """A fixed feature model. A dataclass whose fields are its settings.
+    """A feature model: a fixed encoder. Implementations are dataclasses whose fields are their settings.
 
-    It is fitted (if it learns anything) once per experiment, on real rows only. All generations share it.
+    `fit` is called once per experiment, with real rows only. All generations use the same fitted feature model.
     """
 
     version: ClassVar[int]
-    """Part of every cache key. Increase it when a change of the code changes the features."""
+    """Version of the code, part of the cache key. Increase it if a change of the code changes the features."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
-        """Learn from real rows. `scratch`: a folder for checkpoints of the fit."""
+        """Learn from real rows. `scratch` is a folder for checkpoints of the fit."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write what was learned, without pickle and without time stamps."""
+        """Write everything that `fit` learned, without pickle and without time stamps."""
         ...
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote."""
+        """Load the files that `save` wrote."""
         ...
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, d] of n rows, and optional further arrays (a classifier adds `probabilities` [n, classes]).
+        """Compute the features of n rows. Returns `features`, float32 [n, d], and optionally further arrays.
 
-        The features of a row must not depend on the other rows.
+        A classifier, for example, also returns `probabilities` [n, classes]. The features of a row must not depend on other rows.
         """
         ...

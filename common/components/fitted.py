@@ -1,4 +1,4 @@
-"""Attributes that `fit` and `load` set."""
+"""Descriptor for attributes that `fit` and `load` set."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ T = TypeVar("T")
 
 
 class Fitted(Generic[T]):
-    """An attribute that has no value before `fit` or `load`. Reading it earlier raises ValueError, which says what to call.
+    """An attribute that has no value before `fit` or `load`. Reading it earlier raises ValueError that names these methods.
 
     class Gaussian:
         mean = Fitted[np.ndarray]()
 
-    Without a type annotation, it is not a field of a dataclass, so it is not a setting either.
+    The attribute has no type annotation. So it is not a field of the dataclass and not a setting of the component.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:

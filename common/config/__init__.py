@@ -1,4 +1,4 @@
-"""Config: from YAML to a validated `Experiment`. Loading, the registry of components, arms, cross-field validation.
+"""Config: loads YAML, finds components, and validates an `Experiment` with its arms and members.
 
 Imports: core, components.
 """

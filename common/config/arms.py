@@ -1,7 +1,7 @@
-"""Arms and members: what an experiment compares, and the generators in each of its chains.
+"""Arms and members of an experiment.
 
-An *arm* is a policy with the way its history is collected. A *member* is a generator with its base model. Both are written as
-a component (`{use: name, ...}`) with a few extra keys.
+An *arm* is a policy with its collection settings. An experiment compares arms. A *member* is one generator of a chain with the
+settings of its base model. A config writes both as a component (`{use: name, ...}`) with a few extra keys.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ MEMBER_KEYS = ("base",)
 
 @dataclass(frozen=True)
 class Arm:
-    """One line in the figures: the policy that picks training pools, and how generated rows are collected for it."""
+    """A policy with its collection settings: `curation`, `synthetic_fraction` and `learn_from`. One line in the figures."""
 
     policy: ComponentSpec
     curation: ComponentSpec | None = None
-    """Selects or edits generated rows before they become history. None keeps all rows."""
+    """The curation that selects or edits collected rows before they become history. None keeps all rows unchanged."""
     synthetic_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Fraction of generated rows among the rows collected in each generation. The rest are unseen real rows."""
+    """Fraction of generated rows among the collected rows of each generation. The other rows are unseen real rows."""
     learn_from: Literal["self", "other", "union"] = "self"
-    """Whose output is a member's history: its own, the other members', or an equal part of everyone's."""
+    """Source of a member's history: its own output, the output of the other members, or an equal part of every member's output."""
 
     @classmethod
     def parse(cls, raw: Any) -> Arm:
-        """From `name` or `{use: name, curation: ..., synthetic_fraction: ..., learn_from: ..., settings of the policy}`."""
+        """Parse `name` or `{use: name, curation: ..., synthetic_fraction: ..., learn_from: ..., settings of the policy}`."""
         if isinstance(raw, Mapping):
             raw = renames.rename_keys(raw, renames.RENAMED_ARM_KEYS)
         settings, extra = _split(raw, ARM_KEYS)
@@ -49,17 +49,17 @@ class Arm:
             raise SettingError("\n".join(error_lines(error))) from error
         if arm.changes_history and not uses_synthetic(policy):
             key = "curation" if arm.curation else "synthetic_fraction" if arm.synthetic_fraction < 1 else "learn_from"
-            raise SettingError(f"{key}: has no effect, since policy '{policy.use}' never trains on generated rows; remove it")
+            raise SettingError(f"{key}: has no effect, since policy '{policy.use}' never trains on generated rows; remove this key")
         return arm
 
     @property
     def changes_history(self) -> bool:
-        """True if collected rows differ from what the member itself generates."""
+        """True if the history contains anything but the unchanged output of the member."""
         return self.curation is not None or self.synthetic_fraction < 1 or self.learn_from != "self"
 
     @property
     def config(self) -> dict[str, Any]:
-        """The arm as a config would write it. Extra keys with their default value are left out."""
+        """The arm in the form of a config. Extra keys with their default value are left out."""
         config = self.policy.config
         if self.curation is not None:
             config["curation"] = self.curation.config
@@ -72,15 +72,16 @@ class Arm:
 
 @dataclass(frozen=True)
 class Member:
-    """A generator of an experiment, and the settings that its base model is trained with."""
+    """One generator of a chain."""
 
     name: str
     generator: ComponentSpec
     base_settings: Mapping[str, Any] | None = None
+    """Settings of the base model that differ from those of the generator. None if no base model is trained."""
 
     @classmethod
     def parse(cls, name: str, raw: Any) -> Member:
-        """From `name` or `{use: name, base: {settings}, settings of the generator}`."""
+        """Parse `name` or `{use: name, base: {settings}, settings of the generator}`."""
         settings, extra = _split(raw, MEMBER_KEYS)
         base = extra.get("base")
         if not isinstance(base, Mapping | None):
@@ -92,32 +93,32 @@ class Member:
 
     @property
     def base(self) -> ComponentSpec | None:
-        """The generator with the settings of its base model. None if there is no base model to train."""
+        """The generator with the settings of its base model. None if no base model is trained."""
         return None if self.base_settings is None else self.generator.with_settings(self.base_settings)
 
     @property
     def has_base(self) -> bool:
-        """True if there is a model that `init: base` can start from: a `base` section or pretrained weights."""
+        """True if `init: base` is possible: the config has a `base` section or names pretrained weights."""
         return self.base_settings is not None or bool(self.generator.settings.get("pretrained"))
 
     def start(self, init: Start | None) -> Start:
-        """What each generation starts from: `init` if given, else `base` if there is one, else `scratch`."""
+        """Return the start of each generation: `init` if it is set, else `base` if the member has a base model, else `scratch`."""
         return init or ("base" if self.has_base else "scratch")
 
     @property
     def config(self) -> dict[str, Any]:
-        """The member as a config would write it."""
+        """The member in the form of a config."""
         base = {} if self.base_settings is None else {"base": dict(self.base_settings)}
         return {**self.generator.config, **base}
 
 
 def uses_synthetic(policy: ComponentSpec) -> bool:
-    """True if a policy ever trains on generated rows. The policies that use real rows only do not."""
+    """Return True if a policy trains on generated rows, False if it trains on real rows only."""
     return policy_module.uses_synthetic(policy.build())
 
 
 def with_controls(arms: Mapping[str, Arm]) -> dict[str, Arm]:
-    """The arms, and for each the control policies that its policy declares (real data alone, matched pool sizes)."""
+    """Return the arms and the control arms that their policies declare (real data alone, matched pool sizes)."""
     result = dict(arms)
     for name, arm in arms.items():
         for raw in policy_module.controls_of(arm.policy.build()):
@@ -128,7 +129,7 @@ def with_controls(arms: Mapping[str, Arm]) -> dict[str, Arm]:
 
 
 def _split(raw: Any, extra_keys: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
-    """The component's own part of a mapping, and the values of `extra_keys`."""
+    """Split a mapping into the settings of the component and the values of `extra_keys`. Other values are returned unchanged."""
     if not isinstance(raw, Mapping):
         return raw, {}
     own = {key: value for key, value in raw.items() if key not in extra_keys}

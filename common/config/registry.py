@@ -1,8 +1,8 @@
-"""Components by name: generators, policies, curations, metrics, data sets and feature models are entry points.
+"""Registry: finds components (generators, policies, curations, metrics, data sets, feature models) by name.
 
-Built-in and third-party components are found in the same way and imported only when they are used. A component is a
-dataclass; its fields are its settings, which pydantic validates. A config names it as `{use: name, setting: value}` or just
-`name`. `use` may also be `module:Class`, for code that is not installed as an entry point.
+All components, built-in and third-party, are entry points and are imported on first use. A component is a dataclass. Its
+fields are its settings, which pydantic validates. A config writes a component as `{use: name, setting: value}` or just as
+`name`. For code that is not installed as an entry point, `use` may be `module:Class`.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ REQUIRED_MEMBERS = {
     "metric": ("version", "outputs", "__call__"),
     "features": ("version", "fit", "save", "load", "__call__"),
 }
-"""Attributes that a class of each kind must have. The Protocols in `components` define their meaning."""
+"""For each kind of component, the attributes that its classes must have. The Protocols in `components` define their meaning."""
 
 
 class SettingError(UserError):
-    """An invalid setting of a component. Every line of the message starts with the path of the setting."""
+    """Invalid setting of a component. Every line of the message starts with the path of the setting."""
 
 
 @cache
 def registered(kind: str) -> Mapping[str, EntryPoint]:
-    """The installed entry points of a kind (`generator`, `policy`, ...), by name."""
+    """Return the installed entry points of a kind (`generator`, `policy`, ...) by name."""
     return {point.name: point for point in entry_points(group=f"autophagy.{kind}")}
 
 
 def find(kind: str, use: str) -> Any:
-    """The class that `use` names. Raises UserError, with the nearest known name, if there is none."""
+    """Return the component class with the name `use`. Raises UserError, with the most similar known name, if none exists."""
     if ":" in use:
         return _import_class(kind, use)
     points = registered(kind)
@@ -62,6 +62,7 @@ def find(kind: str, use: str) -> Any:
 
 
 def _import_class(kind: str, use: str) -> type:
+    """Import `module:Class`. Raises UserError if the import fails or the class is not a component of this kind."""
     module_name, _, attribute = use.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # as `python -m` does
@@ -70,7 +71,7 @@ def _import_class(kind: str, use: str) -> type:
     except (Exception, SystemExit) as error:  # importing runs the module, which can raise anything
         raise UserError(f"'{use}' cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(component, type) and dataclasses.is_dataclass(component)):
-        raise UserError(f"'{use}' is not a dataclass; a {kind} is a dataclass whose fields are its settings")
+        raise UserError(f"'{use}' is not a dataclass; a {kind} must be a dataclass whose fields are its settings")
     missing = [name for name in REQUIRED_MEMBERS[kind] if not any(name in vars(parent) for parent in component.__mro__)]
     if missing:
         raise UserError(f"'{use}' has no `{missing[0]}`; a {kind} needs {', '.join(REQUIRED_MEMBERS[kind])}")
@@ -78,13 +79,14 @@ def _import_class(kind: str, use: str) -> type:
 
 
 def description(point: EntryPoint) -> str:
-    """The first line of a component's docstring, read from its source without importing it. Empty if there is none.
+    """Return the first line of a component's docstring, or an empty string if the component has no docstring.
 
-    A module that is missing or broken is described as such, so that one broken plug-in does not hide the others.
+    The line is read from the source file, without an import. If the module is missing or broken, the returned text says so.
+    Thus one broken plug-in does not hide the others.
     """
     try:
         tree = _syntax_tree(point.module)
-        if tree is None:  # no Python source: compiled, or generated
+        if tree is None:  # the module has no Python source: it is compiled or generated
             return (point.load().__doc__ or "").strip().partition("\n")[0]
     except Exception as error:  # importing runs the module, which can raise anything
         return f"cannot be loaded: {type(error).__name__}: {error}"
@@ -96,6 +98,7 @@ def description(point: EntryPoint) -> str:
 
 @cache
 def _syntax_tree(module: str) -> ast.Module | None:
+    """Parse the source of a module. Returns None if the module has no Python source file."""
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return None
@@ -104,7 +107,7 @@ def _syntax_tree(module: str) -> ast.Module | None:
 
 @dataclass(frozen=True)
 class ComponentSpec:
-    """A component as a config names it: its kind, its name and all of its settings, defaults included."""
+    """A component of a config: its kind, its name and all of its settings, including defaults."""
 
     kind: str
     use: str
@@ -112,7 +115,7 @@ class ComponentSpec:
 
     @classmethod
     def parse(cls, kind: str, raw: Any) -> ComponentSpec:
-        """From `name` or `{use: name, ...}`. Raises UserError if the name or a setting is invalid."""
+        """Parse `name` or `{use: name, ...}`. Raises UserError if the name or a setting is invalid."""
         if isinstance(raw, str):
             raw = {"use": raw}
         if not isinstance(raw, Mapping):
@@ -130,27 +133,27 @@ class ComponentSpec:
         return cls(kind, use, complete)
 
     def build(self) -> Any:
-        """A new instance of the component."""
+        """Create a new instance of the component."""
         return type_adapter(find(self.kind, self.use)).validate_python(self.settings)
 
     def with_settings(self, changes: Mapping[str, Any]) -> ComponentSpec:
-        """The same component with some settings changed. Nested settings are merged."""
+        """Return the same component with some settings changed. Nested settings are merged."""
         return ComponentSpec.parse(self.kind, {"use": self.use, **merge(self.settings, changes)})
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Name, version and all settings, as they enter a cache key."""
+        """Name, version and all settings of the component: its part of the JSON that is hashed to a cache key."""
         use, settings = recipe_component(self.kind, self.use, self.settings)
         return {"use": use, "version": find(self.kind, self.use).version, **settings}
 
     @property
     def config(self) -> dict[str, Any]:
-        """The component as a config would write it, every default filled in."""
+        """The component in the form of a config, with all defaults."""
         return {"use": self.use, **self.settings}
 
 
 def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """`old` updated with `new`; values that are mappings in both are merged key by key."""
+    """Update `old` with `new`. Values that are mappings in both are merged key by key."""
     result = dict(old)
     for key, value in new.items():
         nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
@@ -159,6 +162,7 @@ def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _instance(component: type, settings: Mapping[str, Any]) -> Any:
+    """Validate settings and create the component. Raises UserError for invalid settings."""
     _check_setting_names(component, settings, "")
     try:
         return type_adapter(component).validate_python(dict(settings))
@@ -172,14 +176,14 @@ _adapters: dict[type, TypeAdapter[Any]] = {}
 
 
 def type_adapter(component: type) -> TypeAdapter[Any]:
-    """The validator of a component's settings. Cached, because building one takes milliseconds."""
+    """Return the pydantic validator of a component's settings. Validators are cached, because building one takes milliseconds."""
     if component not in _adapters:
         _adapters[component] = TypeAdapter(component)
     return _adapters[component]
 
 
 def error_lines(error: ValidationError) -> list[str]:
-    """One line for each fault that pydantic found: `path.to.key: what is wrong`."""
+    """Format each fault that pydantic found as one line: `path.to.key: message`."""
     lines = []
     for fault in error.errors():
         path = ".".join(str(step) for step in fault["loc"])
@@ -193,7 +197,7 @@ def error_lines(error: ValidationError) -> list[str]:
 
 
 def prefix_errors(key: str, parse: Callable[[], T]) -> T:
-    """Call `parse`; turn its UserError into a SettingError whose lines start with `key`."""
+    """Call `parse` and convert its UserError to a SettingError. Every line of the new message starts with `key`."""
     try:
         return parse()
     except UserError as error:
@@ -202,7 +206,7 @@ def prefix_errors(key: str, parse: Callable[[], T]) -> T:
 
 
 def _check_setting_names(component: type, settings: Mapping[str, Any], where: str) -> None:
-    """Raise SettingError for an unknown setting; pydantic ignores unknown keys of plain dataclasses."""
+    """Raise SettingError for an unknown setting. pydantic does not, because it ignores unknown keys of plain dataclasses."""
     nested = _settings_of(component)
     for key, value in settings.items():
         if key not in nested:
@@ -214,8 +218,8 @@ def _check_setting_names(component: type, settings: Mapping[str, Any], where: st
 
 @cache
 def _settings_of(component: type) -> Mapping[str, Sequence[type]]:
-    """For each setting of a dataclass, the dataclasses that its value may be."""
+    """Map each setting of a dataclass to the dataclasses that are allowed as its value."""
     names = [field.name for field in dataclasses.fields(component) if field.init]
     hints = typing.get_type_hints(component)  # resolves inherited annotations in the module that declares them
-    options = {name: (hints[name], *typing.get_args(hints[name])) for name in names}  # the type itself, or the members of a union
+    options = {name: (hints[name], *typing.get_args(hints[name])) for name in names}  # a type and, for a union, its members
     return {name: [kind for kind in kinds if isinstance(kind, type) and dataclasses.is_dataclass(kind)] for name, kinds in options.items()}

@@ -1,4 +1,4 @@
-"""Configs: a YAML file and `key=value` changes become one validated, complete `Experiment`."""
+"""The schema of a config. Turns a YAML file and `key=value` changes into a validated, complete `Experiment`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from .yaml_loader import load_yaml, parse_yaml
 
 
 def _component(kind: str) -> BeforeValidator:
+    """Make a validator that parses a component of this kind."""
     return BeforeValidator(lambda raw: raw if isinstance(raw, ComponentSpec) else ComponentSpec.parse(kind, raw))
 
 
 def _parse_arms(raw: Any) -> Any:
-    """`[replace, real]` and `{replace: }` are short for `{replace: {use: replace}, ...}`."""
+    """Parse `policies:`. `[replace, real]` and `{replace: }` are short for `{replace: {use: replace}, ...}`."""
     if isinstance(raw, str):
         raw = [raw]
     return _parse_values(_names_to_mapping(raw), lambda name, arm: Arm.parse(arm))
 
 
 def _parse_members(raw: Any) -> Any:
-    """`[causal-lm, ngram]` is short for `{causal-lm: {use: causal-lm}, ...}`."""
+    """Parse `generators:`. `[causal-lm, ngram]` is short for `{causal-lm: {use: causal-lm}, ...}`."""
     return _parse_values(_names_to_mapping(raw), Member.parse)
 
 
 def _names_to_mapping(raw: Any) -> Any:
-    """A list of names as a mapping from names to None; other values unchanged."""
+    """Convert a list of names to a mapping from names to None. Other values are returned unchanged."""
     if not isinstance(raw, Sequence) or isinstance(raw, str):
         return raw
     if wrong := [entry for entry in raw if not isinstance(entry, str)]:
@@ -46,9 +47,9 @@ def _names_to_mapping(raw: Any) -> Any:
 
 
 def _parse_values(raw: Any, parse: Callable[[str, Any], Any]) -> Any:
-    """Parse each value of a mapping. An empty value means the component with the same name as its key.
+    """Parse each value of a mapping. An empty value stands for the component with the same name as the key.
 
-    Non-mappings are left for pydantic to reject.
+    Values that are no mappings are returned unchanged; pydantic rejects them.
     """
     if not isinstance(raw, Mapping):
         return raw
@@ -63,73 +64,77 @@ def _parse_values(raw: Any, parse: Callable[[str, Any], Any]) -> Any:
 
 
 def _parse_imbalance(raw: Any) -> Any:
-    """`100` is short for `{ratio: 100}`."""
+    """Expand the short form `100` to `{ratio: 100}`."""
     return {"ratio": raw} if isinstance(raw, int | float) else raw
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 EXTRA_KEYS = {"policies": (*ARM_KEYS, *renames.RENAMED_ARM_KEYS), "generators": MEMBER_KEYS}
-"""Keys of arms and members that are not settings of the component that they hold."""
+"""Keys of arms and members that are not settings of their policy or generator."""
 
 
 class Experiment(BaseModel):
-    """One data set, one generator (or several), named policies and seeds.
+    """A validated config: one data set, one or several generators, named policies, metrics and seeds.
 
-    An experiment says *what* is computed. Devices, workers and folders say *how* and are options of `run`.
+    An experiment contains everything that determines results. Devices, workers and folders do not, so they are options of
+    `run`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     name: Name
     question: str = ""
-    """The question that the experiment answers, in one sentence. It heads the report."""
+    """The question that the experiment answers, in one sentence. The report shows it at the top."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**63)], ...], Field(min_length=1)] = (0,)
-    """One chain is run for each policy and seed. The chain is the unit of replication."""
+    """Seeds. One chain is run for each policy and seed. The chain is the unit of replication."""
     generations: Annotated[int, Field(ge=1, le=100_000)]
-    """Generations after generation 0, which trains on real data under every policy."""
+    """Number of generations after generation 0. Generation 0 trains on real data under every policy."""
     size: Annotated[int, Field(ge=2, le=10**9)]
-    """Rows of the real training pool, and rows that each generation produces."""
+    """Number of rows of the real training pool, and of the pool that each generation produces."""
     eval_size: Annotated[int, Field(ge=2, le=10**9)]
-    """Rows of generated, held-out and control data that metrics compare."""
+    """Number of generated, held-out and control rows that metrics compare."""
     data: Annotated[ComponentSpec, _component("data")]
     imbalance: Annotated[ClassImbalance, BeforeValidator(_parse_imbalance)] | None = None
     """Makes labelled data long-tailed: `100`, or `{ratio: 100, shape: zipf}`."""
     labels: Literal["none", "conditional"] = "none"
-    """`conditional`: generators learn and produce the column `label` too."""
+    """With `conditional`, generators also learn and produce the column `label`."""
     generator: Annotated[ComponentSpec, _component("generator")] | None = None
     base: Mapping[str, Any] | None = None
-    """If given, the generator is trained once on the data's `base` split, with these settings changed; `{}` changes none."""
+    """Settings of the base model that differ from those of `generator`; `{}` means none differ.
+
+    The base model is trained once, on the `base` split of the data. None: there is no base model.
+    """
     generators: Annotated[Mapping[Name, Member], BeforeValidator(_parse_members), Field(min_length=2)] | None = None
-    """Instead of `generator`: several generators that share each chain, each with an optional `base` of its own."""
+    """Several generators that share each chain, each with an optional `base`. Set this or `generator`."""
     init: Start | None = None
-    """What each generation starts from. Default: `base` if there is a base model, else `scratch`."""
+    """Initial weights of each generation. Default: `base` if there is a base model, else `scratch` (new weights)."""
     prompts: Literal["none", "real", "fixed", "synthetic"] = "none"
-    """What sampling continues: nothing, real rows drawn anew in each generation, the same real rows, or generated rows."""
+    """Prompts that text generation continues: none, new real rows in each generation, the same real rows, or generated rows."""
     unequal_steps: bool = False
-    """True allows policies to differ in optimizer steps. Otherwise a difference stops the run."""
+    """True allows policies to differ in optimizer steps. With False, a difference stops the run."""
     policies: Annotated[Mapping[Name, Arm], BeforeValidator(_parse_arms), Field(min_length=1)]
     """The arms to compare: policies, each with an optional `curation`, `synthetic_fraction` and `learn_from`."""
     controls: Literal["none", "auto"] = "none"
-    """`auto` adds the controls that each policy declares: real data alone, and generated data of the same size."""
+    """`auto` adds the controls that each policy declares, such as real data alone or generated data of the same size."""
     max_candidates_per_row: Annotated[int, Field(ge=1, le=10_000)] = 20
-    """Rows that may be sampled for each row that a curation keeps. A curation that needs more stops the run."""
+    """Largest number of sampled rows per row that a curation keeps. If a curation needs more, the run stops."""
     metrics: Annotated[tuple[Annotated[ComponentSpec, _component("metric")], ...], Field(min_length=1)]
     floor_draws: Annotated[int, Field(ge=2, le=1000)] = 5
-    """The floor of a number is its mean over this many comparisons of real rows with real rows."""
+    """Number of draws per floor. A floor is the mean value of a metric on this many draws of real rows."""
     features: Annotated[ComponentSpec, _component("features")] | None = None
-    """The feature model that feature-space metrics use. It is trained once, on real data only."""
+    """The feature model of all feature-space metrics. It is trained once, on real data only."""
 
     @model_validator(mode="after")
     def _validate(self) -> Experiment:
         if (self.generator is None) == (self.generators is None):
             raise ValueError("set exactly one of generator and generators")
         if self.generators is not None and self.base is not None:
-            raise ValueError("base: with `generators:`, write it as generators.<name>.base")
+            raise ValueError("base: cannot be combined with `generators:`; set generators.<name>.base instead")
         if self.eval_size > self.size:
-            raise ValueError(f"eval_size: {self.eval_size} must not exceed size = {self.size}, the rows that a generation produces")
+            raise ValueError(f"eval_size ({self.eval_size}) must be at most size ({self.size}), the number of rows per generation")
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds: {short_repr(list(self.seeds))} contains a seed twice")
+            raise ValueError(f"seeds: {short_repr(list(self.seeds))} contains a seed twice; remove one of them")
         validate_members(self.members, init=self.init, prompts=self.prompts, labels=self.labels)
         setup = Setup(self.members, self.columns, self.features)
         for spec in self.metrics:
@@ -150,19 +155,19 @@ class Experiment(BaseModel):
 
     @cached_property
     def arms(self) -> Mapping[str, Arm]:
-        """The policies, with the controls that `controls: auto` adds."""
+        """All arms: those under `policies` and the controls that `controls: auto` adds."""
         return with_controls(self.policies) if self.controls == "auto" else self.policies
 
     @property
     def components(self) -> tuple[ComponentSpec, ...]:
-        """Every component that a run uses, except the data and the base models."""
+        """All components of a run, except the data set and the base models."""
         curations = [arm.curation for arm in self.arms.values() if arm.curation is not None]
         features = [] if self.features is None else [self.features]
         return (*(member.generator for member in self.members.values()), *features, *self.metrics, *curations)
 
     @property
     def chains(self) -> int:
-        """Number of chains: arms x seeds."""
+        """Number of chains: the number of arms times the number of seeds."""
         return len(self.arms) * len(self.seeds)
 
     @property
@@ -171,18 +176,18 @@ class Experiment(BaseModel):
 
     @property
     def modality(self) -> str:
-        """`text`, `vision`, ...: the modality of the first generator."""
+        """Modality of the experiment (`text`, `vision` or `analytic`), taken from the first generator."""
         return str(self._first_generator.modality)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The data columns that generators learn and produce."""
+        """Names of the data columns that generators learn and produce."""
         columns = tuple(self._first_generator.columns)
         return (*columns, "label") if self.labels == "conditional" else columns
 
     @property
     def config(self) -> dict[str, Any]:
-        """The experiment as plain values, every default filled in."""
+        """The experiment as plain values (the content of a YAML file), with all defaults."""
         config = {name: getattr(self, name) for name in type(self).model_fields}
         config["seeds"] = list(self.seeds)
         config["imbalance"] = None if self.imbalance is None else dataclasses.asdict(self.imbalance)
@@ -196,15 +201,15 @@ class Experiment(BaseModel):
         return config
 
     def yaml(self) -> str:
-        """The experiment as YAML, every default filled in. Loading it gives an equal experiment."""
+        """Return the experiment as YAML, with all defaults. Loading the text gives an equal experiment."""
         return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
 
 
 def load_config(path: str | Path, changes: Sequence[str] = ()) -> Experiment:
     """Read a YAML config, apply `key.path=value` changes in order, and validate the result.
 
-    A change of `component.use` removes that component's settings, since they belong to the old component.
-    Raises UserError with the file, the path of the key, the value and what was expected.
+    A change of `component.use` removes the settings of the old component. Raises UserError if the config is invalid. The
+    message gives the file, the path of the key, the value and the expected value.
     """
     path = Path(path)
     raw = load_yaml(path)
@@ -214,7 +219,7 @@ def load_config(path: str | Path, changes: Sequence[str] = ()) -> Experiment:
 
 
 def experiment(raw: Mapping[str, Any], *, where: str = "config") -> Experiment:
-    """A validated experiment from plain values. Keys of earlier versions are accepted (see `renames`)."""
+    """Validate plain values (the content of a YAML file). Keys of earlier versions are accepted (see `renames`)."""
     try:
         config = renames.rename_keys(raw, renames.RENAMED_EXPERIMENT_KEYS)
     except UserError as error:
@@ -244,7 +249,7 @@ def _apply(raw: dict[str, Any], change: str) -> None:
         inner = inner[key]
         if not isinstance(inner, dict):
             raise UserError(f"{change}: {'.'.join(parents[: depth + 1])} is {short_repr(inner)}, which has no keys")
-    if last == "use" and parents:  # settings belong to the old component; the extra keys belong to the arm or the member
+    if last == "use" and parents:  # remove settings of the old component; keep the extra keys of the arm or member
         extra = {name: inner[name] for name in EXTRA_KEYS.get(parents[0], ()) if len(parents) == 2 and name in inner}
         inner.clear()
         inner.update(extra)

@@ -1,6 +1,6 @@
-"""Cross-field validation: checks, before anything runs, that the components of an experiment fit each other.
+"""Cross-field validation: checks that the components of an experiment are compatible, before anything runs.
 
-Every function raises ValueError with the key at fault; `schema.Experiment` turns it into a UserError that names the file.
+All functions raise ValueError with the key at fault. `schema.Experiment` converts it to a UserError that names the file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Members = Mapping[str, Member]
 
 @dataclass(frozen=True)
 class Setup:
-    """What metrics, curations and arms can rely on: the generators, their data columns and the feature model."""
+    """The inputs that are available to metrics, curations and arms: the members, their data columns and the feature model."""
 
     members: Members
     columns: Sequence[str]
@@ -27,7 +27,7 @@ class Setup:
 
 
 def validate_members(members: Members, *, init: Start | None, prompts: str, labels: str) -> None:
-    """Check that every generator supports what the experiment asks of all of them."""
+    """Check that every generator supports the columns, `init`, `prompts` and `labels` of the experiment."""
     first = next(iter(members.values())).generator.use
     columns = find("generator", first).columns
     for member in members.values():
@@ -37,8 +37,8 @@ def validate_members(members: Members, *, init: Start | None, prompts: str, labe
         generator = find("generator", use)
         if set(generator.columns) != set(columns):
             raise ValueError(
-                f"generators: all must produce the same columns; '{first}' produces {', '.join(columns)}, "
-                f"'{use}' produces {', '.join(generator.columns)}"
+                f"generators: all must produce the same columns, but '{first}' produces {', '.join(columns)} "
+                f"and '{use}' produces {', '.join(generator.columns)}"
             )
         if init == "base" and not member.has_base:
             raise ValueError(f"init: base needs a model to start from; add a `base:` section for '{member.name}' or set its `pretrained`")
@@ -49,7 +49,7 @@ def validate_members(members: Members, *, init: Start | None, prompts: str, labe
 
 
 def validate_inputs(spec: ComponentSpec, setup: Setup, *, key: str) -> None:
-    """Check that the inputs, columns and generator abilities that a metric or a curation needs are available."""
+    """Check that the experiment has all inputs, columns and generator abilities that a metric or a curation needs."""
     component = spec.build()
     if setup.features is None and "features" in component.reads:
         raise ValueError(f"{key}: {spec.use} needs a feature model; set `features:`")
@@ -61,13 +61,13 @@ def validate_inputs(spec: ComponentSpec, setup: Setup, *, key: str) -> None:
         generator = find("generator", member.generator.use)
         for ability in required_abilities(component):
             if not (hasattr(generator, ability) or hasattr(member.generator.build(), ability)):
-                raise ValueError(f"{key}: {spec.use} needs a generator with `{ability}`, which '{member.generator.use}' does not have")
+                raise ValueError(f"{key}: {spec.use} needs a generator with `{ability}`, but '{member.generator.use}' does not have it")
             if ability == "detect" and not (member.generator.settings.get("sampling") or {}).get("watermark"):
                 raise ValueError(f"{key}: {spec.use} detects watermarks, but '{member.name}' writes none; set its sampling.watermark")
 
 
 def validate_output_names(metrics: Sequence[ComponentSpec]) -> None:
-    """Check that no two metrics give a number of the same name."""
+    """Check that no two metrics return a number with the same name."""
     owners: dict[str, str] = {}
     for spec in metrics:
         for output in find("metric", spec.use).outputs:
@@ -77,7 +77,7 @@ def validate_output_names(metrics: Sequence[ComponentSpec]) -> None:
 
 
 def validate_arm(arm: Arm, setup: Setup, *, size: int, max_candidates_per_row: int, key: str) -> None:
-    """Check that an arm's generators and curation exist, and that it can fill its pools."""
+    """Check that an arm has the generators and the inputs that it needs, and that it can fill its pools."""
     if arm.learn_from != "self" and len(setup.members) < 2:
         raise ValueError(f"{key}.learn_from: '{arm.learn_from}' needs several generators; set `generators:` instead of `generator:`")
     if arm.curation is not None:
@@ -86,7 +86,7 @@ def validate_arm(arm: Arm, setup: Setup, *, size: int, max_candidates_per_row: i
         if rate * max_candidates_per_row < 1:
             raise ValueError(
                 f"{key}.curation: {arm.curation.use} is expected to keep {rate:.3g} of its candidates "
-                f"(synthetic_fraction: {arm.synthetic_fraction:g}), so max_candidates_per_row: {max_candidates_per_row} is too few"
+                f"(synthetic_fraction: {arm.synthetic_fraction:g}), so max_candidates_per_row ({max_candidates_per_row}) is too small"
             )
     if round(arm.synthetic_fraction * size) == 0:
         raise ValueError(f"{key}.synthetic_fraction: {arm.synthetic_fraction:g} of size: {size} is less than one row")

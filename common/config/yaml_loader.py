@@ -1,4 +1,4 @@
-"""Reads YAML safely: no Python objects, no duplicate keys, no alias bombs; `1e-4` is a number."""
+"""Safe YAML loader. Rejects Python objects, duplicate keys and files whose aliases expand to huge values."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import yaml
 from ..core.errors import UserError, did_you_mean
 
 MAX_BYTES = 250_000
-"""Largest config file. Ten thousand seeds take 60,000 bytes; parsing this much takes two seconds."""
+"""Largest size of a config file in bytes. Parsing 250,000 bytes takes two seconds. Ten thousand seeds take 60,000 bytes."""
 MAX_VALUES = 100_000
-"""Most values in a config after aliases are expanded. A few hundred characters of nested aliases can stand for billions."""
+"""Largest number of values in a config after aliases are expanded. A few hundred bytes of nested aliases can expand to billions."""
 MAX_DEPTH = 50
-"""Deepest nesting, well below Python's recursion limit."""
+"""Largest depth of nesting. It is well below Python's recursion limit."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that rejects a key that is written twice."""
+    """SafeLoader that rejects duplicate keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -31,17 +31,17 @@ class _Loader(yaml.SafeLoader):
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises UserError if the file cannot be read or holds something else."""
+    """Load a mapping from a YAML file. Raises UserError if the file cannot be read or does not contain a mapping."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         siblings = [str(other) for other in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-        raise UserError(f"{path}: there is no such config{did_you_mean(path, siblings)}") from error
+        raise UserError(f"{path}: this config file does not exist{did_you_mean(path, siblings)}") from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     if len(content) > MAX_BYTES:
-        raise UserError(f"{path}: is larger than {MAX_BYTES:,} bytes, the limit for a config; is this another kind of file?")
+        raise UserError(f"{path}: is larger than {MAX_BYTES:,} bytes, the limit for a config; check that this is a config file")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -53,7 +53,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, *, where: str) -> Any:
-    """The plain values of YAML text. Raises UserError that starts with `where` if it is invalid or expands to too much."""
+    """Parse YAML text to plain values. Raises UserError, starting with `where`, if the text is invalid or too large when expanded."""
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -68,9 +68,9 @@ def parse_yaml(text: str, *, where: str) -> Any:
 
 
 def _check_size(node: yaml.Node, sizes: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
-    """Number of values and levels below a node, aliases expanded. Raises YAMLError above the limits and for cycles.
+    """Count the values and the levels below a node, with aliases expanded. Raises YAMLError for cycles and above the limits.
 
-    An alias is the same node object as its anchor, so each node is visited once and its size reused.
+    An alias is the same node object as its anchor. So each node is visited once and its size is reused.
     """
     if id(node) in sizes:
         known = sizes[id(node)]
@@ -95,4 +95,5 @@ def _check_size(node: yaml.Node, sizes: dict[int, tuple[int, int] | None]) -> tu
 
 
 def _reject(node: yaml.Node, reason: str) -> NoReturn:
+    """Raise an error with the line and column of a node."""
     raise yaml.constructor.ConstructorError(None, None, reason, node.start_mark)

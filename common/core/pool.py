@@ -31,7 +31,7 @@ class Pool:
     def __init__(self, table: pa.Table):
         for field in table.schema:
             if not _supported(field.type):
-                raise ValueError(f"column '{field.name}' has type {field.type}; a pool holds strings, numbers and arrays of numbers")
+                raise ValueError(f"column '{field.name}' has type {field.type}, but a pool holds only strings, numbers and arrays")
             if nulls := table[field.name].null_count:
                 raise ValueError(f"column '{field.name}' has {nulls} null values in {table.num_rows} rows; remove or replace them")
         self.table = table

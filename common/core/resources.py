@@ -72,6 +72,6 @@ def check_memory(n_bytes: int, *, what: str) -> None:
     limit = int(MAX_DATA_FRACTION * psutil.virtual_memory().total)
     if n_bytes > limit:
         raise UserError(
-            f"{what} would take {n_bytes // MEGABYTE:,} MB, but data may take at most {limit // MEGABYTE:,} MB on this machine "
+            f"{what} would take {n_bytes // MEGABYTE:,} MB; an experiment's data may take {limit // MEGABYTE:,} MB on this machine "
             f"({MAX_DATA_FRACTION:.0%} of its memory)"
         )

@@ -37,7 +37,7 @@ def checkpoint_seconds() -> float:
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise UserError(f"{CHECKPOINT_VARIABLE}: must be a number of seconds >= 0, not '{value}'. 0 writes a checkpoint after every step.")
+        raise UserError(f"{CHECKPOINT_VARIABLE}: must be a number of seconds >= 0 (0 writes a checkpoint after every step), not '{value}'")
     return seconds
 
 

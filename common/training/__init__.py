@@ -1,4 +1,4 @@
-"""Training: the optimisation loop of all torch generators, and pretrained models in Hugging Face format.
+"""Training: the training loop of all torch generators, and pretrained models in Hugging Face format.
 
 Imports: core.
 """

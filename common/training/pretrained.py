@@ -1,6 +1,6 @@
-"""Pretrained models in Hugging Face format: finds their folder, hashes their files, loads them and checks architectures.
+"""Pretrained models in Hugging Face format. Finds their folders, hashes their files, loads them and checks architectures.
 
-Only safetensors weights are loaded and no code from a model's folder is run.
+Only safetensors weights are loaded. Code in the folder of a model is never run.
 """
 
 from __future__ import annotations
@@ -25,28 +25,29 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FILE_TYPES = (".safetensors", ".json", ".txt", ".model")
-"""Weights, settings and tokenizer files. Everything else in a model's folder is ignored."""
+"""Suffixes of weights, settings and tokenizer files. Other files in the folder of a model are ignored."""
 
 
 @dataclass
 class PretrainedEncoder:
-    """Settings and file handling that the feature models for text and for images share.
+    """Common settings and file handling of pretrained feature models for text and images.
 
-    A subclass sets its fitted state in `_load_model` and computes features in `__call__`. Nothing is trained: `fit` only loads
-    the weights, so that a missing model is noticed before the chains start. `save` records which files were used; `load` reads
-    the weights from the pretrained model again.
+    A subclass loads its model in `_load_model` and computes features in `__call__`. Nothing is trained. `fit` loads the weights,
+    so that a missing model stops the run before the chains start. `save` records the digests of the files. `load` loads the
+    weights from the pretrained model again.
     """
 
     pretrained: str
-    """An id on the Hugging Face hub, or a folder."""
+    """Id of a model on the Hugging Face hub, or a local folder."""
     revision: str | None = None
+    """Branch, tag or commit on the hub. Default: the latest version."""
 
     def inputs(self) -> Mapping[str, str]:
-        """sha256 of the files of the pretrained model. They are part of every cache key: a name does not fix the content."""
+        """Return the SHA-256 digests of the model's files by name. Part of cache keys, because a name does not fix the content."""
         return file_digests(pretrained_folder(self.pretrained, self.revision))
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
-        """Load the weights."""
+        """Load the weights. Nothing is trained."""
         self._load_model(pretrained_folder(self.pretrained, self.revision))
 
     def save(self, folder: Path) -> None:
@@ -59,14 +60,15 @@ class PretrainedEncoder:
         self._load_model(pretrained_folder(self.pretrained, self.revision))
 
     def _load_model(self, folder: Path) -> None:
+        """Load the model from its folder. Subclasses must implement this method."""
         raise NotImplementedError
 
 
 @cache
 def pretrained_folder(pretrained: str, revision: str | None) -> Path:
-    """The folder of a pretrained model: `pretrained` if it is a local folder, else a snapshot downloaded from the hub.
+    """Return the folder of a pretrained model. If `pretrained` is not a local folder, the model is downloaded from the hub.
 
-    Raises UserError if there is no such model, if it has no safetensors weights, or if it is an adapter.
+    Raises UserError if the model does not exist, has no safetensors weights, or is an adapter.
     """
     folder = path_of(pretrained, key="pretrained")
     if not folder.is_dir():
@@ -74,10 +76,9 @@ def pretrained_folder(pretrained: str, revision: str | None) -> Path:
 
         try:
             folder = Path(snapshot_download(pretrained, revision=revision, allow_patterns=[f"*{suffix}" for suffix in FILE_TYPES]))
-        except Exception as error:  # the errors of the hub have no common type
+        except Exception as error:  # huggingface_hub has no common base class of errors
             raise UserError(
-                f"pretrained: '{pretrained}' is neither a local folder nor a model that the Hugging Face hub serves:"
-                f" {type(error).__name__}: {error}"
+                f"pretrained: '{pretrained}' is neither a local folder nor a model on the Hugging Face hub: {type(error).__name__}: {error}"
             ) from error
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"pretrained: {folder} has no .safetensors file. Pickled weights are not loaded; convert them to safetensors.")
@@ -87,7 +88,7 @@ def pretrained_folder(pretrained: str, revision: str | None) -> Path:
 
 
 def file_digests(folder: Path) -> Mapping[str, str]:
-    """sha256 of every file of a pretrained model, by name. UserError if one cannot be read."""
+    """Compute the SHA-256 digest of every file of a pretrained model. Raises UserError if a file cannot be read."""
     files = sorted(path for path in folder.iterdir() if path.suffix in FILE_TYPES)
     try:
         return {path.name: _digest(path, path.stat().st_mtime_ns, path.stat().st_size) for path in files}
@@ -97,14 +98,14 @@ def file_digests(folder: Path) -> Mapping[str, str]:
 
 @cache
 def _digest(path: Path, modified_ns: int, size: int) -> str:
-    """sha256 of a file. Cached until the file's modification time or size changes."""
+    """Compute the SHA-256 digest of a file. The digest is cached until the modification time or the size of the file changes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def name_folder_in_errors(folder: Path) -> Iterator[None]:
-    """Turn every exception raised inside into a UserError that names the folder of the pretrained model."""
+    """Convert every exception in a block to a UserError that names the folder of the pretrained model."""
     try:
         yield
     except UserError:
@@ -114,9 +115,10 @@ def name_folder_in_errors(folder: Path) -> Iterator[None]:
 
 
 def load_without_head(folder: Path) -> tuple[PreTrainedModel, list[str]]:
-    """A pretrained model without its task head, float32, on this machine's device, and the names of weights that its files lack.
+    """Load a pretrained model without its task head, in float32, on the device of this machine.
 
-    Missing weights are initialised from a fixed seed; the global random state is not used.
+    Returns the model and the names of weights that are missing in its files. Missing weights are initialised from a fixed seed.
+    The global random state does not change.
     """
     import torch
     from transformers import AutoModel
@@ -131,17 +133,17 @@ def load_without_head(folder: Path) -> tuple[PreTrainedModel, list[str]]:
 
 
 def check_positions(model: PreTrainedModel, *, tokens: int, setting: str, folder: Path) -> None:
-    """Raise UserError if `setting` asks for more tokens than the model has positions."""
+    """Raise UserError if `tokens`, the value of `setting`, exceeds the number of positions of the model."""
     positions = getattr(model.config, "max_position_embeddings", None)
     if positions and positions < tokens:
         raise UserError(f"{setting}: {tokens} tokens, but the model in {folder} has {positions} positions. Use {setting} <= {positions}.")
 
 
 def check_architecture(settings: Mapping[str, Any]) -> None:
-    """Raise ValueError for an unknown model type or setting. transformers would ignore an unknown setting."""
+    """Raise ValueError for an unknown model type or an unknown setting, which transformers would ignore."""
     kind = settings.get("model_type")
     if not isinstance(kind, str):
-        raise ValueError("architecture: `model_type` is missing; it names the architecture, such as llama or gpt2")
+        raise ValueError("architecture: `model_type` is missing; set it to the name of an architecture, such as llama or gpt2")
     known = _known_settings(kind)
     for name in settings:
         if name not in known:

@@ -1,4 +1,4 @@
-"""The settings of a training run. Kept free of torch, so that configs can be validated without loading it."""
+"""Training settings. This module does not import torch, so that configs can be validated quickly."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import Field
 
 @dataclass(frozen=True)
 class Training:
-    """How long and how a model is trained. Set exactly one of `steps` and `epochs`.
+    """Training length, batch size and optimizer settings. Set exactly one of `steps` and `epochs`.
 
-    With `steps`, all policies train equally long. With `epochs`, policies with larger pools train longer.
+    With `steps`, all policies take the same number of steps. With `epochs`, policies with larger pools take more steps.
     """
 
     steps: Annotated[int, Field(ge=1)] | None = None
@@ -21,31 +21,31 @@ class Training:
     epochs: Annotated[float, Field(gt=0)] | None = None
     """Number of passes over the training pool."""
     batch: Annotated[int, Field(ge=1)] = 32
-    """Rows per step."""
+    """Number of rows per step."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    """Fraction of the steps in which the learning rate rises from 0 to its peak."""
+    """Fraction of the steps in which the learning rate increases from 0 to its peak."""
     decay: Literal["constant", "linear", "cosine"] = "cosine"
-    """How the learning rate falls after the warmup."""
+    """Decay of the learning rate after the warmup."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """Weight decay of AdamW."""
     clip: Annotated[float, Field(gt=0)] = 1.0
-    """Largest gradient norm; larger gradients are scaled down."""
+    """Largest norm of the gradient. Larger gradients are scaled down to it."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(f"set exactly one of steps and epochs, not steps: {self.steps} and epochs: {self.epochs}")
 
     def steps_for(self, rows: int) -> int:
-        """The number of optimizer steps for a pool of `rows` rows."""
+        """Return the number of optimizer steps for a pool of `rows` rows."""
         if self.epochs is None:
             assert self.steps is not None
             return self.steps
         return max(1, round(self.epochs * rows / self.batch))
 
     def rate(self, step: int, steps: int) -> float:
-        """The learning rate of a step (0-based) out of `steps`, as a fraction of `learning_rate`."""
+        """Return the learning rate of a step as a fraction of `learning_rate`. `step` is 0-based, `steps` is the total number."""
         warmup_steps = max(1, round(self.warmup * steps))
         if step < warmup_steps:
             return (step + 1) / warmup_steps

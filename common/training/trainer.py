@@ -1,7 +1,7 @@
-"""The training loop shared by every torch generator. Built on Accelerate, resumable, independent of global random state.
+"""The training loop of all torch generators, built on Accelerate. It can be resumed and does not use global random state.
 
-The randomness of step k (its batch, noise and dropout) depends only on (seed, k). A fit that is killed continues from its
-last checkpoint and ends with bit-identical weights.
+The random numbers of step k (batch, noise, dropout) depend only on (seed, k). A killed fit continues from its last checkpoint
+and ends with bit-identical weights.
 """
 
 from __future__ import annotations
@@ -33,18 +33,19 @@ __all__ = ["TrainResult", "Training", "device", "seeded", "train", "visit_counts
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What an optimisation did."""
+    """Number of steps, visits of each row and final loss of a training run."""
 
     steps: int
+    """Number of optimizer steps."""
     visit_counts: np.ndarray
-    """How often each row was part of a batch; int64 [n]."""
+    """Number of batches that contained each row, int64 [n]."""
     loss: float
-    """Mean loss over the last tenth of the steps."""
+    """Mean loss of the last tenth of the steps."""
 
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Which rows each step trains on, as a function of the seed alone."""
+    """The assignment of rows to steps. It depends only on these fields."""
 
     steps: int
     rows: int
@@ -52,7 +53,10 @@ class _Schedule:
     seed: int
 
     def batch(self, step: int) -> np.ndarray:
-        """The rows of a step, int64 [batch]: the next `batch_size` positions in the concatenated orders of all epochs."""
+        """Return the row numbers of a step, int64 [batch_size].
+
+        They are the next `batch_size` entries in the concatenated row orders of all epochs.
+        """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         total = self.steps * self.batch_size
         orders = {
@@ -62,7 +66,7 @@ class _Schedule:
 
 
 def device() -> torch.device:
-    """The device that models live on: the requested one, else a GPU if there is one, else the CPU. Never part of a cache key."""
+    """Return the device for models: the requested device or, with `auto`, a GPU if available, else the CPU."""
     import torch
 
     requested = requested_device()
@@ -73,7 +77,7 @@ def device() -> torch.device:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run a block with torch's random state set from `seed`, then restore the previous state."""
+    """Seed the random state of torch for a block. The previous state is restored afterwards."""
     import torch
 
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -82,7 +86,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _set_random_state(seed: int) -> None:
-    """Like torch.manual_seed, which on machines without a GPU also stores a stack trace at every call and is slow."""
+    """Seed torch like `torch.manual_seed`, which is slow on machines without a GPU because each call stores a stack trace."""
     import torch
 
     torch.default_generator.manual_seed(seed)
@@ -99,14 +103,14 @@ def train(
     seed: int,
     scratch: Path,
 ) -> TrainResult:
-    """Minimise `loss(row numbers of a batch, int64 [batch])` over the weights of `module`, in place.
+    """Train `module` in place with AdamW. `loss` computes the loss of a batch from its row numbers, int64 [batch].
 
-    Rows are drawn in seeded permutations, one after the other, so the visit counts of two rows differ by at most one. An
-    incomplete last epoch takes rows that are evenly spaced over the pool: every block of neighbouring rows (for example those
-    from one generation) gets its share of the steps to within one row.
+    Each epoch visits all rows once, in an order that depends on the seed. So the visit counts of two rows differ by at most
+    one. An incomplete last epoch visits rows that are evenly spaced over the pool. So every block of neighbouring rows (for
+    example all rows of one generation) gets its proportional number of visits, up to one row.
 
-    `scratch`: a folder for the checkpoint. If it holds one, training continues from there.
-    Raises UserError, naming the step, if the loss is not finite.
+    `scratch`: the folder of the checkpoint. If it contains a checkpoint, training continues from there.
+    Raises UserError with the number of the step if the loss is not finite.
     """
     import torch
     from accelerate import Accelerator
@@ -142,21 +146,24 @@ def train(
 
 
 def visit_counts(total: int, *, rows: int, seed: int) -> np.ndarray:
-    """How often each of `rows` rows is among the first `total` drawn; int64 [rows]."""
+    """Count the visits of each of `rows` rows after `total` visits in all. Returns int64 [rows]."""
     counts = np.full(rows, total // rows, dtype=np.int64)
     counts[_epoch_order(total // rows, total=total, rows=rows, seed=seed)] += 1
     return counts
 
 
 def _epoch_order(epoch: int, *, total: int, rows: int, seed: int) -> np.ndarray:
-    """The rows of an epoch in training order. The last epoch holds what is left of `total`, evenly spaced over the pool."""
+    """Return the row numbers of an epoch in training order.
+
+    The last epoch contains the remaining part of `total` visits. Its rows are evenly spaced over the pool.
+    """
     rng = stream(seed, "epoch", epoch)
     n = min(rows, total - epoch * rows)
     return rng.permutation((np.arange(n) * rows + rng.integers(rows)) // max(1, n))
 
 
 def _save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int, losses: list[float]) -> None:
-    """Write a checkpoint; it replaces the previous one only when all its bytes are on disk."""
+    """Write a checkpoint. It replaces the previous checkpoint only after all its bytes are on disk."""
     import torch
 
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "losses": losses}
@@ -171,7 +178,10 @@ def _save(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[float]]:
-    """Load a checkpoint into module and optimizer: the next step and the losses so far; (0, []) if there is no readable one."""
+    """Load a checkpoint into the module and the optimizer.
+
+    Returns the next step and the losses so far, or (0, []) if no readable checkpoint exists.
+    """
     import torch
 
     if not path.exists():
@@ -179,7 +189,7 @@ def _resume(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimize
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
     except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        warnings.warn(f"checkpoint {path} cannot be read ({type(error).__name__}); the fit starts over", stacklevel=2)
+        warnings.warn(f"checkpoint {path} cannot be read ({type(error).__name__}); the fit restarts at step 0", stacklevel=2)
         return 0, []
     module.load_state_dict(state["module"])
     optimizer.load_state_dict(state["optimizer"])
