@@ -54,12 +54,12 @@ def test_key_depends_on_the_recipe_and_digest_on_the_bytes(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"x": object()}, "recipe.x is a object"),
-        ({"x": [1, {"y": float("nan")}]}, r"recipe.x\[1\].y is nan"),
-        ({"x": {1: 2}}, "recipe.x has the key 1"),
+        ({"x": object()}, "recipe.x has the type object, but values in a recipe must be JSON values"),
+        ({"x": [1, {"y": float("nan")}]}, r"recipe.x\[1\].y is nan, but numbers in a recipe must be finite"),
+        ({"x": {1: 2}}, "recipe.x has the key 1 of type int, but keys must be strings"),
         ({"x": np.float64(1)}, None),
-        ({"x": {1, 2}}, "recipe.x is a set"),
-        ({"x": np.arange(2)}, "recipe.x is a ndarray"),
+        ({"x": {1, 2}}, "recipe.x has the type set"),
+        ({"x": np.arange(2)}, "recipe.x has the type ndarray"),
     ],
 )
 def test_recipe_without_canonical_json_is_rejected(recipe, message):
