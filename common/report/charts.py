@@ -1,12 +1,13 @@
-"""Charts as Vega-Lite specifications: plain dictionaries, drawn by Vega in the reader's browser or by `figures` into files.
+"""Building blocks of charts, which are Vega-Lite specifications (plain dictionaries).
 
-Both reports build their charts from the functions below. `layer` makes one layer, `layered` and `faceted` make a complete
-specification. Every specification has a parameter `hidden`: the names that are not drawn. The switches of the page set it.
+Vega draws the specifications in the browser, and `figures` draws them into files. Both reports build their charts from these functions:
+`layer` makes one layer; `layered` and `faceted` make a complete specification. Every specification has a parameter `hidden`, the list of
+names that are not drawn. The switches on the page set this parameter.
 
     points = layer("point", {"x": quantitative("generation"), "y": quantitative("mean")}, data="points", where=[visible("policy")])
     spec = layered([points], {"points": [{"policy": "replace", "generation": 0, "mean": 4.4}]}, height=150)
 
-Colours are those of Okabe & Ito (2008) and of Tol (https://personal.sron.nl/~pault/): colour-blind readers can tell them apart.
+Colours are from Okabe & Ito (2008) and Tol (https://personal.sron.nl/~pault/). Colour-blind readers can distinguish them.
 """
 
 from __future__ import annotations
@@ -18,30 +19,30 @@ from typing import Any
 Spec = dict[str, Any]
 """A Vega-Lite specification, or a part of one."""
 Row = Mapping[str, Any]
-"""A row of a chart's data: a value for each column."""
+"""A row of chart data: values by column name."""
 
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442")
-"""Okabe & Ito's colours without black, yellow last."""
+"""Colours of policies and series: Okabe & Ito without black, with yellow moved to the end."""
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 RUN_COLOURS = ("#882255", "#117733", "#332288", "#DDCC77")
-"""Colours of whole runs, from Tol's muted palette. They differ from those of policies."""
+"""Colours of runs when several are compared, from Tol's muted palette. Different from the colours of policies."""
 FLOOR = "#888888"
-"""The colour of floors and of other reference lines."""
+"""Colour of floors and other reference lines."""
 FLOOR_DASH = [5, 4]
 VEGA_LITE = "v6.4"
-"""The version of Vega-Lite, as `vl_convert` names it."""
+"""Version of Vega-Lite, in the notation of `vl_convert`."""
 PANEL_WIDTH = 200
 """Width of a panel of a faceted chart, in pixels."""
 PANEL_COLUMNS = 4
 
 
 def colour(name: str, names: Sequence[str]) -> str:
-    """The colour of `name`, by its place in `names`. It is the same in every chart of a report."""
+    """Return the colour of `name`, which depends on its position in `names`. With the same `names`, charts have the same colours."""
     return PALETTE[list(names).index(name) % len(PALETTE)]
 
 
 def shape(name: str, names: Sequence[str]) -> str:
-    """The point shape of `name`. Colours repeat after eight names, but never with the same shape."""
+    """Return the point shape of `name`. Colours repeat after eight names; shapes are shifted, so that pairs do not repeat."""
     place = list(names).index(name)
     return SHAPES[(place + place // len(PALETTE)) % len(SHAPES)]
 
@@ -50,27 +51,27 @@ def shape(name: str, names: Sequence[str]) -> str:
 
 
 def quantitative(field: str, **options: Any) -> Spec:
-    """An encoding of a number. `options` are those of the channel: `title`, `scale`, `axis`, `legend`, `format`, ..."""
+    """Return the encoding of a numeric field. `options` are properties of the channel: `title`, `scale`, `axis`, `legend`, `format`, ..."""
     return {"field": field, "type": "quantitative", **options}
 
 
 def nominal(field: str, **options: Any) -> Spec:
-    """An encoding of a name without an order."""
+    """Return the encoding of a category without an order."""
     return {"field": field, "type": "nominal", **options}
 
 
 def ordinal(field: str, **options: Any) -> Spec:
-    """An encoding of a category with an order."""
+    """Return the encoding of a category with an order."""
     return {"field": field, "type": "ordinal", **options}
 
 
 def scale(names: Sequence[str], values: Sequence[Any]) -> Spec:
-    """A scale that gives each name its colour, shape or dash."""
+    """Return a scale that maps each name to a value (colour, shape or dash pattern)."""
     return {"domain": list(names), "range": list(values)}
 
 
 def visible(field: str) -> str:
-    """A filter: rows whose `field` is not in the parameter `hidden`."""
+    """Return a Vega filter that keeps rows whose `field` is not in the parameter `hidden`."""
     return f"indexof(hidden, datum.{field}) < 0"
 
 
@@ -78,11 +79,12 @@ def visible(field: str) -> str:
 
 
 def layer(mark: str, encoding: Mapping[str, Any], *, data: str | None = None, where: Sequence[str | Row] = (), **mark_options: Any) -> Spec:
-    """One layer of a chart.
+    """Return one layer of a chart.
 
-    mark      'point', 'line', 'area', 'rule', ...; `mark_options` are its properties (`opacity`, `strokeDash`, ...)
-    data      the name of a table in the `datasets` of the chart; None: the table of the whole chart
-    where     Vega-Lite filters; a row must pass all of them
+    mark          'point', 'line', 'area', 'rule', ...
+    mark_options  properties of the mark (`opacity`, `strokeDash`, ...)
+    data          name of a table in the `datasets` of the chart; None means the table of the whole chart
+    where         Vega-Lite filters; the layer shows the rows that pass all of them
     """
     spec: Spec = {"mark": {"type": mark, **mark_options}, "encoding": dict(encoding)}
     if data is not None:
@@ -93,7 +95,7 @@ def layer(mark: str, encoding: Mapping[str, Any], *, data: str | None = None, wh
 
 
 def layered(layers: Sequence[Spec], datasets: Mapping[str, Sequence[Row]], *, height: int) -> Spec:
-    """A chart of several layers, as wide as its container. `height` is in pixels. Each layer names its table."""
+    """Return a chart of several layers, as wide as its container. `height` is in pixels. Each layer must name its table (`data`)."""
     return {**_common(datasets), "layer": list(layers), "width": "container", "height": height}
 
 
@@ -107,9 +109,10 @@ def faceted(
     width: float = PANEL_WIDTH,
     columns: int = PANEL_COLUMNS,
 ) -> Spec:
-    """A chart with a panel for each value of the column `by`, in the order `order`. `width` and `height` of a panel are in pixels.
+    """Return a chart with one panel for each value of the column `by`, in the order `order`.
 
-    `panel` is a layer or `{"layer": [...]}`; all panels show the same table. Panels that are hidden take no space.
+    `panel` is a layer or `{"layer": [...]}`. All panels use the table `rows`. Hidden panels take no space. `width` and `height` are those
+    of a panel, in pixels.
     """
     return {
         **_common({"rows": rows}),
@@ -130,7 +133,7 @@ def _common(datasets: Mapping[str, Sequence[Row]]) -> Spec:
 
 
 def _json(value: Any) -> Any:
-    """NaN and infinity become null: JSON has neither."""
+    """Replace NaN and infinity by None, because JSON has no such numbers."""
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
@@ -138,17 +141,17 @@ def _json(value: Any) -> Any:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with `digits` significant digits. A dash for None and NaN."""
+    """Format a number with `digits` significant digits. Returns a dash for None and NaN."""
     return "–" if value is None or value != value else f"{value:.{digits}g}"
 
 
 def typeset(value: float | None, digits: int = 4) -> str:
-    """The same with a true minus sign: for text, not for CSV."""
+    """Format a number like `number`, but with a true minus sign. Use it for text, not for CSV."""
     return number(value, digits).replace("-", "−")
 
 
 def short(value: float) -> str:
-    """A number for reading at a glance: at most two decimals, or two significant digits below 0.1."""
+    """Format a number briefly: with at most two decimals or, below 0.1, with two significant digits."""
     if value != value:
         return "–"
     decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
@@ -156,6 +159,6 @@ def short(value: float) -> str:
 
 
 def fixed(value: float, decimals: int, sign: str = "+") -> str:
-    """A number with `decimals` decimals and a true minus sign. `sign` is that of a format: '+' shows plus signs, '' does not."""
-    rounded = round(value, decimals) + 0.0  # not -0
+    """Format a number with `decimals` decimals and a true minus sign. With `sign='+'` positive numbers get a plus sign."""
+    rounded = round(value, decimals) + 0.0  # turns -0.0 into 0.0
     return f"{rounded:{sign if rounded else ''}.{decimals}f}".replace("-", "−")

@@ -1,5 +1,5 @@
-// Draws every chart from the specification in its figure, in the colours of the light or dark scheme. Handles the switches of
-// policies (or of the curves of one figure), the slider for generations of samples, and downloads as CSV.
+// Draws all charts in the colours of the light or dark scheme. Each figure contains the specification of its chart. Also handles the
+// switches that hide policies (or curves of one figure), the slider for generations of samples, and CSV downloads.
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const views = new Map();
@@ -16,7 +16,7 @@ function specification(place) {
   return JSON.parse(place.parentElement.querySelector("script").textContent);
 }
 
-// The data of a chart: its table with the most cells. Other tables hold floors and bands.
+// Returns the main table of a chart, which is the one with the most cells. Other tables contain floors and bands.
 function numbers(spec) {
   const cells = (rows) => rows.length * Object.keys(rows[0] ?? {}).length;
   return Object.values(spec.datasets).sort((one, other) => cells(other) - cells(one))[0];
@@ -43,7 +43,7 @@ async function draw() {
   document.documentElement.dataset.drawn = "yes";
 }
 
-// ---- switches: those in a figure apply to its chart only
+// ---- switches; a switch inside a figure applies to the chart of that figure only
 
 const switches = all("[data-switch]");
 

@@ -1,4 +1,4 @@
-"""HTML pages: renders a template with its styles, scripts and Vega into one self-contained file."""
+"""HTML pages: render a template, together with its styles, scripts and Vega, into one self-contained file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = Path(__file__).parent
 
 
 def render(template: str, *, styles: Sequence[str] = ("style.css",), scripts: Sequence[str] = ("page.js",), **context: Any) -> str:
-    """The page of a template. Styles, scripts and Vega are inlined, so that the page needs no network."""
+    """Render a template to an HTML page. Styles, scripts and Vega are inlined, so that the page works without a network."""
     return (
         _environment()
         .get_template(template)
@@ -34,7 +34,7 @@ def render(template: str, *, styles: Sequence[str] = ("style.css",), scripts: Se
 
 
 def publish(page: str, output: str | Path) -> None:
-    """Write a page to a file, completely or not at all. Raises UserError if the file cannot be written."""
+    """Write a page to a file atomically: after an error no partial file is left. Raises UserError if the file cannot be written."""
     try:
         Path(output).parent.mkdir(parents=True, exist_ok=True)
         atomic_write(Path(output), lambda draft: draft.write_text(page, encoding="utf-8"))
@@ -61,9 +61,9 @@ def _read(name: str) -> str:
 
 @cache
 def _vega_bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, about 900 kB.
+    """Return Vega, Vega-Lite and Vega-Embed as one script of about 900 kB.
 
-    `vl_convert` takes two seconds to bundle it, so the script is kept in the user's cache folder, in a file per version.
+    `vl_convert` takes two seconds to bundle the script. Therefore it is cached in the user's cache folder, with one file per version.
     """
     return cached_text(f"vega-{version('vl-convert-python')}-{VEGA_LITE}.js", _make_bundle)
 
@@ -72,9 +72,9 @@ def _make_bundle() -> str:
     import vl_convert
 
     try:
-        script: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # its stub is wrong
-    except BaseException as error:  # a panic in its Rust code is not an Exception and has no useful message
+        script: str = vl_convert.javascript_bundle(vl_version=VEGA_LITE)  # type: ignore[call-arg]  # the type stub is wrong
+    except BaseException as error:  # a panic in Rust code is not an Exception, and its message does not help
         if type(error).__name__ != "PanicException":
             raise
-        raise UserError("report: vl-convert could not bundle Vega; check the limit of open files and the free memory") from error
+        raise UserError("report: vl-convert failed to bundle Vega; check the limit on open files and the free memory") from error
     return script.replace("</script", "<\\/script")

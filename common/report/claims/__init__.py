@@ -1,1 +1,1 @@
-"""The report of re-tested claims: one HTML page from `claims.json`."""
+"""Report of re-tested claims: converts `claims.json` to one HTML page."""

@@ -1,4 +1,4 @@
-"""Charts of a claim's checks, one for each kind of comparison, and checks as text."""
+"""Charts of the checks of a claim, one for each kind of comparison, and functions that format checks as text."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..charts import FLOOR, Row, Spec, layer, layered, nominal, quantitative, sc
 
 LAW = int(LAW_STANDARD_ERRORS)
 LAW_AXIS_END = 6
-"""Standard errors at which the axis of laws ends. Larger distances are drawn there, with their number."""
+"""End of the axis of laws, in standard errors. Larger distances are drawn at the end, labelled with their value."""
 BAND_AXIS_END = 3
-"""Half-widths of a band at which the axis of published numbers ends."""
+"""End of the axis of published numbers, in half-widths of the band."""
 ROW_HEIGHT, MARK_OFFSET = 32, 8
-"""Height of a row of checks, and the distance of the marks below its middle, in pixels. The label stands above the marks because a phone
-has no room next to them."""
+"""Height of a row of checks and downward shift of the marks from its middle, in pixels. The label is above the marks because a phone has
+no room next to them."""
 VERDICT_MARKS = {"holds": ("circle", "#009E73"), "inconclusive": ("diamond", "#E69F00"), "fails": ("cross", "#D55E00")}
-"""Verdicts differ by shape and by colour."""
+"""Shape and colour of the mark of each verdict."""
 TOOLTIP = ("check", "verdict", "measured", "interval", "expected", "alternative", "z", "p", "chains")
 
 
 def law_chart(claim: ClaimResult) -> dict[str, Any] | None:
-    """The distance of each number from its law, one row per number for all generations. None if the claim has no law."""
+    """Chart of the distance of each number from its law. A row shows all generations of a number. None if the claim has no law."""
     checks = [check for check in claim.checks if check.is_law and not isnan(check.z)]
     axis = {"title": "standard errors from the law", "axis": {"values": [-LAW, -2, 0, 2, LAW], "grid": False}}
     pins = layer(
@@ -45,9 +45,9 @@ def law_chart(claim: ClaimResult) -> dict[str, Any] | None:
 
 
 def bound_chart(claim: ClaimResult) -> dict[str, Any] | None:
-    """The distance of each interval from its bound; right of the bound is as claimed. None if the claim has no bound.
+    """Chart of the distance of each interval from its bound. The claimed side is on the right. None if the claim has no bound.
 
-    Numbers of different units share the axis: each row has its own scale, on which the farther end of the interval is at 1.
+    Numbers have different units, so each row has its own scale. The end of the interval that is farther from the bound is at 1 or -1.
     """
     return _chart(
         [check for check in claim.checks if check.is_bound and check.has_place],
@@ -63,7 +63,10 @@ def bound_chart(claim: ClaimResult) -> dict[str, Any] | None:
 
 
 def band_chart(claim: ClaimResult) -> dict[str, Any] | None:
-    """The place of each interval in the band around a published number, in half-widths of the band. None if the claim has no band."""
+    """Chart of the position of each interval in the band around a published number. The unit is the half-width of the band.
+
+    None if the claim has no band.
+    """
     return _chart(
         [check for check in claim.checks if check.is_band and check.has_place],
         _band_place,
@@ -81,7 +84,7 @@ def band_chart(claim: ClaimResult) -> dict[str, Any] | None:
 
 
 def _law_place(check: Check) -> dict[str, Any]:
-    """The distance from the law and, if it is beyond the end of the axis, its number as text."""
+    """Return the distance from the law and, if it is beyond the end of the axis, its value as text."""
     place = check.normal_z
     if abs(place) <= LAW_AXIS_END:
         return {"place": place, "pin": ""}
@@ -89,7 +92,10 @@ def _law_place(check: Check) -> dict[str, Any]:
 
 
 def _bound_place(check: Check) -> dict[str, Any]:
-    """The measured value and its interval relative to the bound, positive as claimed, divided by the largest of them."""
+    """Return the distances of the measured value and of its interval from the bound, divided by the largest one.
+
+    Distances on the claimed side are positive.
+    """
     direction = 1 if check.relation == ">" else -1
     place, *ends = [direction * (value - check.expected) for value in (check.measured, *_interval(check))]
     largest = max(abs(place), *map(abs, ends)) or 1.0
@@ -97,7 +103,10 @@ def _bound_place(check: Check) -> dict[str, Any]:
 
 
 def _band_place(check: Check) -> dict[str, Any]:
-    """The measured value and its interval relative to the published number, in half-widths, cut at the ends of the axis."""
+    """Return the distances of the measured value and of its interval from the published number, in half-widths.
+
+    Values beyond the ends of the axis are clipped.
+    """
     assert check.half_width is not None
     places = [(value - check.expected) / check.half_width for value in (check.measured, *_interval(check))]
     place, low, high = (max(-BAND_AXIS_END, min(BAND_AXIS_END, value)) for value in places)
@@ -124,7 +133,7 @@ def _chart(
     grey: tuple[float, float],
     extra: Sequence[Spec],
 ) -> dict[str, Any] | None:
-    """A row for each label with a grey zone, a tick at 0 and a point for each check. None without checks."""
+    """Build a chart with a row for each label: a grey zone, a tick at 0 and a point for each check. None if there are no checks."""
     if not checks:
         return None
     points = [{"row": row_of(check), **_tooltip(check), **place_of(check)} for check in checks]
@@ -172,7 +181,7 @@ def _points(axis: Spec, domain: tuple[float, float]) -> Spec:
 
 
 def _by_verdict(place: int) -> Spec:
-    """The shape (0) or the colour (1) of verdicts."""
+    """Return an encoding of the verdict by shape (`place` 0) or by colour (`place` 1)."""
     return nominal("verdict", legend=None, scale=scale(list(VERDICT_MARKS), [mark[place] for mark in VERDICT_MARKS.values()]))
 
 
@@ -197,18 +206,18 @@ def _tooltip(check: Check) -> dict[str, str]:
 
 
 def expected(check: Check, digits: int = 4) -> str:
-    """The value that a number is compared with: `= 0.668`, `> 0`, `≈ 29.6 ± 3`."""
+    """Format the expected value of a check: `= 0.668`, `> 0`, `≈ 29.6 ± 3`."""
     band = "" if check.half_width is None else f" ± {typeset(check.half_width, 2)}"
     return f"{check.relation} {typeset(check.expected, digits)}{band}"
 
 
 def signed(z: float | None) -> str:
-    """A distance in standard errors, with its sign."""
+    """Format a distance in standard errors, with its sign."""
     if z is None or isnan(z):
         return "–"
     return ("+" if z > 0 else "−" if z < 0 else "") + ("∞" if isinf(z) else short(abs(z)))
 
 
 def probability(p: float) -> str:
-    """A probability. Values below the range of floating point are shown as a bound."""
+    """Format a probability. Zero, which is a floating-point underflow, is shown as `< 1e−300`."""
     return "< 1e−300" if p == 0 else typeset(p, 2)

@@ -1,4 +1,4 @@
-"""The figure of a claim: measured points next to their laws."""
+"""Chart of the figure of a claim: measured points together with laws."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ SHAPE_PATHS = {
     "triangle-left": "M-4.5 0L3.5 -4.5v9z",
     "triangle-right": "M4.5 0L-3.5 -4.5v9z",
 }
-"""Vega's shapes as SVG paths around 0, for the legend in the page."""
+"""SVG paths of Vega's shapes, centred at 0, for the legend on the page."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A law and its measurements, which share a name and a colour."""
+    """A law and its measurements, drawn with the same name and colour. Either of the two may be missing."""
 
     name: str
     colour: str
     shape: str
-    """Shape of the measured points; empty without measurements."""
+    """Shape of the measured points. Empty if there are no measurements."""
     dash: Sequence[int]
-    """Dash pattern of the line; empty (solid) for a law with measurements."""
+    """Dash pattern of the law. Empty (a solid line) for a law with measurements."""
     line: bool
-    """True if there is a law."""
+    """True if the series has a law."""
 
 
 def figure_chart(claim: ClaimResult) -> dict[str, Any] | None:
-    """A claim's figure: laws as lines, measurements as points with 95 % intervals. None if no point can be drawn."""
+    """Build the chart of a claim: laws as lines, measurements as points with 95 % intervals. None if no point can be drawn."""
     figure = claim.figure
     rows = list(_rows(figure)) if figure else []
     if figure is None or not rows:
@@ -58,7 +58,7 @@ def figure_chart(claim: ClaimResult) -> dict[str, Any] | None:
 
 
 def _layers(figure: Figure, rows: Sequence[Row], series: Sequence[Series]) -> list[Spec]:
-    """From back to front: joining lines, laws with their tooltips, intervals, measured points."""
+    """Build the layers from back to front: lines that join points, laws with tooltips, intervals, measured points."""
     names = [one.name for one in series]
     x = quantitative("x", title=figure.x, **_axis([row["x"] for row in rows], log=figure.log_x, grid=figure.log_x, nice=False))
     y = quantitative("y", title=None, **_axis([row["y"] for row in rows], log=figure.log_y, grid=True, nice=True))
@@ -80,7 +80,8 @@ def _layers(figure: Figure, rows: Sequence[Row], series: Sequence[Series]) -> li
         layers.append(one_layer("line", {"y": y, **along}, measured, "has_law == false", strokeWidth=1, opacity=0.6))
     if any(one.line for one in series):
         layers.append(one_layer("line", {"y": y, "strokeDash": dash, **along}, law, strokeWidth=2))
-        layers.append(one_layer("point", {"y": y, "tooltip": tooltip[:3]}, law, filled=True, size=60, opacity=0))  # carries the tooltip
+        # invisible points carry the tooltips of the line
+        layers.append(one_layer("point", {"y": y, "tooltip": tooltip[:3]}, law, filled=True, size=60, opacity=0))
     if any(row["low"] is not None for row in rows):
         interval = {"y": quantitative("low", title=None), "y2": {"field": "high"}}
         layers.append(one_layer("rule", interval, measured, "low != null", strokeWidth=1.5))
@@ -90,24 +91,24 @@ def _layers(figure: Figure, rows: Sequence[Row], series: Sequence[Series]) -> li
 
 
 def _legend(series: Sequence[Series], *, skipped: int) -> Iterator[str]:
-    """The meaning of lines and points."""
+    """Yield explanations of the lines and points in the chart."""
     if any(one.line and not one.dash for one in series):
         yield "lines: laws"
     if any(one.dash for one in series):
-        yield "dashed: for comparison"
+        yield "dashed: reference lines"
     if any(one.shape for one in series):
         yield "points: measured, with 95 % intervals"
     if any(one.shape and not one.line for one in series):
-        yield "thin lines only join points"
+        yield "thin lines: join measured points"
     if skipped:
-        yield f"not drawn, outside the axes: {skipped}"
+        yield f"points outside the axes, not drawn: {skipped}"
 
 
 # ---- data ----------------------------------------------------------------------------------------------------------------
 
 
 def _rows(figure: Figure) -> Iterator[dict[str, Any]]:
-    """A row for each point that has a place on the axes. On a logarithmic axis, intervals that reach 0 end at the smallest number."""
+    """Yield a row for each point that can be drawn. On a logarithmic axis, intervals are cut at the smallest positive number."""
     named_curves = list(zip(series_names(figure.curves), figure.curves, strict=True))
     law_values = {(name, x): y for name, curve in named_curves if curve.law for x, y in zip(curve.x, curve.y, strict=True)}
     with_law = {name for name, _ in law_values}
@@ -142,7 +143,7 @@ def _y_numbers(figure: Figure) -> Iterator[float]:
 
 
 def series_names(curves: Sequence[Curve]) -> list[str]:
-    """The series of each curve: `law: NAME`, `law: NAME = 0` and `measured: NAME` belong to the series NAME."""
+    """Return the series name of each curve. Curves `law: NAME`, `law: NAME = 0` and `measured: NAME` belong to the series NAME."""
     heads = [curve.label.partition(": ") for curve in curves]
     names = [
         name if colon and head in ("law", "measured") else curve.label for curve, (head, colon, name) in zip(curves, heads, strict=True)
@@ -158,7 +159,7 @@ def series_names(curves: Sequence[Curve]) -> list[str]:
 
 
 def series_of(curves: Sequence[Curve]) -> list[Series]:
-    """All series, in order of appearance. Reference lines (a limit, chance) are grey."""
+    """Return all series, in order of appearance. Reference lines (a limit, chance level) are grey."""
     named_curves = list(zip(series_names(curves), curves, strict=True))
     names = list(dict.fromkeys(name for name, _ in named_curves))
     with_law = {name for name, curve in named_curves if curve.law}
@@ -179,7 +180,7 @@ def series_of(curves: Sequence[Curve]) -> list[Series]:
 
 
 def _axis(values: Sequence[float], *, log: bool, grid: bool, nice: bool) -> Spec:
-    """A scale and its axis. Whole numbers get whole ticks, logarithmic axes get round ones."""
+    """Return a scale and its axis. Ticks are whole numbers for whole values, and round numbers on logarithmic axes."""
     look = {"labelFlush": False, "labelOverlap": True, "titleLimit": 260, "grid": grid}
     if not log:
         whole = {"tickMinStep": 1} if all(value == int(value) for value in values) else {}

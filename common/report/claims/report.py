@@ -1,4 +1,4 @@
-"""Turns `claims.json` into one HTML file: which published claims hold here, and the evidence for each verdict."""
+"""Report of re-tested claims: one HTML file, built from `claims.json`, with the verdict on each claim and its evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..page import publish, render
 from . import check_charts, claim_charts
 
 BADGES = {"holds": "✓", "fails": "✗", "inconclusive": "?", "not run": "○"}
-"""Signs that distinguish verdicts without colours."""
+"""Symbols of the verdicts, so that verdicts differ not only by colour."""
 CHECK_COLUMNS = (
     "measured", "low", "high", "relation", "expected", "half_width", "alternative", "z", "alternative_z", "p", "chains",
 )  # fmt: skip
@@ -22,13 +22,16 @@ CHECK_COLUMNS = (
 
 
 def about_claims(folders: Sequence[str | Path]) -> bool:
-    """True if the folder holds `claims.json`. UserError if folders of claims and of runs are mixed, or several hold claims."""
+    """Return True for one folder with `claims.json`, False for run folders.
+
+    Raises UserError if both kinds of folders are mixed, or if several folders contain `claims.json`.
+    """
     with_claims = [str(folder) for folder in folders if (Path(folder) / "claims.json").is_file()]
     if with_claims and len(with_claims) < len(folders):
         other = next(str(folder) for folder in folders if str(folder) not in with_claims)
-        raise UserError(f"{with_claims[0]} has claims.json and {other} has not; make one report of claims and another of runs")
+        raise UserError(f"{with_claims[0]} contains claims.json, but {other} does not; make separate reports of claims and of runs")
     if len(with_claims) > 1:
-        raise UserError(f"{len(with_claims)} folders with claims.json: {', '.join(with_claims)}; a report of claims takes one folder")
+        raise UserError(f"{len(with_claims)} folders contain claims.json ({', '.join(with_claims)}); pass only one of them")
     return bool(with_claims)
 
 
@@ -63,18 +66,18 @@ def write_claims_report(source: str | Path, output: str | Path) -> None:
 
 
 def _section(claim: ClaimResult) -> dict[str, Any]:
-    """The content of one claim's section."""
+    """Return the content of the section of one claim: the claim, its figure and the charts of its checks."""
     charts = [check_charts.law_chart(claim), check_charts.bound_chart(claim), check_charts.band_chart(claim)]
     return {"claim": claim, "figure": claim_charts.figure_chart(claim), "checks": [chart for chart in charts if chart]}
 
 
 def _tally(claims: Sequence[ClaimResult]) -> list[tuple[Verdict, int, list[str]]]:
-    """Each verdict with the number of its claims and their ids."""
+    """Return for each verdict the number of claims that have it, and their ids."""
     counts = Counter(claim.verdict for claim in claims)
     return [(verdict, counts[verdict], [claim.id for claim in claims if claim.verdict == verdict]) for verdict in VERDICTS]
 
 
-# ---- CSV: all digits; infinite and missing numbers are empty cells ----------------------------------------------------------
+# ---- CSV with all digits; infinite and missing numbers are empty cells ----------------------------------------------------------
 
 
 def _verdict_table(claims: Sequence[ClaimResult]) -> list[list[Any]]:

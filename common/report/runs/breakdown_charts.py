@@ -1,4 +1,4 @@
-"""Charts with a panel per policy: families of metrics, and training rows by origin."""
+"""Charts with one panel per policy: metric families (`class_share/0`, `class_share/1`, ...) and training rows by origin."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ..charts import FLOOR, FLOOR_DASH, PANEL_WIDTH, faceted, layer, nominal, or
 from .metric_charts import MAX_MARKS, Chart, evenly_spaced, round_digits
 
 MAX_CURVES = 20
-"""Generations of a long run that get a curve of their own in a family."""
+"""Maximum number of generations that a chart of a metric family shows."""
 MAX_ORIGINS = 20
-"""Colours of a bar of training rows. Generations of a longer run are grouped."""
+"""Maximum number of generated segments in a bar of training rows. In longer runs, generations are grouped."""
 FAMILY_HEIGHT, TRAINING_HEIGHT = 130, 120
 """Heights of panels in pixels."""
 
@@ -24,9 +24,10 @@ FAMILY_HEIGHT, TRAINING_HEIGHT = 130, 120
 
 
 def family_chart(members: Mapping[str, Metric], family: str, config: Mapping[str, Any]) -> Chart:
-    """The metrics of a family (`frequency_ratio/01`, `frequency_ratio/02`, ...) along the x axis.
+    """Build the chart of a metric family (`frequency_ratio/01`, `frequency_ratio/02`, ...), with the members on the x axis.
 
-    A curve per generation, a panel per policy; the floor is dashed. `members` holds the metrics by the part after `/`.
+    There is one panel per policy and one curve per generation. The floor is dashed. `members` contains the metrics by the part of the id
+    after `/`.
     """
     names = sorted(members, key=_member_order)
     policies = list(dict.fromkeys(policy for metric in members.values() for policy in metric.policies))
@@ -63,7 +64,7 @@ def family_chart(members: Mapping[str, Metric], family: str, config: Mapping[str
 
 
 def _family_rows(policy: str, name: str, metric: Metric, generations: set[int]) -> list[dict[str, Any]]:
-    """The means over seeds of one member under one policy."""
+    """Return the chart rows of one family member under one policy: means over seeds, one per generation."""
     chains = metric.of(policy)
     rows = []
     for generation in sorted({int(number) for chain in chains for number in chain.generations} & generations):
@@ -83,7 +84,7 @@ def _family_rows(policy: str, name: str, metric: Metric, generations: set[int]) 
 
 
 def _member_order(member: str) -> tuple[float, str]:
-    """Numbers by size, then names by letter."""
+    """Return a sort key: numbers in numeric order, then names in alphabetical order."""
     return (float(member), "") if member.replace(".", "", 1).isdigit() else (float("inf"), member)
 
 
@@ -94,9 +95,9 @@ GENERATION_COLOURS = ("#F3D9C4", "#E9BE9B", "#DFA173", "#D5844C", "#C66A2C", "#A
 
 
 def training_chart(metrics: Mapping[str, Metric]) -> Chart:
-    """What each generation was trained on, as counted: stacked bars of rows by origin, a panel per policy. First seed only.
+    """Build the chart of training data: stacked bars of training rows by origin, with one panel per policy. Shows the first seed only.
 
-    A long run shows some of its generations, and groups the generations that rows come from.
+    The numbers of rows were counted during training. For a long run, the chart shows a selection of generations and groups the origins.
     """
     counts = {metric.id.partition("/")[2]: metric for metric in metrics.values() if metric.id.startswith("trained_rows/")}
     last = max(metric.last_generation for metric in metrics.values())
@@ -131,11 +132,11 @@ def training_chart(metrics: Mapping[str, Metric]) -> Chart:
         ],
     }
     spec = faceted(layer("bar", encoding), rows, by="policy", order=policies, width=PANEL_WIDTH / 2 + 5, height=TRAINING_HEIGHT)
-    return Chart("trained_on", "Training data", "rows by origin; green: real, darker: later generation", spec)
+    return Chart("trained_on", "Training data", "rows by origin · green: real · brown: generated, darker for later generations", spec)
 
 
 def _origin(generation: int, last: int) -> str:
-    """The name of the group of generations that a generation belongs to."""
+    """Return the name of the group that a generation belongs to. `last` is the last generation of the run."""
     group = -(-last // MAX_ORIGINS) or 1
     first = generation // group * group
     until = min(first + group, last) - 1
@@ -143,7 +144,7 @@ def _origin(generation: int, last: int) -> str:
 
 
 def _origin_colours(count: int) -> list[str]:
-    """Green for real rows, then darker browns for later generations."""
+    """Return `count` colours: green for real rows, then browns that get darker with later generations."""
     shades = [
         GENERATION_COLOURS[number * len(GENERATION_COLOURS) // max(count - 1, len(GENERATION_COLOURS))] for number in range(count - 1)
     ]

@@ -1,4 +1,4 @@
-"""What the page shows of one run, computed from its folder."""
+"""Content of the page about one run, computed from the run folder."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ AXES = {
     "memorisation": "Do samples repeat training data?",
     "mixture": "How much of the training data is real, and what does curation keep?",
 }
-"""The axes in the order of the report, with the question that each one answers."""
+"""Axes of metrics in the order of the report, each with the question that it answers."""
 HEADLINE_HEIGHT = 220
 COMPANIONS = {"heldout_perplexity": ("heldout_nll", "bits_per_byte")}
-"""Metrics that are quoted with the headline metric."""
+"""Ids of metrics that are quoted together with a headline metric, by its id."""
 
 
 def axis_charts(run: RunFolder, axis: str, policies: Sequence[str]) -> list[metric_charts.Chart]:
-    """A chart for every metric of an axis. Metrics of a family (`class_share/0`, ...) share one.
+    """Build the charts of all metrics of an axis. Metrics of a family (`class_share/0`, ...) are in one chart.
 
-    Left out are standard errors, the counts of training rows (they have a chart of their own) and, with one generator, shares by source.
+    Excluded are standard errors, counts of training rows (see `training_chart`) and, if there is only one generator, shares by source.
     """
     single: list[metric_charts.Chart] = []
     families: dict[str, dict[str, Metric]] = {}
@@ -59,21 +59,21 @@ def axis_charts(run: RunFolder, axis: str, policies: Sequence[str]) -> list[metr
 
 @dataclass(frozen=True)
 class MetricRow:
-    """A line of the table of all numbers."""
+    """A row of the table of all numbers."""
 
     metric: Metric
     name: str
     unit: str
     rows_measured: int
     first: float
-    """The mean at generation 0."""
+    """Mean at generation 0."""
     ends: Mapping[str, Mapping[str, Any]]
-    """By policy, the point of the last generation: `mean`, `low`, `high`."""
+    """Values at the last generation, by policy: a dictionary with `mean`, `low` and `high`."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """One run on the page. `policies` are those of the whole report: they fix the colours."""
+    """Content of the page about one run. `policies` are all policies of the report; their order determines the colours."""
 
     run: RunFolder
     policies: Sequence[str]
@@ -105,19 +105,22 @@ class RunContext:
 
     @cached_property
     def ranking(self) -> list[PolicySummary]:
-        """The policies by the headline metric, the one that degrades first at the top."""
+        """Summaries of the headline metric, one per policy. The policy that degrades first is at the top."""
         return headlines.rank_policies(self.summaries)
 
     @property
     def companions(self) -> list[PolicySummary]:
-        """What is quoted next to the headline metric of the first policy: nats per token and bits per byte next to perplexity."""
+        """Summaries of metrics that are quoted with the headline metric, for the policy that degrades first.
+
+        For perplexity, these are nats per token and bits per byte.
+        """
         worst = self.ranking[0]
         ids = COMPANIONS.get(worst.metric, ())
         return [one for name in ids for one in self.summaries if one.metric == name and one.policy == worst.policy]
 
     @property
     def decimals(self) -> int:
-        """Decimals that leave the greatest change of the headline metric two digits or more."""
+        """Number of decimals at which the largest change of the headline metric has at least two digits."""
         greatest = max(abs(one.worse.mean) for one in self.ranking)
         return max(0, 1 - math.floor(math.log10(greatest))) if greatest > 0 else 0
 
@@ -156,7 +159,7 @@ class RunContext:
 
     @property
     def training_facts(self) -> list[tuple[str, float, float]]:
-        """Names of costs (optimizer steps, tokens, ...) with their smallest and greatest value."""
+        """Costs of training (optimizer steps, tokens, ...): display name, smallest value and largest value of each."""
         costs = [metric for metric in self.run.metrics.values() if metric.axis == "cost"]
         return [
             (self.metric_name(one.id), min(chain.values.min() for chain in one.chains), max(chain.values.max() for chain in one.chains))
@@ -165,7 +168,7 @@ class RunContext:
 
     @property
     def numbers(self) -> list[MetricRow]:
-        """All metrics after the last generation."""
+        """Rows of the table of all numbers, one per metric."""
         return [self._metric_row(metric) for metric in self.run.metrics.values() if metric.axis not in ("mixture", "cost")]
 
     def _metric_row(self, metric: Metric) -> MetricRow:
@@ -185,7 +188,7 @@ class RunContext:
 
     @property
     def peak_memory(self) -> str:
-        """The range of the peak memory of a fit, in words; empty if it was not recorded."""
+        """Range of the peak memory of a fit, as text. Empty if it was not recorded."""
         peak = self.run.provenance.peak_bytes
         if peak is None:
             return ""

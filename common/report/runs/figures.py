@@ -1,4 +1,4 @@
-"""`autophagy figures`: the charts of the report as files for a paper, from the same specifications and in one style."""
+"""Export of charts for papers (`autophagy figures`): draws the specifications of the report into files, in a style for print."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from ...core.errors import UserError, did_you_mean
 from ..charts import VEGA_LITE, Spec
-from .metric_charts import Chart
 from .context import AXES, RunContext
+from .metric_charts import Chart
 from .report import comparison_charts, read_runs
 
 FORMATS = ("pdf", "svg", "png")
 SCALE = 3
-"""Pixels per point in PNG: 216 per inch."""
+"""Pixels per point in PNG files. 3 pixels per point are 216 pixels per inch."""
 STYLE = {
     "background": "white",
     "font": "Helvetica, Arial, sans-serif",
@@ -36,10 +36,10 @@ WIDTH, HEIGHT = 260, 170
 
 
 def write_figures(folders: Sequence[str | Path], output: str | Path, *, formats: Sequence[str] = FORMATS) -> list[Path]:
-    """Write every chart of one or more runs into a folder, one file per format. Returns the paths in the order of the report.
+    """Write every chart of one or more runs into the folder `output`, one file per format. Returns the paths in the order of the report.
 
-    With several runs, the charts of their common metrics are included. Raises UserError if a folder is not a finished run, a format is
-    unknown or the folder cannot be written.
+    With several runs, the charts that compare the runs are included. Raises UserError if a folder is not a finished run, a format is
+    unknown or `output` cannot be written.
     """
     if unknown := [name for name in formats if name not in FORMATS]:
         raise UserError(f"--format {unknown[0]}: unknown format; known: {', '.join(FORMATS)}{did_you_mean(unknown[0], FORMATS)}")
@@ -58,7 +58,7 @@ def write_figures(folders: Sequence[str | Path], output: str | Path, *, formats:
 
 
 def _figures(runs: Sequence[RunContext]) -> Iterator[tuple[str, Spec]]:
-    """File names, without suffix, and specifications."""
+    """Yield the file name, without suffix, and the specification of each chart."""
     for chart in comparison_charts(runs):
         yield f"beside-{chart.id}", _standalone(chart)
     for one in runs:
@@ -69,7 +69,7 @@ def _figures(runs: Sequence[RunContext]) -> Iterator[tuple[str, Spec]]:
 
 
 def _standalone(chart: Chart) -> Spec:
-    """A chart with its own title, legends and size."""
+    """Return the specification of a chart with title, legends and size, so that it can be used outside the page."""
     spec = {**chart.spec, "config": STYLE, "title": {"text": chart.title, "subtitle": chart.subtitle}}
     if not chart.is_faceted:
         spec |= {"width": WIDTH, "height": HEIGHT}
@@ -77,7 +77,7 @@ def _standalone(chart: Chart) -> Spec:
 
 
 def _with_legends(part: Any) -> Any:
-    """Remove `legend: null` from a specification: the page has one legend for all charts, a figure has its own."""
+    """Remove `legend: null` from a specification. The page has one legend for all charts, but each figure needs a legend."""
     if isinstance(part, list):
         return [_with_legends(one) for one in part]
     if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""The answers at the top of the report: which policy degrades first, which run degrades faster, what is lost first."""
+"""Main results at the top of the report: first policy to degrade, run that degrades further, and metrics that are lost first."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ...analysis.summary import PolicySummary
 from ...analysis.verdicts import Answer, Verdict
 
 COMPARABLE_AXES = ("fidelity", "diversity", "tail")
-"""Axes whose metrics mean the same in every modality. Likelihoods have units of their own."""
+"""Axes whose metrics have the same meaning in every modality. Likelihoods are excluded because their units differ."""
 MAX_LOSSES = 3
-"""Metrics that are listed as lost without having reached their half-life."""
+"""Maximum number of listed losses that have not reached their half-life."""
 
 
 def headline_metric(policies: Sequence[PolicySummary]) -> str:
-    """The id of the metric that a run is judged by: perplexity, else the Fréchet distance, else the first with a direction."""
+    """Return the id of the headline metric: perplexity, else the Fréchet distance, else the first metric with a direction."""
     ids = [summary.metric for summary in policies]
     directed = [summary.metric for summary in policies if summary.higher_is_better is not None]
     return next((metric for metric in HEADLINE_METRICS if metric in ids), (directed or ids)[0])
 
 
 def rank_policies(policies: Sequence[PolicySummary]) -> list[PolicySummary]:
-    """The policies by the headline metric: the earliest onset first, then the greatest change for the worse.
+    """Rank policies by the headline metric: the earliest onset first, and within equal onsets the largest change for the worse first.
 
-    A policy has an onset if all of its chains have one.
+    The onset of a policy counts only if all its chains have an onset. Policies without an onset are last.
     """
     headline = headline_metric(policies)
     own = [summary for summary in policies if summary.metric == headline]
@@ -35,14 +35,14 @@ def rank_policies(policies: Sequence[PolicySummary]) -> list[PolicySummary]:
 
 @dataclass(frozen=True)
 class Losses:
-    """What a policy loses of diversity and tails, beyond noise in every chain."""
+    """Diversity and tail metrics that decrease under a policy, beyond noise in every chain."""
 
     halved: Sequence[PolicySummary]
-    """Metrics that lost half of generation 0's value, the earliest half-life first."""
+    """Metrics that fell to half of their value at generation 0, the earliest half-life first."""
     others: Sequence[PolicySummary]
-    """Other metrics, the greatest loss first; at most MAX_LOSSES."""
+    """Other metrics, the largest loss first, at most MAX_LOSSES."""
     measured: bool
-    """Whether the run measures anything that can be lost."""
+    """True if the run has any diversity or tail metric for which higher is better."""
 
     @property
     def all(self) -> list[PolicySummary]:
@@ -50,7 +50,7 @@ class Losses:
 
 
 def find_losses(policies: Sequence[PolicySummary], policy: str) -> Losses:
-    """What a policy loses first."""
+    """Find the diversity and tail metrics that decrease under a policy."""
     can_be_lost = [one for one in policies if one.policy == policy and one.axis in ("diversity", "tail") and one.higher_is_better is True]
     lost = [one for one in can_be_lost if one.all_beyond_noise]
     halved = sorted((one for one in lost if one.all_halved), key=lambda one: one.half_life)
@@ -62,9 +62,10 @@ def find_losses(policies: Sequence[PolicySummary], policy: str) -> Losses:
 
 
 def comparable_metrics(runs: Mapping[str, Sequence[PolicySummary]]) -> list[str]:
-    """The ids of directed metrics of fidelity, diversity and tails that all runs have and in which a change can be expressed.
+    """Return the ids of metrics by which runs can be compared.
 
-    In every run generation 0 must differ from the floor and, for metrics that can be lost, from zero.
+    These are the fidelity, diversity and tail metrics that have a direction and that all runs have. In every run, generation 0 must differ
+    from the floor and, if higher is better, from zero. Otherwise changes cannot be scaled.
     """
     first = next(iter(runs.values()))
     candidates = dict.fromkeys(one.metric for one in first if one.axis in COMPARABLE_AXES and one.higher_is_better is not None)
@@ -76,12 +77,12 @@ def _has_scale(summaries: Sequence[PolicySummary]) -> bool:
 
 
 def _above_floor(summaries: Sequence[PolicySummary]) -> float:
-    """Generation 0's distance from the floor, averaged over policies."""
+    """Compute the mean difference between generation 0 and the floor over policies."""
     return _mean([one.first.mean for one in summaries]) - _mean([one.floor for one in summaries])
 
 
 def _unit_of_change(summaries: Sequence[PolicySummary]) -> float:
-    """What changes are divided by: the value at generation 0 if it can be lost, else generation 0's distance from the floor."""
+    """Compute the divisor of changes: the value at generation 0 if higher is better, else its difference from the floor."""
     return _mean([one.first.mean for one in summaries]) if summaries[0].higher_is_better else _above_floor(summaries)
 
 
@@ -91,7 +92,7 @@ def _mean(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Change:
-    """A change for the worse since generation 0, in units of `_unit_of_change`: mean and interval over seeds."""
+    """Change for the worse since generation 0, divided by `_unit_of_change`: mean and interval over seeds."""
 
     mean: float
     low: float
@@ -100,29 +101,35 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Which of two runs degrades further under the policy, common to both, that degrades most."""
+    """Comparison of two runs under one policy: of the policies that both runs have, the one that degrades most."""
 
     metric: str
-    """The first comparable metric, which decides."""
+    """Id of the metric that decides the comparison: the first comparable one."""
     policy: str
     further: str
+    """Name of the run that degrades further."""
     other: str
+    """Name of the other run."""
     changes: Mapping[str, Change]
-    """By run."""
+    """Change of each run, by the name of the run."""
     agreeing: int
-    """Comparable metrics on which the same run degrades further, out of `metrics`."""
+    """Number of comparable metrics by which the same run degrades further."""
     metrics: int
+    """Number of all comparable metrics."""
     disagreeing: Sequence[str]
-    """The ids of the others."""
+    """Ids of the comparable metrics by which the other run degrades further."""
 
     @property
     def significant(self) -> bool:
-        """Whether the intervals of the two runs do not overlap."""
+        """True if the intervals of the two runs do not overlap."""
         return self.changes[self.further].low > self.changes[self.other].high
 
 
 def compare_runs(runs: Mapping[str, Sequence[PolicySummary]]) -> Comparison | None:
-    """Compare two runs. None unless there are exactly two and they have a comparable metric and a policy in common."""
+    """Compare two runs.
+
+    Returns None if there are not exactly two runs, or if they have no comparable metric or no common policy.
+    """
     common = set.intersection(*({one.policy for one in own} for own in runs.values()))
     metrics = comparable_metrics(runs) if len(runs) == 2 and common else []
     if not metrics:
@@ -145,7 +152,7 @@ def compare_runs(runs: Mapping[str, Sequence[PolicySummary]]) -> Comparison | No
 
 
 def _changes(summaries: Sequence[PolicySummary]) -> dict[str, Change]:
-    """How far each policy has moved for the worse since generation 0."""
+    """Compute the change for the worse since generation 0, by policy."""
     unit = abs(_unit_of_change(summaries))
     return {one.policy: Change(one.worse.mean / unit, one.worse.low / unit, one.worse.high / unit) for one in summaries}
 
@@ -155,18 +162,18 @@ def _changes(summaries: Sequence[PolicySummary]) -> dict[str, Change]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A verdict as the table shows it."""
+    """One cell of the table of verdicts."""
 
     answer: Answer
     text: str
     """'yes', 'partly (2 of 5 metrics)', ..."""
     evidence: str
-    """What each metric shows."""
+    """Result of each metric, shown as a tooltip."""
 
 
 @dataclass(frozen=True)
 class VerdictRow:
-    """A definition of collapse with a cell for each policy."""
+    """One row of the table of verdicts: a definition of collapse with a cell for each policy."""
 
     definition: str
     criterion: str
@@ -174,7 +181,7 @@ class VerdictRow:
 
 
 def verdict_table(verdicts: Iterable[Verdict], config: Mapping[str, object]) -> list[VerdictRow]:
-    """A row for each definition of collapse."""
+    """Build the table of verdicts, with one row for each definition of collapse."""
     rows: dict[str, VerdictRow] = {}
     for verdict in verdicts:
         row = rows.setdefault(verdict.definition, VerdictRow(verdict.definition, verdict.criterion, {}))
@@ -184,7 +191,7 @@ def verdict_table(verdicts: Iterable[Verdict], config: Mapping[str, object]) -> 
 
 
 def _verdict_text(verdict: Verdict) -> str:
-    """The answer; 'partly' names how many metrics show it in all chains, or else in some."""
+    """Return the answer as text. For 'partly', adds the number of metrics that meet the definition in all chains, or else in some."""
     if verdict.answer != "partly":
         return verdict.answer
     full = sum(share == 1 for share in verdict.shares.values())

@@ -1,4 +1,4 @@
-"""Charts of a metric over generations, for one run or for several runs on one axis."""
+"""Charts of a metric over generations: for one run, or for several runs on the same axes."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from ..charts import (
 )
 
 MAX_MARKS = 40
-"""Generations of a long run that get a point or a bar. Lines have all generations."""
+"""Maximum number of generations with a point or a bar. Lines include all generations."""
 HEIGHT, COMPARISON_HEIGHT = 150, 170
 """Heights of charts in pixels."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart with its heading."""
+    """A chart with its title and subtitle."""
 
     id: str
-    """The metric id, which names files."""
+    """Metric id. It is also the name of files."""
     title: str
     subtitle: str
     spec: Spec
@@ -54,7 +54,7 @@ class Chart:
 
 
 def over_seeds(metric: Metric) -> list[dict[str, Any]]:
-    """For each policy and generation the mean over seeds with its interval, and how many seeds and rows it is computed from."""
+    """Compute for each policy and generation the mean over seeds, its interval, the number of seeds and the number of measured rows."""
     bootstrap = max(len(metric.of(policy)) for policy in metric.policies) >= MIN_CHAINS_FOR_BOOTSTRAP
     points = []
     for policy in metric.policies:
@@ -79,9 +79,10 @@ def over_seeds(metric: Metric) -> list[dict[str, Any]]:
 
 
 def metric_chart(metric: Metric, policies: Sequence[str], config: Mapping[str, Any], *, height: int = HEIGHT) -> Chart:
-    """A metric over generations: for each policy a line (mean over seeds) with a band (interval); the floor is dashed.
+    """Build the chart of a metric over generations.
 
-    `policies` are those of the whole report: they fix the colours.
+    Each policy has a line (mean over seeds) and a band (interval). The floor is dashed. `policies` are all policies of the report; the
+    position of a policy in this list determines its colour.
     """
     points = over_seeds(metric)
     shown = [policy for policy in policies if policy in metric.policies]
@@ -141,12 +142,12 @@ def metric_chart(metric: Metric, policies: Sequence[str], config: Mapping[str, A
 
 
 def direction(higher_is_better: bool | None) -> str:
-    """Which direction is better, as text after a unit."""
+    """Return text that says which direction is better, to be appended to a unit."""
     return {True: " · higher is better", False: " · lower is better", None: ""}[higher_is_better]
 
 
 def _floor_layers() -> list[Spec]:
-    """The floor as a dashed line in a band of two standard deviations between its draws."""
+    """Return the layers of the floor: a dashed line, and a band of ± 2 standard deviations between draws of the floor."""
     tooltip = [
         quantitative("floor", format=".4g", title="floor (real vs. real)"),
         quantitative("low", format=".4g", title="floor − 2 sd"),
@@ -166,18 +167,18 @@ def _floor_layers() -> list[Spec]:
 
 
 def _generation_axis(last: int) -> Spec:
-    """Generations on the x axis with whole ticks: Vega puts ticks at halves if there are few."""
+    """Return an x axis of generations with ticks at whole numbers. By default Vega also puts ticks at halves if there are few."""
     ticks = list(range(0, last + 1, max(1, last // 10)))
     return quantitative("generation", axis={"values": ticks, "format": "d", "title": "generation", "grid": False})
 
 
 def evenly_spaced(last: int, count: int) -> list[int]:
-    """At most `count` generations, evenly spaced from 0 to `last`."""
+    """Return at most `count` generations, evenly spaced from 0 to `last`."""
     return sorted({round(number) for number in np.linspace(0, last, min(count, last + 1)).tolist()})
 
 
 def round_digits(value: float) -> float:
-    """Twelve digits: values that differ only by rounding errors would get an axis of their own."""
+    """Round to twelve digits. Otherwise the y axis would zoom in on rounding errors if all values are equal."""
     return float(f"{value:.12g}")
 
 
@@ -185,10 +186,10 @@ def round_digits(value: float) -> float:
 
 
 def comparison_chart(metrics: Mapping[str, Metric], configs: Mapping[str, Mapping[str, Any]]) -> Chart:
-    """One metric of several runs on one axis, with a panel for each policy that at least two runs have.
+    """Build the chart of one metric of several runs, with one panel for each policy that at least two runs have.
 
-    Shares are shown as measured, with 0 at the run's floor. Distances depend on the feature model, so they are scaled: 0 is the run's
-    floor and 1 is the run's generation 0.
+    The floor of each run is subtracted, so that 0 is the floor. Shares keep their unit. Other metrics depend on the feature model, so
+    they are also divided by the distance between generation 0 and the floor of the run.
     """
     share = all(metric.unit.startswith("share") for metric in metrics.values())
     rows = [row for run, metric in metrics.items() for row in _above_floor(run, metric, scaled=not share)]
@@ -246,7 +247,7 @@ def comparison_chart(metrics: Mapping[str, Metric], configs: Mapping[str, Mappin
 
 
 def _above_floor(run: str, metric: Metric, *, scaled: bool) -> list[dict[str, Any]]:
-    """The points of a metric, less the floor and, if `scaled`, divided by generation 0's distance from the floor."""
+    """Return the points of a metric minus the floor. If `scaled`, divide them by the distance between generation 0 and the floor."""
     points = over_seeds(metric)
     first = mean(np.array([point["mean"] for point in points if point["generation"] == 0]))
     divisor = abs(first - metric.floor) if scaled else 1.0

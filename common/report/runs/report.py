@@ -1,4 +1,4 @@
-"""One HTML file about one or more finished runs. It reads run folders and never imports the code that runs experiments."""
+"""Report of finished runs: one HTML file about one or more run folders. Never imports the code that runs experiments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REQUIRED_FILES = (CONFIG, ROWS, RECORD, SAMPLES)
 
 
 def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
-    """Write one self-contained HTML file about one or more run folders, side by side.
+    """Write one self-contained HTML file about one or more run folders, shown side by side.
 
     Raises UserError if a folder is not a finished run or the file cannot be written.
     """
@@ -41,14 +41,14 @@ def write_report(runs: Sequence[str | Path], output: str | Path) -> None:
 
 
 def read_runs(folders: Sequence[str | Path]) -> list[RunContext]:
-    """Read run folders. Policies get their colours in the order in which they appear."""
+    """Read run folders. All contexts have the same list of policies, so that each policy has one colour in the report."""
     runs = [RunFolder.read(folder, files=REQUIRED_FILES) for folder in folders]
     policies = list(dict.fromkeys(policy for run in runs for policy in run.policies))
     return [RunContext(run, policies) for run in runs]
 
 
 def comparison_charts(runs: Sequence[RunContext]) -> list[metric_charts.Chart]:
-    """A chart for every metric that several runs have in common. Empty for one run, and for more runs than there are colours."""
+    """Build a chart for every metric by which the runs can be compared. Empty for one run or for more runs than RUN_COLOURS."""
     by_name = {one.name: one for one in runs}
     if not 1 < len(by_name) <= len(RUN_COLOURS):
         return []
@@ -60,7 +60,7 @@ def comparison_charts(runs: Sequence[RunContext]) -> list[metric_charts.Chart]:
 
 
 def _first_to_degrade(runs: Sequence[RunContext]) -> dict[str, list[str]]:
-    """The policies that go beyond noise first, each with the names of the runs in which it does."""
+    """Return the policy of each run that degrades first, beyond noise. The result maps policies to names of runs."""
     first: dict[str, list[str]] = {}
     for one in runs:
         worst = one.ranking[0]

@@ -1,4 +1,4 @@
-"""Samples of a run as HTML: all of them for the slider, and a strip of a few generations for the first screen."""
+"""HTML of the samples of a run: a table of all samples (with a slider) and a strip of a few generations for the top of the page."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from ...core.errors import UserError
 from ...core.pool import REAL, Pool
 
 STRIP_SAMPLES = 4
-"""Samples in a cell of the strip. Of texts, the page shows the first one."""
+"""Number of samples in a cell of the strip. If samples are texts, the page shows only the first."""
 
 Preview = Callable[[Pool], Markup]
-"""HTML for the rows of a pool: an entry point of the group `autophagy.show`, by modality."""
+"""Function that renders the rows of a pool as HTML. Entry point of the group `autophagy.show`, one for each modality."""
 
 
 @dataclass(frozen=True)
 class SampleTable:
-    """The samples of every policy and generation."""
+    """HTML of the samples of every policy and generation."""
 
     real: Markup | None
     cells: Mapping[str, Mapping[int, Markup]]
-    """By policy and generation."""
+    """HTML of the samples, by policy and generation."""
     generations: Sequence[int]
 
 
 @dataclass(frozen=True)
 class SampleStrip:
-    """A few samples of the first, the middle and the last generation."""
+    """HTML of a few samples of the first, the middle and the last generation."""
 
     real: Markup | None
     shared: Markup | None
-    """Generation 0, if it is the same for all policies; then `rows` leave it out."""
+    """Samples of generation 0 if they are the same for all policies. In this case `rows` does not contain generation 0."""
     generations: Sequence[int]
-    """The generations of `rows`."""
+    """Generations in `rows`."""
     rows: Mapping[str, Sequence[Markup]]
-    """By policy, a cell for each of `generations`."""
+    """HTML of each generation in `generations`, by policy."""
 
 
 def read_samples(run: RunFolder) -> tuple[SampleTable, SampleStrip] | None:
-    """The samples of a run; None if its modality has no preview."""
+    """Read the samples of a run. Returns None if there is no preview function for the modality."""
     try:
         preview: Preview = find("show", run.modality)
     except UserError:
@@ -57,11 +57,11 @@ def read_samples(run: RunFolder) -> tuple[SampleTable, SampleStrip] | None:
 
 
 def _pools(samples: Pool) -> dict[str, dict[int, Pool]]:
-    """Samples by policy and generation, in the order of the rows. Real rows have the policy ''."""
+    """Group samples by policy and generation, in the order of the rows. Real rows have an empty policy."""
     labels = list(zip(samples.list("_policy"), samples.list("_generation"), strict=True))
     slices: dict[str, dict[int, list[Pool]]] = {}
     start = 0
-    for (policy, generation), group in groupby(labels):  # adjacent rows are one slice; Pool.take would import pandas
+    for (policy, generation), group in groupby(labels):  # slices of adjacent rows are joined, because Pool.take imports pandas
         stop = start + len(list(group))
         slices.setdefault(str(policy), {}).setdefault(int(generation), []).append(samples.slice(start, stop))
         start = stop
@@ -69,6 +69,8 @@ def _pools(samples: Pool) -> dict[str, dict[int, Pool]]:
 
 
 def _strip(pools: Mapping[str, Mapping[int, Pool]], real: Pool | None, generations: Sequence[int], preview: Preview) -> SampleStrip:
+    """Build the strip of samples from pools by policy and generation."""
+
     def cell(pool: Pool | None) -> Markup:
         return Markup("") if pool is None else preview(pool.slice(0, min(STRIP_SAMPLES, len(pool))))
 

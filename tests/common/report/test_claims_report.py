@@ -257,7 +257,7 @@ def test_points_outside_a_logarithmic_axis_are_counted(folder):
     assert bars[3] == (0.1, 0.3), "an interval below 0 ends at the smallest number of the figure"
     gone = found.figure.model_copy(update={"curves": [Curve(label="a", x=[1, 2, 3], y=[1.0, 0.0, None])]})
     chart = claim_charts.figure_chart(found.model_copy(update={"figure": gone}))
-    assert len(data_of(chart)) == 1 and "not drawn, outside the axes: 2" in chart["unit"]
+    assert len(data_of(chart)) == 1 and "points outside the axes, not drawn: 2" in chart["unit"]
     nothing = gone.model_copy(update={"curves": [Curve(label="a", x=[1], y=[None])]})
     assert claim_charts.figure_chart(found.model_copy(update={"figure": nothing})) is None
 
@@ -364,9 +364,9 @@ def test_report_command_takes_one_folder_of_claims(folder, tmp_path):
     assert autophagy("report", folder, "-o", tmp_path / "again.html").exit_code == 0
     assert (tmp_path / "again.html").read_text() == (folder / "report.html").read_text()
     for words, said in (
-        ((folder, tmp_path), f"{folder} has claims.json and {tmp_path} has not; make one report of claims and another of runs"),
-        ((tmp_path, folder), f"{folder} has claims.json and {tmp_path} has not"),
-        ((folder, folder), "2 folders with claims.json"),
+        ((folder, tmp_path), f"{folder} contains claims.json, but {tmp_path} does not; make separate reports of claims and of runs"),
+        ((tmp_path, folder), f"{folder} contains claims.json, but {tmp_path} does not"),
+        ((folder, folder), "2 folders contain claims.json"),
     ):
         result = autophagy("report", *words, "-o", tmp_path / "none.html")
         assert result.exit_code == 2 and said in result.stderr.replace("\n", " ")
