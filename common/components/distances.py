@@ -1,4 +1,4 @@
-"""Statistics of feature vectors: distances between two sets [n, d] and [m, d], and the diversity of one set."""
+"""Distances between two sets of feature vectors [n, d] and [m, d], and diversity measures of one set."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from ..core.errors import UserError
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Frechet distance between Gaussians fitted to two sets of features; with Inception features this is FID.
+    """Compute the Frechet distance between Gaussians fitted to two sets of features. With Inception features this is FID.
 
     |mu_a - mu_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) (Heusel et al. 2017, eq. 6), computed by torchmetrics.
-    a, b: features [n, d] and [m, d]; n, m >= 2. In squared feature units, >= 0 up to rounding.
+    a, b: features [n, d] and [m, d]; n, m >= 2. The unit is squared feature units. The value is >= 0 up to rounding errors.
     """
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     class Identity(torch.nn.Module):
-        """Passes on features that are already computed (and cached)."""
+        """Returns its input, because the features are already computed."""
 
         num_features = a.shape[1]
 
@@ -32,11 +32,11 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def precision_recall(generated: np.ndarray, real: np.ndarray, *, k: int = 3) -> tuple[float, float]:
-    """Improved precision and recall (Kynkaanniemi et al. 2019, eq. 1 and 2): two shares in [0, 1].
+    """Compute improved precision and recall (Kynkaanniemi et al. 2019, eq. 1 and 2). Returns two shares in [0, 1].
 
-    generated [n, d], real [m, d]; n, m > k, else UserError. The manifold of a set is the union of balls around its points; each
-    ball reaches the point's k-th nearest neighbour in the set. Precision: share of generated rows inside the real manifold.
-    Recall: share of real rows inside the generated manifold. Costs O((n + m)^2) memory and time.
+    generated [n, d], real [m, d]. Raises UserError unless n, m > k. The manifold of a set is the union of balls around its points.
+    Each ball reaches to the k-th nearest neighbour of its point within the set. Precision is the share of generated rows inside
+    the real manifold. Recall is the share of real rows inside the generated manifold. Memory and time are O((n + m)^2).
     """
     from scipy.spatial.distance import cdist
 
@@ -54,11 +54,11 @@ def precision_recall(generated: np.ndarray, real: np.ndarray, *, k: int = 3) -> 
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Kernel distance; with Inception features this is KID, computed on all pairs of rows instead of random subsets.
+    """Compute the kernel distance. With Inception features this is KID, but on all pairs of rows instead of random subsets.
 
     Unbiased squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (Binkowski et al. 2018, eq. 4).
-    a, b: features [n, d] and [m, d]; n, m >= 2. The expected value is 0 for equal distributions at any n, so single values
-    may be slightly negative. Costs O((n + m)^2).
+    a, b: features [n, d] and [m, d]; n, m >= 2. For equal distributions the expected value is 0 for all n and m. So single
+    values can be slightly negative. Memory and time are O((n + m)^2).
     """
     a, b = a.astype(np.float64), b.astype(np.float64)
 
@@ -70,11 +70,11 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def density_coverage(generated: np.ndarray, real: np.ndarray, *, k: int = 5) -> tuple[float, float]:
-    """Density and coverage (Naeem et al. 2020, eq. 3 and 4), which are more robust to outliers than precision and recall.
+    """Compute density and coverage (Naeem et al. 2020, eq. 3 and 4). They are more robust to outliers than precision and recall.
 
-    generated [n, d], real [m, d]; m > k, else UserError. Each real row has a ball that reaches its k-th nearest real neighbour.
-    Density: the number of balls that contain a generated row, on average, divided by k (about 1 for real rows, may exceed 1).
-    Coverage: the share of balls that contain a generated row.
+    generated [n, d], real [m, d]. Raises UserError unless m > k. Each real row has a ball that reaches to its k-th nearest real
+    neighbour. Density is the mean number of balls that contain a generated row, divided by k. It is about 1 for real rows and
+    can exceed 1. Coverage is the share of balls that contain at least one generated row.
     """
     from scipy.spatial.distance import cdist
 
@@ -89,11 +89,12 @@ def density_coverage(generated: np.ndarray, real: np.ndarray, *, k: int = 5) -> 
 
 
 def mauve(generated: np.ndarray, real: np.ndarray, *, clusters: int | None = None) -> float:
-    """MAUVE (Pillutla et al. 2021): the area under the divergence curve of two cluster histograms; 0 to 1, 1 if they are equal.
+    """Compute MAUVE (Pillutla et al. 2021), the area under the divergence curve of two cluster histograms.
 
-    generated [n, d], real [m, d]. Both sets are assigned to the same k-means clusters. `clusters`: by default a tenth of the
-    smaller set, from 2 to 500, as in the paper; never more than there are different rows. Raises UserError for more clusters
-    than rows. Unlike in the paper, features are not scaled to unit length, because that would hide that they contract.
+    The value is between 0 and 1, and 1 for equal histograms. generated [n, d], real [m, d]. Both sets are assigned to the same
+    k-means clusters. The default of `clusters` is a tenth of the rows of the smaller set, from 2 to 500, as in the paper. It is
+    reduced to the number of different rows if that is smaller. Raises UserError if `clusters` exceeds the number of rows.
+    Unlike in the paper, features are not scaled to unit length, because scaling would hide a contraction of the features.
     """
     from sklearn.cluster import KMeans
 
@@ -109,9 +110,10 @@ def mauve(generated: np.ndarray, real: np.ndarray, *, clusters: int | None = Non
 
 
 def divergence_area(p: np.ndarray, q: np.ndarray, *, scaling: float = 5.0) -> float:
-    """The area under the divergence curve of two histograms [k], 0 to 1 (Pillutla et al. 2021, eq. 1); 1 if they are equal.
+    """Compute the area under the divergence curve of two histograms [k] (Pillutla et al. 2021, eq. 1).
 
-    The curve runs from (1, 0) to (0, 1) through exp(-scaling KL(q|r)), exp(-scaling KL(p|r)) for 25 mixtures r of p and q.
+    The value is between 0 and 1, and 1 for equal histograms. The curve goes from (1, 0) to (0, 1) through the points
+    (exp(-scaling KL(q|r)), exp(-scaling KL(p|r))) for 25 mixtures r of p and q.
     """
     from scipy.integrate import trapezoid
     from scipy.special import rel_entr
@@ -123,10 +125,10 @@ def divergence_area(p: np.ndarray, q: np.ndarray, *, scaling: float = 5.0) -> fl
 
 
 def vendi_score(x: np.ndarray) -> float:
-    """Vendi score: the effective number of different rows, from 1 to n (Friedman & Dieng 2023, eq. 1), by cosine similarity.
+    """Compute the Vendi score, the effective number of different rows, from 1 to n (Friedman & Dieng 2023, eq. 1).
 
-    x [n, d]. The exponential of the entropy of the eigenvalues of the similarity matrix divided by n. The d x d matrix used
-    here has the same nonzero eigenvalues as the n x n one.
+    x [n, d]. The score is the exponential of the entropy of the eigenvalues of the cosine similarity matrix divided by n. The
+    d x d matrix used here has the same nonzero eigenvalues as the n x n similarity matrix.
     """
     x = x.astype(np.float64)
     x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
@@ -134,15 +136,16 @@ def vendi_score(x: np.ndarray) -> float:
 
 
 def effective_rank(x: np.ndarray) -> float:
-    """The effective number of directions in which rows differ, from 0 to d (Roy & Vetterli 2007); 0 if all rows are equal.
+    """Compute the effective rank, the effective number of directions in which rows differ, from 0 to d (Roy & Vetterli 2007).
 
-    x [n, d]. The exponential of the entropy of the singular values of the centred rows, normalised to sum to 1.
+    x [n, d]. The rank is the exponential of the entropy of the singular values of the centred rows, which are normalised to sum
+    to 1. It is 0 if all rows are equal.
     """
     return _effective_number(np.linalg.svd(x.astype(np.float64) - x.mean(axis=0, dtype=np.float64), compute_uv=False))
 
 
 def _effective_number(weights: np.ndarray) -> float:
-    """The exponential of the entropy of weights [k], normalised to sum to 1; 0 if all are 0."""
+    """Compute the exponential of the entropy of weights [k], normalised to sum to 1. Returns 0 if all weights are 0."""
     weights = weights[weights > 1e-9 * max(1e-9, weights.max())]
     if not weights.size:
         return 0.0
@@ -151,9 +154,9 @@ def _effective_number(weights: np.ndarray) -> float:
 
 
 def nearest_distance(x: np.ndarray, references: np.ndarray, *, exclude_self: bool = False) -> np.ndarray:
-    """Euclidean distance of each row of x [n, d] to the nearest row of `references` [m, d]; float64 [n].
+    """Compute the Euclidean distance of each row of x [n, d] to the nearest row of `references` [m, d]. Returns float64 [n].
 
-    `exclude_self`: x and `references` are the same rows, and a row is not its own neighbour.
+    Set `exclude_self` if x and `references` are the same rows. Then the distance of a row to itself does not count.
     """
     from scipy.spatial import cKDTree
 

@@ -25,7 +25,7 @@ RowLimit = Annotated[int, Field(ge=2)]
 
 
 def _features(inputs: MetricInputs, max_rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Features [n, d] of the generated and of the held-out rows, at most the first `max_rows` of each."""
+    """Return the features [n, d] of the generated rows and of the held-out rows, of at most the first `max_rows` rows each."""
     generated, heldout = (inputs.features(pool)["features"][:max_rows] for pool in (inputs.generated, inputs.heldout))
     return generated, heldout
 
@@ -34,7 +34,8 @@ def _features(inputs: MetricInputs, max_rows: int | None = None) -> tuple[np.nda
 class Frechet:
     """FID, or Frechet distance of another feature model, between generated and held-out rows (Heusel et al. 2017, eq. 6).
 
-    It is called FID if the feature model is `inception`. Small samples bias it upwards: compare it with its floor.
+    The name FID is used only with the feature model `inception`. Small samples bias the value upwards, so compare it with its
+    floor.
     """
 
     version: ClassVar[int] = 1
@@ -51,13 +52,13 @@ class Frechet:
 class PrecisionRecall:
     """Improved precision and recall in feature space, from k nearest neighbours (Kynkaanniemi et al. 2019, eq. 1 and 2).
 
-    Precision: the share of generated rows inside the manifold of held-out rows. Recall: the share of held-out rows inside
-    the manifold of generated rows; it falls as diversity is lost.
+    Precision is the share of generated rows inside the manifold of held-out rows. Recall is the share of held-out rows inside
+    the manifold of generated rows. Recall falls if diversity is lost.
     """
 
     k: Annotated[int, Field(ge=1)] = 3
     max_rows: RowLimit = 4000
-    """Only the first `max_rows` rows are compared, because the cost is quadratic. The column `n` of the results counts them."""
+    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` of the results counts them."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
@@ -74,12 +75,12 @@ class PrecisionRecall:
 class KernelDistance:
     """KID, or kernel distance of another feature model, between generated and held-out rows (Binkowski et al. 2018).
 
-    It is called KID if the feature model is `inception`.
-    Unlike the Frechet distance it is not biased by the number of rows, and it depends on more than the first two moments.
+    The name KID is used only with the feature model `inception`. Unlike the Frechet distance, the kernel distance has no bias
+    from the number of rows, and it depends on more than the first two moments.
     """
 
     max_rows: RowLimit = 4000
-    """Only the first `max_rows` rows are compared, because the cost is quadratic. The column `n` of the results counts them."""
+    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` of the results counts them."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
@@ -94,13 +95,13 @@ class KernelDistance:
 class DensityCoverage:
     """Density and coverage in feature space, from k nearest neighbours (Naeem et al. 2020).
 
-    A higher density is not better: it is about 1 for real rows, and much higher for rows that crowd in the middle of the
+    A higher density is not better. Density is about 1 for real rows and much higher for rows that crowd in the middle of the
     data, where many balls overlap.
     """
 
     k: Annotated[int, Field(ge=1)] = 5
     max_rows: RowLimit = 4000
-    """Only the first `max_rows` rows are compared, because the cost is quadratic. The column `n` of the results counts them."""
+    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` of the results counts them."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
@@ -115,13 +116,14 @@ class DensityCoverage:
 
 @dataclass(frozen=True)
 class Mauve:
-    """MAUVE between generated and held-out rows in feature space (Pillutla et al. 2021): fidelity and diversity in one number.
+    """MAUVE between generated and held-out rows in feature space (Pillutla et al. 2021). Combines fidelity and diversity.
 
-    Both sets share the k-means `clusters` (by default a tenth of the rows, at most 500). With few rows per cluster even two
-    real samples differ, so the value stays below 1: compare it with its floor, at the same number of rows and clusters.
+    Both sets are assigned to the same k-means clusters. With few rows per cluster, the value is below 1 even for two real
+    samples. So compare it with its floor for the same number of rows and clusters.
     """
 
     clusters: Annotated[int, Field(ge=2)] | None = None
+    """Number of clusters. Default: a tenth of the rows, at most 500."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
@@ -134,7 +136,7 @@ class Mauve:
 
 @dataclass(frozen=True)
 class Vendi:
-    """Diversity of the generated rows: Vendi score and effective rank of their features. It needs no real rows."""
+    """Vendi score and effective rank of the features of generated rows. Both measure diversity without real rows."""
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "features")
@@ -150,11 +152,11 @@ class Vendi:
 
 @dataclass(frozen=True)
 class Memorisation:
-    """Detects whether generated rows are closer to training rows than to real rows that were never trained on.
+    """Memorisation: tests if generated rows are closer to real training rows than to held-out rows, and counts exact copies.
 
-    `nearest_ratio`: the distance to the nearest real training row divided by the distance to the nearest held-out row, median
-    over generated rows, with equally many of both; 1 if nothing is memorised (the distances of Meehan et al. 2020).
-    `copies`: the share of generated rows that equal a row of the real training pool bit by bit.
+    `nearest_ratio` is the distance to the nearest real training row divided by the distance to the nearest held-out row (the
+    distances of Meehan et al. 2020). It is the median over generated rows. Both reference sets have equally many rows, so the
+    ratio is 1 without memorisation. `copies` is the share of generated rows that equal a real training row bit by bit.
     """
 
     version: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""Numbers that show which kinds of data vanish first, common or rare ones, from how often each kind is generated."""
+"""Metrics by frequency bin. They show if rare kinds of data (words, classes) vanish before common kinds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = TypeVar("Kind", bound=Hashable)
 
 
 def frequency_outputs(name: str) -> dict[str, MetricInfo]:
-    """The meaning of the numbers of `by_frequency` with this prefix."""
+    """Describe the numbers that `by_frequency` returns with the prefix `name`."""
     source = "Shumailov et al. 2024; Suresh et al. 2024"
     return {
         f"{name}_ratio": MetricInfo("tail", "made share / real share", None, source),
@@ -28,13 +28,13 @@ FREQUENCY = frequency_outputs("frequency")
 def by_frequency(
     real: Mapping[Kind, float], generated: Mapping[Kind, float], *, by_mass: bool, name: str = "frequency"
 ) -> dict[str, float]:
-    """Two numbers for each bin of kinds (word types, classes), from the most common kinds (01) to the rarest.
+    """Compute ratio and recall for each bin of kinds (word types, classes). Bin 01 has the most common kinds.
 
-    `{name}_ratio/NN`: the bin's share of the generated data divided by its share of the real data. 1 is right, 0 means that
-    the bin has vanished. `{name}_recall/NN`: the fraction of the bin's kinds that were generated at least once.
+    `{name}_ratio/NN` is the bin's share of the generated data divided by its share of the real data. The ideal value is 1; 0
+    means that the bin has vanished. `{name}_recall/NN` is the fraction of the bin's kinds that were generated at least once.
 
-    real, generated: counts by kind. Kinds are ranked by real count (ties by name) and split into up to ten bins: of equal real
-    mass with `by_mass`, else of equally many kinds, for data with few kinds.
+    real, generated: counts of each kind. Kinds are ranked by real count (ties by name) and divided into at most ten bins. With
+    `by_mass`, bins have equal real counts. Without, they have equally many kinds, which suits data with few kinds.
     """
     ranked = sorted((kind for kind, count in real.items() if count), key=lambda kind: (-real[kind], str(kind)))
     real_counts = np.array([real[kind] for kind in ranked], dtype=np.float64)

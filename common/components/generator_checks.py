@@ -1,4 +1,4 @@
-"""Checks that a generator satisfies the contract of `Generator`. Authors of plug-ins call `check` in their own tests:
+"""Checks that a generator satisfies the contract `Generator`. Authors of plug-ins call `check` in their own tests:
 
 def test_my_generator():
     check(lambda: MyGenerator(steps=3), pool=Pool.of(x=np.random.default_rng(0).standard_normal((20, 2))))
@@ -23,14 +23,14 @@ PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".bin")
 
 
 class BrokenRequirement(AssertionError):
-    """A requirement of `Generator` that does not hold."""
+    """Raised if a requirement of `Generator` is not met."""
 
 
 def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
-    """Raise AssertionError if a generator breaks a requirement of `Generator`. The message says why it matters and how to fix it.
+    """Raise AssertionError if a generator breaks a requirement of `Generator`. The message explains the reason and the fix.
 
-    make: returns a new instance, with settings small enough to fit in seconds. pool: at least n real rows to fit it to. If
-    they have labels and the generator is `conditional`, it is checked without and with labels.
+    make: returns a new instance. Its settings should be small, so that a fit takes seconds. pool: at least n real rows for the
+    fit. If the pool has labels and the generator is `conditional`, the checks run without and with labels.
     """
     columns = make().columns
     try:
@@ -43,16 +43,17 @@ def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What every check needs."""
+    """The common inputs of all checks."""
 
     make: Callable[[], Generator]
     pool: Pool
     n: int
     folder: Callable[[str], Path]
-    """Creates a folder of this name."""
+    """Creates a folder with this name."""
 
 
 def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
+    """Run all checks on one pool."""
     with _temporary_folders() as folder, _global_state_unchanged():
         setup = _Setup(make, pool, n, folder)
         generator, twin = _check_fit(setup)
@@ -63,7 +64,7 @@ def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
 
 
 def _check_fit(setup: _Setup) -> tuple[Generator, Generator]:
-    """Two generators fitted with the same seed, the second one under a different global random state."""
+    """Check `fit`. Returns two generators fitted with the same seed but under different global random states."""
     digest = setup.pool.digest
     generator, twin = setup.make(), setup.make()
     result = generator.fit(setup.pool, seed=1, scratch=setup.folder("scratch-1"))
@@ -81,6 +82,7 @@ def _check_fit(setup: _Setup) -> tuple[Generator, Generator]:
 
 
 def _check_fit_result(result: FitResult, *, rows: int) -> None:
+    """Check that a fit result describes the use of all `rows` rows."""
     _require(
         isinstance(result, FitResult),
         f"fit returned a {type(result).__name__}",
@@ -93,20 +95,20 @@ def _check_fit_result(result: FitResult, *, rows: int) -> None:
             values.shape == (rows,),
             f"{name} has shape {values.shape}",
             expected=f"shape ({rows},), one number for each row of the training pool",
-            why="the audit adds them up by the origin of the rows",
+            why="the audit sums these numbers by the origin of the rows",
             fix="count per row of the pool, not per batch or per epoch",
         )
     _require(
         result.consumed.sum() > 0 and result.steps >= 1,
         f"fit consumed {result.consumed.sum():g} {result.unit} in {result.steps} steps",
         expected="more than 0 units in at least 1 step",
-        why="a fit that uses no data learns nothing, and shares of real data would be 0 / 0",
-        fix="report the steps and rows that the fit used",
+        why="a fit without data learns nothing, and the share of real data would be 0 / 0",
+        fix="return the number of steps and the visits of each row",
     )
 
 
 def _check_sampling(setup: _Setup, generator: Generator, twin: Generator) -> Pool:
-    """Check samples of two generators that were fitted with the same seed; return `n` rows."""
+    """Check `sample` of two generators that were fitted with the same seed. Returns `n` generated rows."""
     n = setup.n
     generated = generator.sample(n, seed=2)
     _check_rows(setup, generated)
@@ -124,7 +126,7 @@ def _check_sampling(setup: _Setup, generator: Generator, twin: Generator) -> Poo
         "sample called twice with one seed gave two different pools",
         expected="the same pool",
         why="results must be reproducible",
-        fix="create the random generator inside sample; do not keep one from call to call",
+        fix="create the random generator inside sample; do not keep it between calls",
     )
     _require(
         generated.digest != generator.sample(n, seed=3).digest,
@@ -137,32 +139,33 @@ def _check_sampling(setup: _Setup, generator: Generator, twin: Generator) -> Poo
         generator.sample(n - 2, seed=2).digest == generated.slice(0, n - 2).digest,
         f"the {n - 2} rows of sample({n - 2}) are not the first rows of sample({n})",
         expected="sample(n) begins with the rows of sample(m) for m < n",
-        why="policies with different pool sizes are then compared on the same rows",
-        fix="draw the numbers of each row, or of each chunk of fixed size, from a stream of their own, `stream(seed, 'row', row)`",
+        why="policies with different pool sizes must be compared on the same rows",
+        fix="draw each row, or each chunk of fixed size, from a separate stream, such as `stream(seed, 'row', row)`",
     )
     return generated
 
 
 def _check_rows(setup: _Setup, generated: Pool) -> None:
+    """Check the number of generated rows and their columns and types."""
     _require(
         len(generated) == setup.n,
         f"sample({setup.n}) returned {len(generated)} rows",
         expected=f"{setup.n} rows",
         why="pool sizes must be equal across policies",
-        fix="generate until there are n rows, then cut",
+        fix="generate at least n rows and return the first n",
     )
     _require(
         set(generated.columns) == set(setup.pool.columns),
         f"sample returned the columns {', '.join(generated.columns)}",
         expected=f"the columns of the training pool, {', '.join(setup.pool.columns)}",
         why="generated rows are mixed with real rows in later generations",
-        fix="list in `columns` exactly what you generate; add `label` only if the training pool has it",
+        fix="list exactly the generated columns in `columns`; add `label` only if the training pool has it",
     )
     for name in setup.pool.columns:
         expected_type, actual_type = setup.pool.table.schema.field(name).type, generated.table.schema.field(name).type
         _require(
             actual_type == expected_type,
-            f"the column '{name}' was generated as {actual_type}",
+            f"the generated column '{name}' has the type {actual_type}",
             expected=f"{expected_type}, as in the training pool",
             why="generated rows are mixed with real rows in later generations",
             fix="convert the array with `.astype(...)` and reshape rows before you build the pool",
@@ -170,7 +173,7 @@ def _check_rows(setup: _Setup, generated: Pool) -> None:
 
 
 def _check_saving(setup: _Setup, generator: Generator, twin: Generator, generated: Pool) -> Generator:
-    """Check what two equal generators save; return an instance that loaded it."""
+    """Check `save` and `load` of two equal generators. Returns a new instance with the loaded weights."""
     saved, saved_twin = setup.folder("saved"), setup.folder("saved-twin")
     generator.save(saved)
     twin.save(saved_twin)
@@ -197,14 +200,14 @@ def _check_saving(setup: _Setup, generator: Generator, twin: Generator, generate
         loaded.sample(setup.n, seed=2).digest == generated.digest,
         "a generator that was saved and loaded samples differently",
         expected="the same pool before save and after load",
-        why="samples are drawn from loaded models, often in another process",
-        fix="save all fitted state (shapes, class shares, buffers) at full precision, and switch networks to eval mode in load",
+        why="the loop samples from loaded models, often in another process",
+        fix="save all fitted state (shapes, class shares, buffers) at full precision, and set networks to eval mode in load",
     )
     return loaded
 
 
 def _check_scores(setup: _Setup, generator: Generator, loaded: Generator) -> None:
-    """Check `score`, if the generator has it."""
+    """Check `score`, if the generator has this ability."""
     if not isinstance(generator, Scores) or not isinstance(loaded, Scores):
         return
     scores, rows = generator.score(setup.pool), len(setup.pool)
@@ -226,7 +229,7 @@ def _check_scores(setup: _Setup, generator: Generator, loaded: Generator) -> Non
         np.array_equal(scores, loaded.score(setup.pool)),
         "a generator that was saved and loaded scores differently",
         expected="the same scores before save and after load",
-        why="scores are computed by loaded models",
+        why="the loop computes scores with loaded models",
         fix="save all fitted state at full precision, and draw noise from a fixed stream",
     )
 
@@ -241,27 +244,27 @@ def _check_refit(setup: _Setup, loaded: Generator, generated: Pool) -> None:
     _require(
         fresh.sample(setup.n, seed=2).digest == generated.digest,
         "fit(fresh=True) after load gave another model than fit of a new instance",
-        expected="the same model: loaded weights are ignored",
+        expected="the same model, because `fresh=True` ignores loaded weights",
         why="`init: scratch` trains every generation from new weights",
-        fix="if fresh is true, draw new weights from `seed` and keep only what is not learned by gradient descent (a tokenizer)",
+        fix="if fresh is true, draw new weights from `seed` and keep only parts that gradient descent does not learn (a tokenizer)",
     )
 
 
 def _require(holds: bool, found: str, *, expected: str, why: str, fix: str) -> None:
-    """Raise BrokenRequirement unless a requirement holds."""
+    """Raise BrokenRequirement unless a requirement is met."""
     if not holds:
         raise BrokenRequirement(f"{found}.\n  Expected: {expected}.\n  Why it matters: {why}.\n  How to fix it: {fix}.")
 
 
 def _file_digests(folder: Path) -> dict[str, str]:
-    """sha256 of all files below a folder, by relative path."""
+    """Compute the SHA-256 digests of all files below a folder, by relative path."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @contextmanager
 def _temporary_folders() -> Iterator[Callable[[str], Path]]:
-    """A function that creates folders by name; all are deleted at the end."""
+    """Yield a function that creates folders by name. All folders are deleted at the end."""
     with tempfile.TemporaryDirectory() as root:
 
         def folder(name: str) -> Path:
@@ -274,7 +277,7 @@ def _temporary_folders() -> Iterator[Callable[[str], Path]]:
 
 @contextmanager
 def _different_global_state() -> Iterator[None]:
-    """Change the global random states in a block. A generator that reads them, even in a torch fork, gives other numbers there."""
+    """Change the global random states in a block. A generator that reads them returns different numbers in the block."""
     import torch
 
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -291,21 +294,21 @@ def _different_global_state() -> Iterator[None]:
 
 @contextmanager
 def _global_state_unchanged() -> Iterator[None]:
-    """Check that a block leaves all global random states as they were."""
+    """Check that a block does not change any global random state."""
     before = _global_states()
     yield
     for name, state in _global_states().items():
         _require(
             state == before[name],
             f"the global state of {name} was changed",
-            expected="fit, sample, score, save and load leave global random state alone",
-            why="they would change the numbers of other code in the same process",
+            expected="fit, sample, score, save and load do not change global random state",
+            why="a change would affect the random numbers of other code in the same process",
             fix="use `stream(seed, ...)` instead of global functions; wrap torch code in `seeded(seed)`",
         )
 
 
 def _global_states() -> dict[str, object]:
-    """The global random states in a form that can be compared."""
+    """Return the global random states as values that can be compared."""
     import torch
 
     _, key, position, *_ = np.random.get_state(legacy=True)

@@ -1,4 +1,4 @@
-"""Metrics that ask the model itself: the likelihood it gives to real rows, and the watermark that its detector finds."""
+"""Metrics that call methods of the model: the likelihood of held-out rows, and watermark detection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FalsePositiveRate = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """Negative log-likelihood of held-out rows under the model, in nats per row: exact or, for a VAE, an upper bound."""
+    """Negative log-likelihood of held-out rows under the model, in nats per row. For a VAE, the value is an upper bound."""
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model", "heldout")
@@ -30,19 +30,19 @@ class HeldOutScore:
 
 
 def detection_threshold(z: np.ndarray, false_positives: float) -> float:
-    """The z-score above which a watermark detector flags at most a share `false_positives` of unmarked rows.
+    """Compute the threshold of a watermark detector. At most the share `false_positives` of unmarked rows has a higher z-score.
 
-    z: float64 [n], the detector's scores of unmarked rows.
+    z: z-scores of unmarked rows, float64 [n].
     """
     return float(np.quantile(z, 1 - false_positives, method="higher"))
 
 
 @dataclass(frozen=True)
 class WatermarkDetection:
-    """How well the generator's watermark detector separates generated from held-out rows, at a given false positive rate.
+    """Watermark detection rate on generated rows, false alarm rate on held-out rows, area under the ROC curve, and mean z-score.
 
-    The threshold is set on real training rows and tested on held-out rows. The area under the ROC curve (Fawcett 2006) needs
-    no threshold: 1 means that the detector always separates the two, 0.5 that it guesses.
+    The threshold is computed from real training rows for the given false positive rate. The area under the ROC curve
+    (Fawcett 2006) needs no threshold. It is 1 for perfect detection and 0.5 for random guessing.
     """
 
     false_positives: FalsePositiveRate = 0.01

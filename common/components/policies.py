@@ -1,4 +1,4 @@
-"""The built-in policies. They are pure functions of the pools and work for every modality; `policy.py` defines their contract."""
+"""The built-in policies. They are pure functions of the pools and work for every modality. `policy.py` defines the contract."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Weight = Annotated[int, Field(ge=1, le=1000)]
 
 
 def growing_pool_size(size: int, generation: int, *, max_pools: int | None, growth: float) -> int:
-    """Rows of a growing training pool: `size * pools ** growth`.
+    """Compute the number of rows of a growing training pool: `size * pools ** growth`.
 
-    A generation has `generation + 1` pools: the real one and one of each earlier generation; at most `max_pools` count.
+    `pools` is the number of available pools: the real pool and one pool of each earlier generation, at most `max_pools`.
     """
     pools = min(generation + 1, max_pools or generation + 1)
     return round(size * float(pools**growth))
@@ -46,10 +46,11 @@ class Replace:
 
 @dataclass(frozen=True)
 class ReplaceGrowing:
-    """Trains on the output of the last generation only, with as many rows as `accumulate` has.
+    """Trains on the output of the last generation only, with the same number of rows as `accumulate`.
 
-    The matched-size control of `accumulate` (Gerstgrasser et al. 2024) or, with `generations`, of `window`. The pool has
-    `size * pools ** growth` rows; `growth: 2` gives 4, 9, 16, ... times `size`.
+    This is the matched-size control of `accumulate` (Gerstgrasser et al. 2024) or, with `generations`, of `window`. The pool
+    has `size * pools ** growth` rows, where `pools` is the number of pools of `accumulate` or `window`. For example,
+    `growth: 2` gives 4, 9, 16, ... times `size`.
     """
 
     generations: PoolCount | None = None
@@ -64,7 +65,7 @@ class ReplaceGrowing:
         return available.history[-1].choose(self.rows(size=size, generation=available.generation), rng)
 
     def rows(self, *, size: int, generation: int) -> int:
-        """The size of the training pool of a generation >= 1."""
+        """Return the number of training rows of a generation >= 1."""
         return growing_pool_size(size, generation, max_pools=self.generations, growth=self.growth)
 
     def rows_to_generate(self, *, size: int, generation: int) -> int:
@@ -79,7 +80,7 @@ class ReplaceGrowing:
 
 @dataclass(frozen=True)
 class Accumulate:
-    """Trains on the real pool and the output of all generations. It grows by `size` rows per generation (Gerstgrasser et al. 2024)."""
+    """Trains on the real pool and the output of all generations (Gerstgrasser et al. 2024). Grows by `size` rows per generation."""
 
     version: ClassVar[int] = 1
     controls: ClassVar[tuple[str, ...]] = ("replace-growing", "real-growing")
@@ -107,7 +108,7 @@ class AccumulateSubsample:
 
 @dataclass(frozen=True)
 class Window:
-    """Trains on the last `generations` pools, like `accumulate` with a limited memory. The real pool counts as the oldest."""
+    """Trains on the last `generations` pools. Equivalent to `accumulate` with a limited memory. The real pool is the oldest pool."""
 
     generations: PoolCount
     version: ClassVar[int] = 1
@@ -125,12 +126,12 @@ class Window:
 
 @dataclass(frozen=True)
 class Mix:
-    """Trains on `size` rows: a fraction of real rows, the rest from the last generation.
+    """Trains on `size` rows: a fraction `real_fraction` of real rows and otherwise rows from the last generation.
 
-    `real: fixed` uses the same real rows in every generation (the synthetic augmentation loop of Alemohammad et al. 2024;
-    Bertrand et al. 2024). `real: fresh` uses rows that no generation has trained on (their fresh data loop).
-    `real_fraction` is a number, a list (values for generations 1, 2, ...; the last one stays) or `1/t^gamma` of the
-    generation t. The number of real rows is `real_fraction * size`, rounded to the nearest integer.
+    `real: fixed` uses the same real rows in every generation (synthetic augmentation loop of Alemohammad et al. 2024;
+    Bertrand et al. 2024). `real: fresh` uses rows that no generation has trained on (fresh data loop of Alemohammad et al.).
+    `real_fraction` is a number, a list with the values for generations 1, 2, ... (the last value is used for all later
+    generations), or `1/t^gamma`, where t is the generation. The number of real rows is `real_fraction * size`, rounded.
     """
 
     real_fraction: float | list[float] | str
@@ -157,7 +158,7 @@ class Mix:
         return Pool.concat([real, available.history[-1].choose(size - n_real, rng)])
 
     def real_rows(self, *, size: int, generation: int) -> int:
-        """The number of real rows in a generation >= 1."""
+        """Return the number of real rows in a generation >= 1."""
         if isinstance(self.real_fraction, str):
             fraction: float = float(generation) ** -float(self.real_fraction.partition("^")[2] or 1)
         elif isinstance(self.real_fraction, list):
@@ -180,9 +181,9 @@ class Mix:
 class Augment:
     """Trains on `size` real rows and `size` rows from the last generation (the synthetic augmentation loop of Alemohammad et al. 2024).
 
-    `real: fixed` uses the real pool, `real: fresh` uses `size` unseen real rows per generation. Rows are repeated `real_weight`
-    or `synthetic_weight` times, so that real rows have the weight real_weight / (real_weight + synthetic_weight) in the
-    training objective (He, Xu & Cheng 2025).
+    `real: fixed` uses the real pool. `real: fresh` uses `size` unseen real rows per generation. Real rows are repeated
+    `real_weight` times and generated rows `synthetic_weight` times. So real rows have the weight
+    real_weight / (real_weight + synthetic_weight) in the training objective (He, Xu & Cheng 2025).
     """
 
     real: Literal["fixed", "fresh"] = "fixed"
@@ -224,7 +225,10 @@ class Real:
 
 @dataclass(frozen=True)
 class RealFresh:
-    """Trains on `size` unseen real rows in every generation: `replace` with a perfect generator."""
+    """Trains on `size` unseen real rows in every generation.
+
+    Equivalent to `replace` with a generator that samples from the true distribution.
+    """
 
     version: ClassVar[int] = 1
     uses_synthetic: ClassVar[bool] = False
@@ -241,9 +245,10 @@ class RealFresh:
 
 @dataclass(frozen=True)
 class RealGrowing:
-    """Trains on the real pool and `size` more unseen real rows per generation: `accumulate` with a perfect generator.
+    """Trains on the real pool and `size` more unseen real rows per generation.
 
-    With `generations`: `window` with a perfect generator. `growth` as in `replace-growing`.
+    Equivalent to `accumulate` or, with `generations`, to `window` with a generator that samples from the true distribution.
+    `growth` has the same meaning as in `replace-growing`.
     """
 
     generations: PoolCount | None = None
@@ -257,7 +262,7 @@ class RealGrowing:
         return pool.slice(len(pool) - self.rows(size=size, generation=available.generation), len(pool))
 
     def rows(self, *, size: int, generation: int) -> int:
-        """The size of the training pool of a generation >= 1."""
+        """Return the number of training rows of a generation >= 1."""
         return growing_pool_size(size, generation, max_pools=self.generations, growth=self.growth)
 
     def reserve_rows(self, *, size: int, generations: int) -> int:

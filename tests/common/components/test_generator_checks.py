@@ -90,7 +90,7 @@ class DrawsFromGlobalState(Gaussian):
         (ReadsGlobalStateInAFork, "fit and sample with the same seeds gave two different pools"),
         (DrawsFromGlobalState, "the global state of numpy.random was changed"),
         (TooFewRows, r"sample\(7\) returned 6 rows"),
-        (OtherTypes, r"the column 'x' was generated as .*float.*\n  Expected: .*double"),
+        (OtherTypes, r"the generated column 'x' has the type .*float.*\n  Expected: .*double"),
         (IgnoresSeed, "sample with another seed gave the same pool"),
         (CountsNothing, r"visit_counts has shape \(3,\).\n  Expected: shape \(20,\)"),
         (ForgetsOnSave, "a generator that was saved and loaded samples differently"),
