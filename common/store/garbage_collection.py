@@ -132,7 +132,7 @@ def remove_items(plan: CollectionPlan) -> Iterator[tuple[Item, bool]]:
         raise UserError(f"--store {plan.store}: {error.filename or ''} cannot be removed: {error.strerror}") from error
 
 
-# ---- what can be removed ----------------------------------------------------------------------------------------------
+# ---- removable items --------------------------------------------------------------------------------------------------
 
 
 def _check_same_store(runs: Sequence[KeptRun], existing: Mapping[str, Path], store: Path) -> None:

@@ -48,7 +48,7 @@ def key_of_path(path: Path) -> str | None:
     return path.name if is_artifact_path else None
 
 
-# ---- what exists ------------------------------------------------------------------------------------------------------
+# ---- existing entries -------------------------------------------------------------------------------------------------
 
 
 def artifact_paths(store: Path) -> Iterator[Path]:
