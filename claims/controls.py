@@ -1,10 +1,11 @@
-"""Positive controls: published absolute numbers of language models that are trained on their own output.
+"""Positive controls: comparison with published absolute numbers of language models that are trained on their own output.
 
-They need weights and data of the Hugging Face hub and a GPU. The configs list the published details that they follow, and those that
-they cannot follow.
+They need a GPU and download weights and data from the Hugging Face hub. The comments in the configs list the published details that an
+experiment follows, and the deviations.
 
-The other claims are laws and orderings, which are true at any scale. The result of a single published run has no interval and depends on
-details that papers omit. So it gets a band that is fixed beforehand (`LEVEL`, `CHANGE`), and the judges also check orderings.
+The other claims are laws and orderings, which hold at any scale. A number from a single published run has no interval and depends on
+details that papers omit. Therefore the judges compare with a band around the number, whose width is fixed in advance (`LEVEL`, `CHANGE`).
+They also check orderings.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ if TYPE_CHECKING:
 
 PERPLEXITY, NATS = "heldout_perplexity", "heldout_nll"
 LEVEL = 0.10
-"""Allowed relative deviation from a published level. Which tokens a perplexity averages over, how text is cut into windows and the
-precision of training each change it by some per cent."""
+"""Allowed relative deviation from a published level. The set of averaged tokens, the cutting of text into windows and the precision of
+training each change a perplexity by some per cent."""
 CHANGE = 0.25
-"""Allowed relative deviation from a published change over generations. Such details mostly cancel in a change, but an average over a few
-seeds is less certain."""
+"""Allowed relative deviation from a published change over generations. The effects of such details mostly cancel in a change, but the
+average change over a few seeds is less certain."""
 NEEDS = "hub + GPU"
 
 REPLACE = dict(enumerate((29.6, 33.3, 36.1, 38.3, 40.4, 42.3, 44.1, 46.0, 47.6, 49.5, 51.0)))
 AUGMENT = {0: 29.6, 10: 30.4}
 STORIES = {"replace": {4: 2.39, 10: 2.91}, "accumulate": {4: 1.74}}
 OPT_REAL, OPT_LOSS, OPT_GENERATIONS = 34.0, (20.0, 28.0), 9
-"""Published numbers by generation: perplexities of P1 and P2, cross-entropies of P3; for P4 the perplexity after training on real data,
-the least and the largest increase, and the generations it took."""
+"""Published numbers, by generation: perplexities of P1 and P2, cross-entropies of P3. For P4: the perplexity after training on real
+data, the smallest and the largest increase, and the number of generations."""
 
 GPT2 = {"control-gpt2": ["control-gpt2.yaml"]}
 GPT2_AUGMENT = {"control-gpt2-augment": ["control-gpt2.yaml", "policies=[augment]"]}
@@ -59,11 +60,12 @@ OPT_10 = {"control-opt-10": ["control-opt.yaml", MIX_10, "generator.training.epo
 
 
 def last_generation(rows: pandas.DataFrame, policy: str) -> int:
+    """Return the last generation of a policy."""
     return int(rows[rows.policy == policy].generation.max())
 
 
 def check_levels(label: str, rows: pandas.DataFrame, metric: str, policy: str, published: Mapping[int, float]) -> list[Check]:
-    """Compare a metric with the published numbers of all generations that were run, the last one first."""
+    """Check a metric against the published numbers of all generations that were run, the last one first."""
     last = last_generation(rows, policy)
     return [
         check_within(
@@ -75,23 +77,24 @@ def check_levels(label: str, rows: pandas.DataFrame, metric: str, policy: str, p
 
 
 def check_change_within(label: str, estimate: Estimate, expected: float, *, of: float | None = None) -> Check:
-    """Compare with a published change. The band is a share of it or, if given, of the change `of`."""
+    """Check an estimate against a published change. The half-width of the band is the share CHANGE of `of` (default: `expected`)."""
     return check_within(label, estimate, expected, CHANGE * (expected if of is None else of))
 
 
 def relative_rise(rows: pandas.DataFrame, policy: str, generation: int) -> Estimate:
-    """The rise of the perplexity since generation 0, relative to generation 0."""
+    """Compute the rise of the perplexity since generation 0, divided by its value at generation 0."""
     return Estimate.of(rise(rows, policy, generation, PERPLEXITY) / by_seed(rows, PERPLEXITY, policy, 0))
 
 
 def published_curve(label: str, published: Mapping[int, float]) -> Curve:
+    """Build a curve of published numbers, by generation."""
     return law_points(f"published: {label}", published, published.__getitem__)
 
 
 def skipped(published: Iterable[int], last: int) -> str:
-    """A note for runs with fewer generations than the published ones."""
+    """Return a note if the run has fewer generations than the published run, else an empty string."""
     missing = [str(number) for number in published if number > last]
-    return f"Run to generation {last}; not compared with the published numbers of generation {', '.join(missing)}." if missing else ""
+    return f"The run ends at generation {last}; published numbers of generation {', '.join(missing)} were not compared." if missing else ""
 
 
 # ---- judges ------------------------------------------------------------------------------------------------------------------
@@ -175,11 +178,11 @@ def a_tenth_real_is_enough(rows: Rows) -> JudgeOutput:
 
 # ---- claims ------------------------------------------------------------------------------------------------------------------
 
-PER_TOKEN = "exp of the mean nats per token of the model's own tokenizer, on the test set"
+PER_TOKEN = "exp of the mean nats per token (tokens of the model's own tokenizer) on the test set"
 RERUN = "Drayson et al. 2025 (the setting); the numbers are those of an independent rerun"
 BANDS = (
-    "published numbers come from one run each and have no interval, so the whole 95 % interval over 3 seeds has to lie within "
-    f"{LEVEL:.0%} of a level and within {CHANGE:.0%} of a change over generations; orderings: 95 % interval excludes 0"
+    "each published number comes from one run and has no interval, so the whole 95 % interval over 3 seeds must lie within "
+    f"{LEVEL:.0%} of a level or within {CHANGE:.0%} of a change over generations; orderings: 95 % interval excludes 0"
 )
 
 CLAIMS = (
@@ -190,8 +193,8 @@ CLAIMS = (
         source=RERUN,
         cost="gpu",
         experiments=GPT2,
-        observable=f"{PER_TOKEN}, in windows of at most 512 tokens; how the rerun cut its windows is not published, the code published "
-        "with the paper uses blocks of 512",
+        observable=f"{PER_TOKEN}, in windows of at most 512 tokens; the windows of the rerun are not published, but the code of the paper "
+        "uses blocks of 512",
         expects=", ".join(f"{value:g}" for value in REPLACE.values())
         + " at generations 0 to 10, a relative rise of 72 %; upwards in at least 8 of 10 steps",
         tolerance=BANDS,
@@ -200,13 +203,13 @@ CLAIMS = (
     ),
     Claim(
         id="P2",
-        statement="If all real data is added to the last generation's, the same GPT-2 goes from perplexity 29.6 only to 30.4.",
+        statement="If all real data is added to the data of the last generation, the same GPT-2 goes from perplexity 29.6 only to 30.4.",
         source=RERUN,
         cost="gpu",
         experiments=GPT2 | GPT2_AUGMENT,
         observable=f"{PER_TOKEN}, as in P1",
-        expects="29.6 at generation 0, 30.4 at generation 10, a relative rise of 3 %; below P1's at the last generation",
-        tolerance=f"{BANDS}; three seeds cannot resolve a quarter of a rise of 3 %, so this rise may differ by a quarter of P1's",
+        expects="29.6 at generation 0, 30.4 at generation 10, a relative rise of 3 %; at the last generation lower than in P1",
+        tolerance=f"{BANDS}; three seeds cannot resolve a quarter of a rise of 3 %, so a quarter of the rise in P1 is allowed",
         judge=real_data_holds_perplexity,
         needs=NEEDS,
     ),
@@ -218,9 +221,9 @@ CLAIMS = (
         cost="gpu",
         experiments=STORIES_REPLACE | STORIES_ACCUMULATE,
         observable="mean nats per token on the validation set, in windows of at most 256 tokens of a vocabulary of 10,000; the published "
-        "tokens may differ, but most words of so simple a vocabulary are one token in either",
-        expects="replace: 2.39 at generation 4, 2.91 at 10; accumulate: 1.74 at 4; so a difference of 0.65 at 4, and a rise of 0.52 from 4 "
-        "to 10",
+        "tokens may differ, but the vocabulary is simple, so most words are one token in both cases",
+        expects="replace: 2.39 at generation 4, 2.91 at 10; accumulate: 1.74 at 4; so the difference is 0.65 at 4, and the rise from 4 to "
+        "10 is 0.52",
         tolerance=f"{BANDS}; levels are in nats: 10 % of 2.39 nats is a factor of 1.27 in perplexity",
         judge=accumulating_stories_helps,
         needs=NEEDS,
@@ -229,16 +232,16 @@ CLAIMS = (
         id="P4",
         statement="OPT-125m loses 20 to 28 points of perplexity if it is trained on its own wikitext-2; with 10 % real data it "
         "loses little.",
-        source="Shumailov et al. 2024, the text on fig. 1b and 1c",
+        source="Shumailov et al. 2024, text about fig. 1b and 1c",
         cost="gpu",
         experiments=OPT | OPT_10,
-        observable=f"{PER_TOKEN}, in rows of about 64 tokens, the length of the paper's blocks; the paper decodes with five beams, here "
-        "tokens are sampled",
-        expects="34 after fine-tuning on real data; without real data 20 to 28 points more after 9 generations; with 10 % less than that",
-        tolerance="orderings: 95 % interval over 3 seeds excludes the bound. Bands contain the whole 95 % interval: the loss without real "
-        "data within 20 to 28, both ends extended by a quarter; 'only minor degradation', which has no number, read as below 10 points, "
-        "half of the least loss; the level within a quarter of 34, because rows here count their first token and have no line ends, unlike "
-        "the paper's blocks, and both raise it",
+        observable=f"{PER_TOKEN}, in rows of about 64 tokens, the length of blocks in the paper; the paper decodes with five beams, but "
+        "here tokens are sampled",
+        expects="34 after fine-tuning on real data; without real data 20 to 28 points more after 9 generations; with 10 % real data less",
+        tolerance="orderings: 95 % interval over 3 seeds excludes the bound. Bands must contain the whole 95 % interval. Loss without real "
+        "data: 20 to 28, both ends extended by a quarter. Loss with 10 %: the paper states 'only minor degradation' without a number, "
+        "interpreted as below 10 points (half of the smallest loss). Level: within a quarter of 34, because rows here include their first "
+        "token and have no line ends, unlike the blocks of the paper; both raise the perplexity",
         judge=a_tenth_real_is_enough,
         needs=NEEDS,
     ),

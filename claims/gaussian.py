@@ -1,4 +1,4 @@
-"""Claims tested with a Gaussian: how replacement, accumulation and a share of real rows change its mean and variance."""
+"""Claims tested with a Gaussian: laws of its mean and variance under replacement, accumulation and a share of real rows."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from ..common.replication.statistical_checks import (
     check_law_at_generations,
 )
 
-STANDARD_ERRORS = "within 4 standard errors, estimated from the scatter of chains: a true law fails once in 16,000 checks"
+STANDARD_ERRORS = "within 4 standard errors, estimated from the spread of chains; a true law fails once in 16,000 checks"
 EARLY_AND_LATE = (0, 1, 5, 19)
-"""Early generations reveal an offset by one generation, late ones a wrong rate."""
+"""Generations to check. Early generations reveal a shift by one generation, late generations reveal a wrong rate."""
 
 GAUSSIAN = {"gaussian": ["gaussian.yaml"]}
 UNBIASED = {"gaussian-unbiased": ["gaussian.yaml", "generator.ddof=1"]}
 FIVE_DIMENSIONS = {"gaussian-5d": ["gaussian.yaml", "data.dimensions=5", "data.replicates=400", "policies=[replace]"]}
 M, REPLICATES = 50, 2000
-"""Rows of a pool, and chains, in `gaussian.yaml`."""
+"""Number of rows of a pool and number of chains in `gaussian.yaml`."""
 
 
 # ---- C1, C2: the variance under replacement -------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ def unbiased_collapses(rows: Rows) -> JudgeOutput:
 
 
 def _log_variance_figure(rows: Rows, experiment: str, law_curves: list[Curve]) -> Figure:
-    """Both logarithms of the variance under replacement, next to their laws."""
+    """Build a figure of ln of the mean variance and mean of ln variance under replacement, both measured and as laws."""
     mean = over_generations("measured: ln E s²", rows[experiment], "variance", "replace")
     logs = {name: np.log(getattr(mean, name)).tolist() for name in ("y", "low", "high")}
     measured = [mean.model_copy(update=logs), over_generations("measured: E ln s²", rows[experiment], "log_variance", "replace")]
@@ -130,7 +130,7 @@ def subsampling_lies_between(rows: Rows) -> JudgeOutput:
 # ---- C12: growing pools --------------------------------------------------------------------------------------------------------
 
 GROWTH_POWERS = {"constant": 0, "linear": 1, "quadratic": 2}
-"""Policies of `gaussian-growth.yaml`: the i-th fit has M i^power rows."""
+"""Policies of `gaussian-growth.yaml` and their powers. The i-th fit has M i^power rows."""
 
 
 def growth_has_to_be_fast(rows: Rows) -> JudgeOutput:
@@ -171,7 +171,7 @@ def sharpness_speeds_collapse(rows: Rows) -> JudgeOutput:
 
 
 def _laws_of_policies(*, scale: float) -> dict[str, Callable[[int], float]]:
-    """The expected variance under each policy of `gaussian-bias.yaml`."""
+    """Return the law of the expected variance under each policy of `gaussian-bias.yaml`."""
     return {
         "replace": partial(laws.replace_variance, size=M, scale=scale),
         "accumulate": partial(laws.accumulate_variance, size=M, scale=scale),
@@ -239,7 +239,7 @@ CLAIMS = (
         experiments={"gaussian-subsample": ["gaussian-subsample.yaml"]},
         observable="variance",
         expects="the product law of sampling without replacement; replace < subsample < accumulate",
-        tolerance=STANDARD_ERRORS + "; here the chains are seeds, because the replicates of a seed share the drawn rows",
+        tolerance=STANDARD_ERRORS + "; here chains are seeds, because all replicates of a seed use the same drawn row indices",
         judge=subsampling_lies_between,
     ),
     Claim(

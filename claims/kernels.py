@@ -1,4 +1,4 @@
-"""Claims tested with kernel density estimates, whose fits are wider than their data."""
+"""Claims tested with kernel density estimates, a model family whose fits are wider than the data."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kernels_widen(rows: Rows) -> JudgeOutput:
 
 
 def accumulation_is_not_universal(rows: Rows) -> JudgeOutput:
-    """Two models that drift away under `accumulate` and are still drifting in the second half of the run."""
+    """Judge C26: checks that two models still drift under `accumulate` in the second half of the run."""
     kde, limit = rows["kde"], laws.accumulate_limit(size=M)
     gain = estimate_at(kde, "variance", "accumulate", 19) - estimate_at(kde, "variance", "accumulate", 9)
     checks, curves = [check_above("KDE: variance gained from generation 9 to 19", gain)], []
@@ -72,7 +72,7 @@ CLAIMS = (
         cost="seconds",
         experiments={**KDE, **SHARPENED},
         observable="variance under accumulate: of kernel density estimates, and of Gaussians with sampling.variance_scale 0.7 and 0.9",
-        expects="still changing in the second half of the run, by more than unbiased sampling can lose",
+        expects="the variance still changes in the second half of the run, and changes more than is possible with unbiased sampling",
         tolerance="95 % interval excludes 0; laws: " + STANDARD_ERRORS,
         judge=accumulation_is_not_universal,
     ),
@@ -87,12 +87,12 @@ CONTRADICTIONS = (
                 ["C4", "C10", "C14", "C20"],
             ),
             (
-                "Not always: with sharpened samples, or with a model that widens or smooths its data (the reason why C20b fails), it keeps "
-                "degrading (Kazdan et al. 2024; Barzilai & Shamir 2025).",
+                "Not always: the model keeps degrading if samples are sharpened or if it widens or smooths its data, the reason why C20b "
+                "fails (Kazdan et al. 2024; Barzilai & Shamir 2025).",
                 ["C15", "C16", "C20b", "C26"],
             ),
         ],
-        decided_by="Whether a fit reproduces its data on average. Unbiased sampling from a maximum-likelihood fit adds errors that fall as "
+        decided_by="The bias of sampling and of the model family. Unbiased sampling from a maximum-likelihood fit adds errors that fall as "
         "1/j^2 and have a finite sum. A bias of the sampler or of the model family adds a share of 1/j in every generation, and that sum "
         "is unbounded.",
     ),

@@ -1,4 +1,4 @@
-"""Claims tested with a regression or a classifier: models that label points and learn from those labels."""
+"""Claims about models that learn from labels made by earlier models, tested with a regression and a linear classifier."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RISK = {
     policy: partial(laws.regression_risk, size=ROWS, dimensions=DIMENSIONS, policy=policy)
     for policy in ("replace", "accumulate", "replace-growing")
 }
-"""The expected excess risk by generation, under each policy."""
+"""Laws of the expected excess risk by generation, for each policy."""
 check_risk = partial(check_law_at_generations, metric="excess_risk", generations=(0, 1, 3, LAST))
 
 
@@ -98,7 +98,7 @@ def shifted_share_is_a_floor(rows: Rows) -> JudgeOutput:
 # ---- C18: an imperfect verifier ------------------------------------------------------------------------------------------------
 
 VERIFIERS = {"sharp": (0.8, 0.4), "blind": (0.6, 0.6), "contrary": (0.4, 0.8)}
-"""The probabilities phi and psi that a right and a wrong label is kept."""
+"""Verifiers by policy name: probabilities phi and psi of keeping a right and a wrong label."""
 WRONG_SHARES = (0.25, 0.4, 0.45, 0.55, 0.6, 0.75)
 VERIFIED = {f"verifier-{share:g}": ["verifier.yaml", f"generator.sampling.flip={share}"] for share in WRONG_SHARES}
 
@@ -138,7 +138,7 @@ CLAIMS = (
         source="Gerstgrasser et al. 2024, footnote 1",
         cost="seconds",
         experiments=GROWING,
-        observable="excess risk of the n-th fit, with i T rows at the i-th",
+        observable="excess risk of the n-th fit; the i-th fit has i T rows",
         expects="sum sigma^2 d / (i T - d - 1), about b ln n",
         tolerance=STANDARD_ERRORS,
         judge=more_labels_slow_it,
@@ -161,8 +161,8 @@ CLAIMS = (
         source="Feng et al. 2024",
         cost="seconds",
         experiments=VERIFIED,
-        observable="accuracy on the true labels of a classifier that is trained on the labels the verifier kept",
-        expects="above 1/2 below the threshold, below 1/2 above it",
+        observable="accuracy, on the true labels, of a classifier that is trained on the labels kept by the verifier",
+        expects="accuracy above 1/2 if the share of wrong labels is below the threshold; accuracy below 1/2 if it is above",
         tolerance="95 % interval over 5 seeds excludes 1/2",
         judge=verifier_has_a_threshold,
     ),

@@ -1,4 +1,4 @@
-"""Claims about a share of real rows in the training data: fresh or fixed, few or many, and how much weight they should get."""
+"""Claims about mixtures of real and generated rows: fresh or fixed real rows, their number and their best weight."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ MIX = {"gaussian-mix": ["gaussian-mix.yaml"]}
 SIZE, LAST = 100, 32
 REAL_SHARES = {"5": 0.05, "10": 0.1, "25": 0.25}
 MIX_LAWS = {"fresh": laws.mix_fresh, "fixed": laws.mix_fixed}
-"""Laws of the pair (variance, squared error of the mean)."""
+"""By kind of real rows: a law that returns the pair (variance, squared error of the mean)."""
 check_mix = partial(check_law_at_generations, generations=(1, 3, 10, LAST))
 
 
@@ -120,10 +120,10 @@ def golden_weight_is_best(rows: Rows) -> JudgeOutput:
     return JudgeOutput(checks, Figure(x="weight of the real rows", y="rows x squared error of the mean", curves=curves))
 
 
-# ---- C27: what synthetic rows are worth ----------------------------------------------------------------------------------------
+# ---- C27: the value of synthetic rows ----------------------------------------------------------------------------------------
 
 REAL_ROWS, RATIOS, SCALES = (10, 100), (1, 3, 9), (1.0, 0.8)
-"""Real rows per generation, generated rows per real row, and `sampling.variance_scale`."""
+"""Cases of C27: real rows per generation, generated rows per real row, and values of `sampling.variance_scale`."""
 WORTH_CASES = [(real, ratio, scale) for real in REAL_ROWS for ratio in RATIOS for scale in SCALES]
 
 
@@ -143,7 +143,7 @@ def _worth_config(real: int, ratio: int, scale: float) -> list[str]:
 
 
 def worth_depends_on_real_rows(rows: Rows) -> JudgeOutput:
-    """The risk of real rows alone is known exactly. Generated rows help where the measured risk is lower."""
+    """Judge C27: compares the measured risk with the exact risk of real rows alone. Generated rows help if the measured risk is lower."""
     risk = {case: estimate_at(rows[_worth_name(*case)], "wasserstein", "fresh", 25) for case in WORTH_CASES}
     checks = []
     for (real, ratio, scale), estimate in risk.items():
@@ -159,7 +159,10 @@ def worth_depends_on_real_rows(rows: Rows) -> JudgeOutput:
 
 
 def _effective_rows(real: int, scale: float, risks: list[Estimate]) -> Curve:
-    """Real rows with the same risk, per real row. A high risk means few effective rows, so the ends of intervals swap."""
+    """Build the curve of effective rows: the number of real rows with the same risk, divided by `real`.
+
+    A higher risk means fewer effective rows, so the two ends of each interval are swapped.
+    """
     lows, highs = zip(*(risk.interval for risk in risks), strict=True)
 
     def effective(values: tuple[float, ...]) -> list[float]:
@@ -205,7 +208,7 @@ CLAIMS = (
         source="Alemohammad et al. 2024, fig. 10",
         cost="seconds",
         experiments=MIX,
-        observable="variance with 10 % real rows after ten generations without any, compared with 10 % from the start",
+        observable="variance with 10 % real rows after ten generations without real rows, compared with 10 % from the start",
         expects="both follow the same recursion to the same limit",
         tolerance=STANDARD_ERRORS,
         judge=start_is_forgotten,
@@ -217,7 +220,7 @@ CLAIMS = (
         cost="seconds",
         experiments={"gaussian-weights": ["gaussian-weights.yaml"]},
         observable="squared error of the mean at weights 1/4, 1/2, 8/13, 3/4",
-        expects="M Var = (w^2 + (1-w)^2) / (1 - (1-w)^2), smallest at 0.618, and there below that of real rows alone",
+        expects="M Var = (w^2 + (1-w)^2) / (1 - (1-w)^2), smallest at w = 0.618 and there smaller than with real rows alone",
         tolerance="orderings: 95 % interval excludes 0; laws: " + STANDARD_ERRORS,
         judge=golden_weight_is_best,
     ),
@@ -228,9 +231,9 @@ CLAIMS = (
         source="Kazdan et al. 2024; Alemohammad et al. 2024, fig. 11 and 12",
         cost="seconds",
         experiments={_worth_name(*case): _worth_config(*case) for case in WORTH_CASES},
-        observable="2-Wasserstein risk of a loop with fresh real rows / risk of its real rows alone; the figure shows it as effective rows",
-        expects="below 1 without bias (sampling.variance_scale 1); with variance_scale 0.8 below 1 for one or three times 10 real rows, "
-        "above 1 for three times 100 and for nine times either",
+        observable="2-Wasserstein risk of a loop with fresh real rows / risk of its real rows alone; shown in the figure as effective rows",
+        expects="without bias (sampling.variance_scale 1): below 1; with variance_scale 0.8: below 1 for 10 or 30 generated with 10 "
+        "real rows, above 1 for 90 generated with 10 real rows and for 300 or 900 generated with 100 real rows",
         tolerance="95 % interval excludes 1; the risk of real rows alone is exact",
         judge=worth_depends_on_real_rows,
     ),
@@ -241,13 +244,13 @@ CONTRADICTIONS = (
         question="Do fixed real data prevent collapse, or only delay it?",
         sides=[
             (
-                "Only delay it: a loop with a fixed real set still degrades, as does the VAE of C23 (Alemohammad et al. 2024).",
+                "Only delay it: a loop with a fixed real set still degrades (Alemohammad et al. 2024), for example the VAE of C23.",
                 ["C7", "C23"],
             ),
             ("Prevent it: with a share of real data the loop stays near its start (Bertrand et al. 2024).", ["C6", "C7"]),
         ],
-        decided_by="What is measured. The distance from the true distribution is bounded with fresh and with fixed real rows. With fixed "
-        "rows the bound is 3 - 2a times that with fresh ones, and never below the error of those few rows. A short run of a large model "
-        "shows only the approach to the bound, which looks like a delay.",
+        decided_by="The measured quantity and the length of the run. The distance from the true distribution is bounded with fresh and "
+        "with fixed real rows. With fixed rows the bound is 3 - 2a times the bound with fresh rows, and never below the error of the "
+        "fixed rows. A short run of a large model shows only the approach to the bound, which looks like a delay.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Claims tested with a table of counts: which symbols die out, and when."""
+"""Claims about the extinction of rare symbols, tested with a table of counts (categorical model)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 CATEGORICAL = {"categorical": ["categorical.yaml"]}
 M = 2000
 HETEROZYGOSITY = 1 - float((zipf(1000, 1.0) ** 2).sum())
-"""Of the true distribution: the probability that two draws differ."""
+"""Heterozygosity of the true distribution: the probability that two draws differ."""
 GENERATIONS_BY_COUNT = {1: (1, 3, 10), 2: (3, 10, 19), 3: (3, 10, 19), 5: (10, 19)}
-"""By the count of a symbol in the real pool: generations at which its survival is neither near 0 nor near 1."""
+"""Generations to check, by the count of a symbol in the real pool. At these generations survival is neither near 0 nor near 1."""
 
 
 def _survival(generation: int, *, count: int) -> float:
@@ -55,7 +55,7 @@ def _check_heterozygosity(rows: pandas.DataFrame, policy: str, *, alternative: s
 
 
 def _half_life(rows: pandas.DataFrame, count: int) -> str:
-    """The generation, interpolated, at which half of the symbols with a count are extinct."""
+    """Return, as text, the interpolated generation at which half of the symbols seen `count` times are extinct."""
     curve = over_generations("", rows, f"survival/{count}", "replace")
     below_half = np.flatnonzero(np.array(curve.y) < 0.5)
     if not below_half.size:

@@ -1,7 +1,7 @@
-"""Claims about language models: a small Llama and a trigram model on the King James Bible, and a grammar that can be checked.
+"""Claims about language models, tested with a small Llama and a trigram model on the King James Bible, and with logic expressions.
 
-The claims are about directions and orderings, so the judges compare chains of the same seed, which share their generation 0. Absolute
-numbers of large models are in `controls`.
+The claims are about directions and orderings. Judges compare chains of the same seed, because these have the same generation 0. Claims
+about absolute numbers of large models are in `controls`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ GROWING = {"lm-growing": ["lm.yaml", "generations=4", "policies=[replace, accumu
 SHARP = {"lm-sharp": ["lm.yaml", "generations=4", "policies=[replace, accumulate]", "generator.sampling.temperature=0.3"]}
 LOSS, LOSS_TITLE = "heldout_nll", "held-out loss, nats per token"
 OWN_LOSS, OWN_LOSS_P95 = "samples_nll", "samples_nll_p95"
-"""The loss on the model's own text under the first model: its mean and its 95th percentile."""
+"""Metrics of the loss of generated text under the first model: mean and 95th percentile."""
 
 
 # ---- differences by seed -----------------------------------------------------------------------------------------------------
 
 
 def rise(rows: pandas.DataFrame, policy: str, generation: int, metric: str = LOSS) -> np.ndarray:
-    """The change of a metric since generation 0, float64 [seeds]."""
+    """Compute the change of a metric since generation 0, float64 [seeds]."""
     change: np.ndarray = by_seed(rows, metric, policy, generation) - by_seed(rows, metric, policy, 0)
     return change
 
 
 def gap(rows: pandas.DataFrame, metric: str, policy: str, other: str, generation: int) -> Estimate:
-    """The difference of a metric between two policies at one generation."""
+    """Compute the difference of a metric between two policies at one generation, paired by seed."""
     return Estimate.of(by_seed(rows, metric, policy, generation) - by_seed(rows, metric, other, generation))
 
 
 def check_change(label: str, rows: pandas.DataFrame, metric: str, policy: str, generation: int, *, up: bool) -> Check:
-    """Check that a metric has risen (or fallen) since generation 0."""
+    """Check that a metric is higher (`up`) or lower than at generation 0."""
     check = check_above if up else check_below
     return check(f"{label}, generation {generation} - 0", Estimate.of(rise(rows, policy, generation, metric)))
 
@@ -85,7 +85,7 @@ def accumulating_keeps_a_smoother(rows: Rows) -> JudgeOutput:
     second_half = rise(own, "accumulate", 8).mean() - first_half
     note = (
         f"Under accumulate the loss rises by {first_half:.3f} nats up to generation 4 and by another {second_half:.3f} up to 8. Kneser-Ney "
-        "smoothing gives every context some of the probability of shorter ones, so a fit is flatter than its data, and so is its output."
+        "smoothing moves probability from every context to shorter contexts, so a fit and its output are flatter than the training data."
     )
     curves = _curves(own, LOSS, ("replace", "replace-growing", "accumulate", "real"))
     return JudgeOutput(_check_accumulation(own, last=8), generation_figure(LOSS_TITLE, curves), note)
@@ -110,7 +110,7 @@ def own_text_gets_likelier(rows: Rows) -> JudgeOutput:
     first, last = (by_seed(llama, OWN_LOSS, "replace", number).mean() for number in (0, 8))
     note = (
         f"Under the first Llama its own text has a loss of {first:.2f} nats per token, the text of generation 8 {last:.2f}. At temperature "
-        "1 samples follow the model's distribution, so errors go in all directions, and most of them are unlikely under the first model."
+        "1 samples follow the model's distribution. Errors go in all directions, and most erroneous text is unlikely under the first model."
     )
     checks = [*_check_own_text(llama, "Llama", 8), *_check_own_text(trigram, "trigram", 8)]
     return JudgeOutput(checks, _own_and_real_text({"Llama": llama, "trigram": trigram}), note)
@@ -129,7 +129,7 @@ def sharp_text_gets_likelier(rows: Rows) -> JudgeOutput:
 
 
 def _check_own_text(rows: pandas.DataFrame, model: str, last: int) -> list[Check]:
-    """Own text likelier, real text less likely, diversity down, the tail of the loss on own text longer."""
+    """Check that generated text becomes likelier, real text less likely, diversity lower and the upper tail of the loss longer."""
     tail = history(rows, OWN_LOSS_P95, "replace") - history(rows, OWN_LOSS, "replace")
     return [
         check_change(f"{model}: loss on its own text under the first model", rows, OWN_LOSS, "replace", last, up=False),
@@ -166,8 +166,8 @@ def correct_but_alike(rows: Rows) -> JudgeOutput:
     ]
     first, end = (by_seed(own, "valid_share", "full", number).mean() for number in (0, last))
     note = (
-        f"Valid expressions: {first:.0%} of the first model's output and {end:.0%} of generation {last}'s. Nothing removes the mistakes, "
-        "the next model learns them, and sampling at temperature 0.8 does not outweigh that."
+        f"Valid expressions: {first:.0%} of the first model's output and {end:.0%} of the output of generation {last}. Mistakes are not "
+        "removed, so the next model learns them. Sampling at temperature 0.8 does not compensate for this."
     )
     curves = _curves(own, distance, ("full", "balanced", "incremental", "expanding"))
     return JudgeOutput(checks, generation_figure("edit distance between expressions", curves), note)
@@ -207,8 +207,8 @@ CLAIMS = (
         cost="minutes",
         experiments={**LM, **NGRAM},
         observable="held-out loss of a Llama and of a trigram model, 8 generations, 3 seeds",
-        expects="up in at least 7 of 8 generations; with all real data below 1.05 times generation 0's; replace > 10 % real > real alone",
-        tolerance=f"{OVER_SEEDS}; 7 of 8 in each seed",
+        expects="up in at least 7 of 8 generations; with all real data below 1.05 times generation 0; replace > 10 % real > real alone",
+        tolerance=f"{OVER_SEEDS}; up in 7 of 8 generations in each seed",
         judge=replacing_raises_the_loss,
     ),
     Claim(
@@ -219,19 +219,19 @@ CLAIMS = (
         cost="minutes",
         experiments={**GROWING, **SHARP},
         observable="held-out loss of a Llama under accumulate, replace, replace with growing data, and at temperature 0.3",
-        expects="the loss increase of accumulate is below a tenth of that of replace; growing data lies strictly between; temperature 0.3 "
-        "increases it more",
+        expects="the loss increase of accumulate is below a tenth of that of replace; the loss with growing data lies strictly between; "
+        "temperature 0.3 raises the loss more",
         tolerance=f"{OVER_SEEDS}; a tenth counts as keeping",
         judge=accumulating_keeps_the_loss,
     ),
     Claim(
         id="C20b",
-        statement="The same for a model that smooths its data: a trigram model with Kneser-Ney discounts.",
+        statement="Accumulating also keeps the loss of a model that smooths its data: a trigram model with Kneser-Ney discounts.",
         source="after Gerstgrasser et al. 2024, table 2; no such claim was published",
         cost="minutes",
         experiments=NGRAM,
         observable="held-out loss under accumulate, replace and replace with growing data",
-        expects="the loss increase of accumulate is below a tenth of that of replace; growing data lies strictly between",
+        expects="the loss increase of accumulate is below a tenth of that of replace; the loss with growing data lies strictly between",
         tolerance=f"{OVER_SEEDS}; a tenth counts as keeping",
         judge=accumulating_keeps_a_smoother,
     ),
@@ -250,7 +250,7 @@ CLAIMS = (
     ),
     Claim(
         id="C21b",
-        statement="The same with sharpened samples (temperature 0.3).",
+        statement="C21 is also true for sharpened samples (temperature 0.3).",
         source="Shumailov et al. 2024 (beam search); Gerstgrasser et al. 2024 (temperature 0.3)",
         cost="minutes",
         experiments=SHARP,
@@ -266,13 +266,13 @@ CLAIMS = (
         cost="minutes",
         experiments=LOGIC,
         observable="share of valid logic expressions; mean token edit distance between generated expressions; four data cycles",
-        expects="validity up and edit distance down in the full cycle; edit distance lowest there, then incremental, then expanding",
+        expects="full cycle: validity up, edit distance down; edit distance lowest in the full cycle, then incremental, then expanding",
         tolerance=OVER_SEEDS,
         judge=correct_but_alike,
     ),
     Claim(
         id="C25",
-        statement="A wider model does not escape: replacement degrades models of every size.",
+        statement="A wider model does not avoid collapse: replacement degrades models of every size.",
         source="Gerstgrasser et al. 2024 (9 to 126 million weights); Dohmatob et al. 2024",
         cost="minutes",
         experiments=SCALED,
@@ -290,8 +290,8 @@ CONTRADICTIONS = (
             ("Yes: its samples move towards what the first model found likely (Shumailov et al. 2024, fig. 1).", ["C21b"]),
             ("No: perplexity rises in every generation, on any text.", ["C21", "C19"]),
         ],
-        decided_by="How samples are drawn. If they follow the model's own distribution, errors go in every direction and are unlikely "
-        "under the first model (the reason why C21 fails). If they are closer to the mode, own text is likelier after one generation; "
-        "later almost all output is one sentence, whose probability differs between seeds (C21b).",
+        decided_by="The sampling method. If samples follow the model's own distribution, errors go in every direction and are unlikely "
+        "under the first model, which is why C21 fails. If samples are closer to the mode, generated text is likelier after one "
+        "generation. Later almost all output is one sentence, whose probability differs between seeds (C21b).",
     ),
 )

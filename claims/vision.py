@@ -1,4 +1,4 @@
-"""Claims about image models: a small VAE and a small diffusion model on scans of handwritten digits."""
+"""Claims about image models, tested with a small VAE and a small diffusion model on scans of handwritten digits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
 VARIANCE_SCALE = 0.49
-"""`sampling.variance_scale` of the sharpened samplers: the standard deviation of the noise is multiplied by 0.7."""
+"""`sampling.variance_scale` of sharpened sampling. It multiplies the standard deviation of the noise by 0.7."""
 SHARP_SAMPLING = f"generator.sampling.variance_scale={VARIANCE_SCALE}"
 EXPERIMENTS = {
     "vae": ["vae.yaml"],
@@ -53,17 +53,18 @@ def images_degrade(rows: Rows) -> JudgeOutput:
 
 
 def _recall_kept(rows: pandas.DataFrame) -> np.ndarray:
-    """Recall as a share of generation 0's, averaged over the later generations, float64 [seeds]. Lower means a faster loss."""
+    """Compute recall divided by its value at generation 0, averaged over later generations, float64 [seeds]. Lower means a faster loss."""
     recall = history(rows, "recall", "replace")
     return np.asarray((recall[:, 1:] / recall[:, :1]).mean(axis=1))
 
 
 def _note(rows: Rows) -> str:
+    """Return a note that explains why sharpened sampling gains no precision."""
     precision = {name: by_seed(own, "precision", "replace", 0).mean() for name, own in rows.items()}
     return (
         f"Less noise does not give better digits here: at generation 0 precision is {precision['vae-sharp']:.2f} with {SHARP} and "
         f"{precision['vae']:.2f} with 1 for the VAE, {precision['diffusion-sharp']:.2f} and {precision['diffusion']:.2f} for the diffusion "
-        "model. The next model learns the images between digits, so precision cannot rise."
+        "model. With less noise, some images lie between digits. The next model learns them, so precision cannot rise."
     )
 
 

@@ -132,7 +132,7 @@ def test_shorter_run_is_judged_and_noted():
     finding = judge(P1, {"control-gpt2": invented_rows("replace", PUBLISHED[:4])})
     assert finding.verdict == "holds"
     assert finding.checks[0].label == "perplexity, generation 3"
-    assert "Run to generation 3; not compared with the published numbers of generation 4, 5," in finding.note
+    assert "The run ends at generation 3; published numbers of generation 4, 5," in finding.note
 
 
 # ---- the configs, and the whole way on tiny stand-ins ------------------------------------------------------------------------
