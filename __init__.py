@@ -45,7 +45,7 @@ _MODULES = {
 }
 """For each public name, the module that defines it."""
 
-__all__ = ["__version__", *_MODULES]  # noqa: PLE0604
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
