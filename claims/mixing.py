@@ -34,7 +34,7 @@ MIX = {"gaussian-mix": ["gaussian-mix.yaml"]}
 SIZE, LAST = 100, 32
 REAL_SHARES = {"5": 0.05, "10": 0.1, "25": 0.25}
 MIX_LAWS = {"fresh": laws.mix_fresh, "fixed": laws.mix_fixed}
-"""By kind of real rows: a law that returns the pair (variance, squared error of the mean)."""
+"""Laws by kind of real rows. Each returns the pair (variance, squared error of the mean)."""
 check_mix = partial(check_law_at_generations, generations=(1, 3, 10, LAST))
 
 

@@ -25,7 +25,7 @@ MISSING_MASS = {
     "real": lambda size: laws.missing_mass(TRUTH, rows=size),
     "made": lambda size: laws.missing_mass(TRUTH, rows=size, made_from=FIRST),
 }
-"""By kind of rows: the expected missing mass of the second model as a function of the number of rows."""
+"""Laws by kind of rows. Each returns the expected missing mass of the second model for a number of rows."""
 
 
 def symbols_plateau(rows: Rows) -> JudgeOutput:

@@ -24,7 +24,7 @@ from .metric_names import display_name
 from .run_folder import ROWS, RunFolder
 
 Points = Mapping[int, Mapping[str, float]]
-"""By generation, the numbers by `axis/metric`."""
+"""Numbers by generation and, within a generation, by `axis/metric`."""
 
 
 class ExportedRun(RunFolder):

@@ -121,7 +121,7 @@ class Provenance:
 
     @property
     def environment(self) -> dict[str, list[str]]:
-        """All values of each library version, machine and device. Several values of one mean that environments differ between models."""
+        """Library versions, machines and devices of the models. A name with several values means that environments differ."""
         values: dict[str, set[str]] = {}
         for model in self.models:
             for name, value in model.items():

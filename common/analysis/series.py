@@ -57,7 +57,7 @@ class Metric:
         return list(dict.fromkeys(chain.policy for chain in self.chains))
 
     def of(self, policy: str) -> list[Chain]:
-        """Return the chains of a policy, one per seed and generator."""
+        """Return the chains of a policy, one per seed."""
         return [chain for chain in self.chains if chain.policy == policy]
 
     @property
