@@ -168,7 +168,7 @@ class PublishedClaim(Record):
     """Authors, year, theorem or figure."""
     cost: Cost
     experiments: Mapping[str, Annotated[list[str], Field(min_length=1)]]
-    """Experiments by name: a config (a path, or a file of `configs/claims`) and its changes. Claims with the same experiment share a run."""
+    """Experiments by name: a config (a path, or a file of `configs/claims`) and its changes. Claims that name the same one share a run."""
     observable: str
     """Quantity that is measured."""
     expects: str
