@@ -54,13 +54,31 @@ class _Setup:
 
 def _check(make: Callable[[], Generator], pool: Pool, *, n: int) -> None:
     """Run all checks on one pool."""
-    with _temporary_folders() as folder, _global_state_unchanged():
+    with _temporary_folders() as folder:
         setup = _Setup(make, pool, n, folder)
-        generator, twin = _check_fit(setup)
-        generated = _check_sampling(setup, generator, twin)
-        loaded = _check_saving(setup, generator, twin, generated)
-        _check_scores(setup, generator, loaded)
-        _check_refit(setup, loaded, generated)
+        _import_libraries(setup)
+        with _global_state_unchanged():
+            _check_promises(setup)
+
+
+def _import_libraries(setup: _Setup) -> None:
+    """Use the generator once, so that libraries which it imports lazily are loaded. Loading some of them changes global random states."""
+    _ = setup.pool.digest  # cached before any fit, so that the checks notice a fit that changes its pool
+    with _different_global_state():
+        generator = setup.make()
+        generator.fit(setup.pool, seed=0, scratch=setup.folder("first-use"))
+        generator.sample(1, seed=0)
+        if isinstance(generator, Scores):
+            generator.score(setup.pool)
+
+
+def _check_promises(setup: _Setup) -> None:
+    """Run the checks of every requirement of the contract."""
+    generator, twin = _check_fit(setup)
+    generated = _check_sampling(setup, generator, twin)
+    loaded = _check_saving(setup, generator, twin, generated)
+    _check_scores(setup, generator, loaded)
+    _check_refit(setup, loaded, generated)
 
 
 def _check_fit(setup: _Setup) -> tuple[Generator, Generator]:

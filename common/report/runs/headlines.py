@@ -110,6 +110,8 @@ class Comparison:
     """Name of the run that degrades further."""
     other: str
     """Name of the other run."""
+    higher_is_better: bool
+    """Direction of the metric. It decides what changes are divided by, see `_unit_of_change`."""
     changes: Mapping[str, Change]
     """Change of each run, by the name of the run."""
     agreeing: int
@@ -144,6 +146,7 @@ def compare_runs(runs: Mapping[str, Sequence[PolicySummary]]) -> Comparison | No
         policy=policy,
         further=first,
         other=second,
+        higher_is_better=any(one.metric == metrics[0] and one.higher_is_better for one in runs[first]),
         changes={run: own[policy] for run, own in decisive.items()},
         agreeing=sum(run == first for run in further.values()),
         metrics=len(metrics),

