@@ -1,1 +1,1 @@
-"""The analytic track: generators whose collapse is known in closed form. One run simulates thousands of independent chains."""
+"""The analytic track: generators with closed-form laws of collapse. One run simulates thousands of independent chains."""
