@@ -1,4 +1,4 @@
-"""A generator of symbols: a table of symbol counts for each replicate. It models a unigram, or one context of an n-gram model."""
+"""A generator of symbols, based on symbol counts for each replicate. It is a unigram model, or one context of an n-gram model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from .data import arrays_with_axes
 
 @dataclass
 class Categorical:
-    """Maximum-likelihood symbol frequencies: a unigram model.
+    """A unigram model: maximum-likelihood frequencies of symbols.
 
-    The fitted `counts`, int64 [replicates, symbols], are sampled exactly, with integer arithmetic.
+    The fitted `counts` are int64 [replicates, symbols]. Sampling is exact, because it uses integer arithmetic.
     """
 
     version: ClassVar[int] = 1
@@ -41,7 +41,7 @@ class Categorical:
         replicates, symbols = self.counts.shape
         rows = self.counts[0].sum()
         drawn = stream(seed).integers(rows, size=(n, replicates))  # indices of training rows, sorted by symbol
-        offsets = rows * np.arange(replicates)  # replicate r uses the numbers from r * rows on, so that one search serves all
+        offsets = rows * np.arange(replicates)  # replicate r uses numbers from r * rows on, so one search covers all replicates
         cumulative = self.counts.cumsum(axis=1) + offsets[:, None]
         positions = np.searchsorted(cumulative.ravel(), (drawn + offsets).ravel(), side="right")
         return Pool.of(x=positions.reshape(n, replicates) - symbols * np.arange(replicates))
@@ -54,7 +54,7 @@ class Categorical:
 
 
 def symbol_counts(x: np.ndarray) -> np.ndarray:
-    """How often each symbol occurs in each replicate, int64 [replicates, largest symbol + 1]. x: int64 [n, replicates]."""
+    """Count each symbol in each replicate of `x`, int64 [n, replicates]. Returns int64 [replicates, largest symbol + 1]."""
     replicates, symbols = x.shape[1], int(x.max()) + 1
-    numbered = x + symbols * np.arange(replicates)  # replicates get disjoint ranges of numbers, so that one count serves all
+    numbered = x + symbols * np.arange(replicates)  # replicates use disjoint ranges of numbers, so one bincount covers all
     return np.bincount(numbered.ravel(), minlength=replicates * symbols).reshape(replicates, symbols)
