@@ -1,4 +1,4 @@
-"""A curation for labelled points: a verifier that makes errors."""
+"""A curation for labelled points that models a label verifier with errors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True)
 class VerifyLabels:
-    """A label verifier that makes errors: keeps correct and wrong labels with given probabilities (Feng et al. 2024)."""
+    """A label verifier with errors. It keeps correct and wrong labels with given probabilities (Feng et al. 2024)."""
 
     keep_right: Probability = 0.9
-    """Probability of keeping a row with a correct label (phi of the paper)."""
+    """Probability of keeping a row with a correct label (phi in the paper)."""
     keep_wrong: Probability = 0.1
-    """Probability of keeping a row with a wrong label (psi of the paper)."""
+    """Probability of keeping a row with a wrong label (psi in the paper)."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("x", "y")
