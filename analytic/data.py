@@ -1,7 +1,7 @@
-"""Data of the analytic track: samples of known distributions, for many independent replicates.
+"""Data sets of the analytic track: samples from known distributions, for many independent replicates.
 
-Each replicate is a chain of its own. A row of a pool holds one value for each replicate. Replicates share only which rows a policy
-picks. Thousands of replicates cost little more than one.
+Each replicate is a separate chain. A row of a pool holds one value for each replicate. The policy picks the same row numbers for all
+replicates; nothing else is shared. Thousands of replicates cost little more than one replicate.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Count = Annotated[int, Field(ge=1)]
 
 
 Draw = Callable[[int, np.random.Generator], Mapping[str, np.ndarray]]
-"""`draw(n, rng)` returns the columns of n rows."""
+"""Function `draw(n, rng)` that returns the columns of n rows."""
 
 
 def draw_splits(rows: int, eval_size: int, rng: np.random.Generator, draw: Draw, *, numbers: int) -> Mapping[str, Pool]:
-    """The splits of a data set, all of independent rows. `numbers`: how many numbers of 8 bytes a row has.
+    """Draw the splits of a data set. All rows are independent. `numbers` is the count of 8-byte numbers in a row.
 
     Raises UserError if the splits do not fit into memory.
     """
@@ -37,7 +37,7 @@ def draw_splits(rows: int, eval_size: int, rng: np.random.Generator, draw: Draw,
 
 
 def arrays_with_axes(pool: Pool, generator: str, **axes: tuple[str, ...]) -> list[np.ndarray]:
-    """The named columns. Raises UserError, with the generator and the column, if a column does not have the expected axes."""
+    """Return the columns named in `axes`. If a column has other axes, raises UserError with the names of generator and column."""
     arrays = [pool.array(name) for name in axes]
     for array, (name, expected) in zip(arrays, axes.items(), strict=True):
         if array.ndim != len(expected):
@@ -50,12 +50,12 @@ def arrays_with_axes(pool: Pool, generator: str, **axes: tuple[str, ...]) -> lis
 
 @dataclass(frozen=True)
 class GaussianData:
-    """Standard normal numbers or vectors. Column `x`: float64 [n, replicates], with `dimensions` > 1 [n, replicates, dimensions]."""
+    """Standard normal numbers or vectors. Column `x`: float64 [n, replicates], or [n, replicates, dimensions] for `dimensions` > 1."""
 
     rows: Annotated[int, Field(ge=2)] = 1_000
-    """Rows of the training split: the first training pool and the reserve."""
+    """Rows of the training split. They form the first training pool and the reserve (unseen real rows)."""
     replicates: Count = 1
-    """Independent chains that run side by side."""
+    """Number of independent chains, which are simulated together."""
     dimensions: Count = 1
     seed: int = 0
     version: ClassVar[int] = 2
@@ -90,13 +90,13 @@ class CategoricalData:
 
         def draw(n: int, rng: np.random.Generator) -> Mapping[str, np.ndarray]:
             symbols = np.searchsorted(cumulative, rng.random((n, self.replicates)), side="right")
-            return {"x": np.minimum(symbols, self.symbols - 1)}  # the last cumulative value may be a rounding error below 1
+            return {"x": np.minimum(symbols, self.symbols - 1)}  # rounding can make the last cumulative value less than 1
 
         return draw_splits(self.rows, eval_size, stream(self.seed, "categorical"), draw, numbers=self.replicates)
 
 
 def zipf(symbols: int, exponent: float) -> np.ndarray:
-    """Probabilities proportional to rank^-exponent, float64 [symbols]."""
+    """Return probabilities proportional to rank^-exponent, float64 [symbols]."""
     weights = np.arange(1, symbols + 1) ** -float(exponent)
     return weights / weights.sum()
 
@@ -105,8 +105,8 @@ def zipf(symbols: int, exponent: float) -> np.ndarray:
 class RegressionData:
     """Linear regression data. Columns: `x` float64 [n, replicates, dimensions], standard normal; `y` = x . e_1 + noise [n, replicates].
 
-    Least squares is invariant under rotation, so e_1 represents any true weights. Each label comes with probability `shifted` from other
-    weights at the distance `shift`: x . (e_1 + shift e_2) (Dohmatob et al. 2024, "Strong model collapse").
+    Least squares is invariant under rotation, so e_1 represents all true weights of norm 1. With probability `shifted`, a label is drawn
+    with other weights, which differ by `shift`: x . (e_1 + shift e_2) + noise (Dohmatob et al. 2024, "Strong model collapse").
     """
 
     rows: Annotated[int, Field(ge=2)] = 1_000
@@ -148,5 +148,5 @@ class HalfspaceData:
 
 
 def true_labels(x: np.ndarray) -> np.ndarray:
-    """The true label of each point, +1 or -1, int64 [n]: its side of the plane x_1 = 0. x: float64 [n, dimensions]."""
+    """Return the true labels of points `x`, float64 [n, dimensions]. Labels are int64 [n]: +1 if x_1 >= 0, otherwise -1."""
     return np.where(x[:, 0] >= 0, 1, -1)
