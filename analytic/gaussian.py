@@ -1,4 +1,4 @@
-"""Generators for numbers and vectors: a Gaussian and a kernel density estimate. Each replicate has a fit of its own."""
+"""Generators for numbers and vectors: a Gaussian and a kernel density estimate. Each replicate is fitted separately."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from ..common.core.random_streams import stream
 
 @dataclass(frozen=True)
 class GaussianSampling:
-    """How rows are drawn."""
+    """Sampling settings of `gaussian`."""
 
     variance_scale: Annotated[float, Field(gt=0)] = 1.0
-    """lambda: multiplies the covariance. Samples come from N(mean, lambda covariance) (sampling bias of Alemohammad et al. 2024)."""
+    """Factor lambda for the covariance (sampling bias of Alemohammad et al. 2024). Samples come from N(mean, lambda covariance)."""
 
 
 @dataclass
 class Gaussian:
     """A Gaussian N(mean, covariance) with d dimensions.
 
-    The fitted `mean` is float64 [replicates, d], `covariance` float64 [replicates, d, d].
+    The fitted `mean` is float64 [replicates, d] and the fitted `covariance` is float64 [replicates, d, d].
     """
 
     ddof: Literal[0, 1] = 0
-    """The covariance divides by n - ddof. 0: maximum likelihood. 1: unbiased."""
+    """Divisor of the covariance is n - ddof. 0: maximum likelihood. 1: unbiased."""
     known_variance: Annotated[float, Field(gt=0)] | None = None
-    """If set, this is the variance of each dimension, and only the mean is learned."""
+    """Fixed variance of each dimension. If set, only the mean is learned."""
     sampling: GaussianSampling = field(default_factory=GaussianSampling)
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "analytic"
@@ -59,7 +59,10 @@ class Gaussian:
         return _pool(self.mean + np.sqrt(self.sampling.variance_scale) * _times(noise, _root(self.covariance)))
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Negative log-likelihood of each row in nats, mean over replicates, float64 [n]. Raises UserError if a covariance is singular."""
+        """Return the negative log-likelihood of each row in nats, float64 [n], mean over replicates.
+
+        Raises UserError if a covariance is singular.
+        """
         error = _points(pool) - self.mean
         try:
             precision = np.linalg.inv(self.covariance)
@@ -98,12 +101,12 @@ class KDE:
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean of the estimated density, float64 [replicates, d]."""
+        """Mean of the density estimate, float64 [replicates, d]."""
         return self.points.mean(axis=0)
 
     @property
     def covariance(self) -> np.ndarray:
-        """Covariance of the estimated density, float64 [replicates, d, d]: that of the points plus that of the kernel."""
+        """Covariance of the density estimate, float64 [replicates, d, d]: covariance of the points plus covariance of the kernel."""
         n, _, d = self.points.shape
         return _sums_of_products(self.points - self.mean) / n + self.bandwidth**2 * np.eye(d)
 
@@ -121,7 +124,7 @@ class KDE:
 
 
 def _points(pool: Pool) -> np.ndarray:
-    """Column `x` as float64 [n, replicates, d]; d = 1 for numbers. Raises UserError if it has other axes."""
+    """Return column `x` as float64 [n, replicates, d], with d = 1 for numbers. Raises UserError if the column has other axes."""
     x = pool.array("x")
     if x.ndim not in (2, 3):
         raise UserError(
@@ -132,23 +135,23 @@ def _points(pool: Pool) -> np.ndarray:
 
 
 def _pool(x: np.ndarray) -> Pool:
-    """A pool with column `x` in the shape of the data, from x float64 [n, replicates, d]."""
+    """Return a pool with column `x`, from x float64 [n, replicates, d]. For d = 1 the last axis is removed, as in the data."""
     return Pool.of(x=x[..., 0] if x.shape[2] == 1 else x)
 
 
 def _sums_of_products(error: np.ndarray) -> np.ndarray:
-    """Sums over rows of the products of dimensions, [replicates, d, d]. error: float64 [n, replicates, d]."""
+    """Sum the outer products error error^T over rows. `error` is float64 [n, replicates, d]; the result is [replicates, d, d]."""
     by_replicate = error.transpose(1, 2, 0)
     return by_replicate @ by_replicate.transpose(0, 2, 1)
 
 
 def _times(x: np.ndarray, matrices: np.ndarray) -> np.ndarray:
-    """x [n, replicates, d] times symmetric matrices [replicates, d, d], float64 [n, replicates, d]."""
+    """Multiply x [n, replicates, d] by symmetric matrices [replicates, d, d]. Returns float64 [n, replicates, d]."""
     return x * matrices[:, :, 0] if x.shape[2] == 1 else np.einsum("nwi,wij->nwj", x, matrices)
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """Symmetric square roots of covariances [replicates, d, d], which may be singular."""
+    """Return symmetric square roots of covariance matrices [replicates, d, d]. The matrices may be singular."""
     if covariance.shape[1] == 1:
         return np.sqrt(covariance)
     values, vectors = np.linalg.eigh(covariance)
