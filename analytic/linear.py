@@ -1,4 +1,4 @@
-"""Models that label points: least squares for each replicate, and a linear classifier. They do not learn how points are distributed."""
+"""Models that label points: least squares and a linear classifier. They learn labels only, not the distribution of points."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from .data import arrays_with_axes
 class Regression:
     """Linear regression by least squares (Dohmatob et al. 2024; Gerstgrasser et al. 2024, sec. 3).
 
-    It labels new standard normal points, or with `prompts:` given ones, and adds noise of known size. The fitted `weights` are float64
-    [replicates, d].
+    The model labels new standard normal points and adds noise of known size. With `prompts:` it labels the prompt points instead. The
+    fitted `weights` are float64 [replicates, d], with one least-squares fit for each replicate.
     """
 
     noise: Annotated[float, Field(ge=0)] = 1.0
@@ -60,7 +60,7 @@ class Regression:
 
 @dataclass(frozen=True)
 class Flipping:
-    """How labels are drawn."""
+    """Label noise of `linear-classifier` in sampling."""
 
     flip: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a generated label is flipped."""
@@ -70,7 +70,8 @@ class Flipping:
 class LinearClassifier:
     """A linear classifier whose plane goes through the origin (Feng et al. 2024).
 
-    The fitted `normal` of the plane, float64 [d], is the mean of y x. With symmetric label noise it points along the true normal.
+    The fitted `normal` of the plane is the mean of y x, float64 [d]. With symmetric label noise, its expectation has the direction of the
+    true normal.
     """
 
     sampling: Flipping = field(default_factory=Flipping)
