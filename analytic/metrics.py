@@ -1,4 +1,4 @@
-"""Metrics of the analytic track: means over replicates with standard errors, to compare with the closed forms in `laws.py`."""
+"""Metrics of the analytic track. They return means over replicates with standard errors, for comparison with `laws.py`."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from .laws import conserved
 
 OVER_REPLICATES = "standard error over replicates"
 RESOLVED = 1000
-"""A standard deviation counts as resolved if it is at least this many rounding errors of the mean. Its variance is then accurate to
-about 1 %, although a fit sums hundreds of rows with a rounding error each."""
+"""Minimum ratio of a standard deviation to the rounding error of the mean. Above it, the variance is accurate to about 1 %, although a
+fit sums hundreds of rows that each have a rounding error."""
 
 
 def mean_over_replicates(values: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The mean of each array over replicates and, as `<name>_se`, its standard error. Arrays: float64 [replicates with a value]."""
+    """Compute the mean over replicates for each array in `values`, and its standard error as `<name>_se`.
+
+    Arrays are float64 [replicates that have a value].
+    """
     means = {}
     for name, value in values.items():
         means[name] = float(value.mean())
         head, slash, member = name.partition("/")
-        with np.errstate(invalid="ignore"):  # infinite values: the check of metric outputs rejects them
+        with np.errstate(invalid="ignore"):  # infinite values are rejected later, by the check of metric outputs
             means[f"{head}_se{slash}{member}"] = float(value.std(ddof=1) / np.sqrt(value.size)) if value.size > 1 else 0.0
     return means
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Variance and error of the mean of a fitted distribution, averaged over replicates and dimensions, with standard errors.
+    """Variance of a fitted distribution and error of its mean, averaged over replicates and dimensions, with standard errors.
 
-    `variance` estimates the expectation, `log_variance` the typical chain; the two diverge over generations. `log_variance` is left out
-    once float64 does not resolve the variance of every replicate: it would be the logarithm of rounding errors or of zero.
+    `variance` estimates the expected variance; `log_variance` describes a typical chain. The two diverge over generations. `log_variance`
+    is omitted if float64 cannot resolve the variance of every replicate, because it would be the logarithm of rounding errors or of zero.
     """
 
     version: ClassVar[int] = 2
@@ -77,13 +80,13 @@ class Moments:
 class Symbols:
     """Diversity of a categorical model: heterozygosity, support, and survival of rare symbols.
 
-    Heterozygosity is 1 - sum p^2, the probability that two draws differ (Simpson 1949). Support is the number of symbols in the model.
-    `survival/c`: of the symbols that occur c times in the chain's real training pool, the share that is still in the model. `missing` is
-    the share of held-out rows whose symbol is not in the model (the missing mass of Good 1953).
+    `heterozygosity` is 1 - sum p^2, the probability that two draws differ (Simpson 1949). `support` is the number of symbols in the
+    model. `survival/c` is the share of surviving symbols among the symbols that occur c times in the chain's real training pool; a symbol
+    survives if it is in the model. `missing` is the share of held-out rows whose symbol is not in the model (missing mass, Good 1953).
     """
 
     counts: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 3, 5, 10)
-    """The values of c in `survival/c`."""
+    """Values of c in `survival/c`."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("x",)
     reads: ClassVar[tuple[str, ...]] = ("model", "pool", "heldout")
@@ -113,7 +116,7 @@ class Symbols:
         }
         for occurrences in self.counts:
             rare = real == occurrences
-            affected = rare.any(axis=1)  # replicates that have such symbols
+            affected = rare.any(axis=1)  # replicates with symbols of this count
             if affected.any():
                 values[f"survival/{occurrences}"] = (alive & rare).sum(axis=1)[affected] / rare.sum(axis=1)[affected]
         return mean_over_replicates(values)
@@ -121,7 +124,7 @@ class Symbols:
 
 @dataclass(frozen=True)
 class ExcessRisk:
-    """Excess risk of a regression: |w - e_1|^2, the squared error on new points due to errors of the weights w. Mean over replicates."""
+    """Excess risk of a regression, mean over replicates: squared error on new points due to wrong weights w, |w - e_1|^2."""
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model",)
@@ -140,7 +143,7 @@ class ExcessRisk:
 
 @dataclass(frozen=True)
 class PlaneAccuracy:
-    """Accuracy of a linear classifier on new points, computed exactly from the angle between the planes: 1 - angle / pi."""
+    """Exact accuracy of a linear classifier on new points: 1 - angle / pi, with the angle between the fitted and the true plane."""
 
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("model",)
