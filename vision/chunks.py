@@ -1,4 +1,4 @@
-"""Draws samples in chunks of constant size, adds the watermark and returns a pool. All image generators share it."""
+"""Sampling code that all image generators share: draws images in chunks of constant size and adds the watermark."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ..common.core.random_streams import stream
 from .watermark import Pattern
 
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray | None]]
-"""Draws one chunk: images uint8 [size, h, w, c], and labels int64 [size] or None."""
+"""Function that draws one chunk. Returns images, uint8 [size, h, w, c], and labels, int64 [size] or None."""
 
 
 def sample_in_chunks(draw: Draw, n: int, *, size: int, seed: int, watermark: Pattern | None) -> Pool:
-    """A pool of n generated images, with labels if `draw` returns labels.
+    """Draw n images and return them as a pool, with labels if `draw` returns labels.
 
-    Every chunk has `size` images and its own random stream; surplus images of the last chunk are dropped. So an image does not depend
-    on n, neither through the random stream nor through the rounding of a matrix product, which depends on the shape of a batch.
+    Every chunk has `size` images and its own random stream. Surplus images of the last chunk are dropped. Therefore an image does not
+    depend on n: its random numbers are the same for every n, and so is the rounding of matrix products, which depends on the batch shape.
     """
     chunks = [draw(stream(seed, "chunk", start)) for start in range(0, n, size)]
     images = np.concatenate([images for images, _ in chunks])[:n]
