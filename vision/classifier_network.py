@@ -1,4 +1,4 @@
-"""The network of the feature model `classifier`. It imports torch, so `features.py` imports this module inside methods."""
+"""Network of the feature model `classifier`. This module imports torch, so `features.py` imports it inside methods."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Convolutions(nn.Module):
-    """Two convolutions (`body`) that end in a feature layer, and a linear layer of class scores (`head`)."""
+    """A small convolutional classifier: `body` (two convolutions and a feature layer) and `head` (a linear layer for class scores)."""
 
     def __init__(self, colours: int, height: int, width: int, features: int, classes: int):
         super().__init__()
@@ -19,5 +19,5 @@ class Convolutions(nn.Module):
         self.head = nn.Linear(features, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Class scores [n, classes] of images [n, colours, height, width]."""
+        """Return class scores [n, classes] for images [n, colours, height, width]."""
         return self.head(self.body(x))
