@@ -1,4 +1,4 @@
-"""A curation for images: near-duplicates by pixel distance."""
+"""A curation for images that removes near-duplicates by pixel distance."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ..common.core.pool import Pool
 
 @dataclass(frozen=True)
 class PixelDedup:
-    """Drops near-duplicate images: those within `distance` of an earlier image that is kept."""
+    """Drops near-duplicate images. An image is dropped if its distance to an earlier kept image is at most `distance`."""
 
     distance: Annotated[float, Field(gt=0)] = 16.0
-    """Root mean squared difference over pixels, in grey levels (0 to 255)."""
+    """Distance limit: root mean squared difference over pixels, in grey levels (0 to 255)."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ("image",)
