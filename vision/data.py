@@ -1,4 +1,4 @@
-"""Image data: the digits of scikit-learn, MNIST, FashionMNIST and CIFAR-10 through torchvision, and folders of images.
+"""Image data sets: digits from scikit-learn; MNIST, FashionMNIST and CIFAR-10 from torchvision; and folders of image files.
 
 Every data set has the column `image` (uint8 [n, h, w, c]) and, if it has classes, `label` (int64 [n]).
 """
@@ -38,9 +38,10 @@ class Digits:
 
 
 def _digits_table() -> np.ndarray:
-    """The rows of the digits file that scikit-learn ships, float64 [1797, 65]: 64 pixels (0 to 16) and the label.
+    """Read the digits file of scikit-learn. Returns float64 [1797, 65]: 64 pixels (0 to 16) and the label.
 
-    The file is read without importing scikit-learn, which takes seconds. `sklearn.datasets.load_digits` parses it in the same way.
+    The function does not import scikit-learn, because the import takes seconds. `sklearn.datasets.load_digits` parses the file in the
+    same way.
     """
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
@@ -55,14 +56,14 @@ def _digits_table() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Torchvision:
-    """Settings and loading of the data sets of torchvision. Their train and test rows are pooled before the split."""
+    """Base class of the torchvision data sets. The train and test rows of torchvision are pooled before the split."""
 
     root: str
     """Folder of the data set, in the layout of torchvision."""
     download: bool = False
     """True: download the data set into `root` if it is missing."""
     rows: Annotated[int, Field(ge=1)] | None = None
-    """Use only the first rows: those of the train split, then those of the test split."""
+    """Use only this number of rows. Rows of torchvision's train split come first, then rows of its test split."""
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "vision"
     name: ClassVar[Literal["MNIST", "FashionMNIST", "CIFAR10"]]
@@ -79,7 +80,7 @@ class Torchvision:
         for train in (True, False):
             try:
                 dataset = getattr(torchvision.datasets, self.name)(str(root), train=train, download=self.download)
-            except Exception as error:  # torchvision does not check its files, so missing or broken ones raise many types
+            except Exception as error:  # torchvision does not check its files; a missing or broken file raises many types
                 raise UserError(f"data.root: {self.name} cannot be read from {root}: {type(error).__name__}: {error}") from error
             images = np.asarray(dataset.data, dtype=np.uint8)
             images = images[..., None] if images.ndim == 3 else images
@@ -111,7 +112,7 @@ class ImageFolder:
     """A folder of image files; subfolders are classes. Each image is cropped to a square and resized."""
 
     path: str
-    """The folder. Files are found at any depth."""
+    """Path of the folder. Image files are searched at any depth."""
     size: Annotated[int, Field(ge=4)] = 32
     """Side of the images after resizing, in pixels."""
     channels: Literal[1, 3] = 3
@@ -137,10 +138,10 @@ class ImageFolder:
 
 
 def _square_image(file: Path, *, size: int, channels: int) -> np.ndarray:
-    """An image file cropped to a square and resized, uint8 [size, size, channels].
+    """Read an image file, crop it to a square and resize it. Returns uint8 [size, size, channels].
 
     Raises UserError if the file is not an image, is broken, or has more than 89 million pixels (Pillow's limit against decompression
-    bombs). EPS files are rejected: they are programs, which Pillow would run with Ghostscript.
+    bombs). EPS files are rejected, because they are programs that Pillow would run with Ghostscript.
     """
     from PIL import Image, ImageOps
 
@@ -152,7 +153,7 @@ def _square_image(file: Path, *, size: int, channels: int) -> np.ndarray:
                 if opened.mode in ("I", "F"):
                     raise ValueError(f"pixel mode {opened.mode} has no defined white level; use 8 or 16 bits per channel")
                 image: Image.Image = opened
-                if opened.mode.startswith("I;16"):  # Pillow's own conversion clips values above 255 of 65,535 to white
+                if opened.mode.startswith("I;16"):  # values go up to 65,535; Pillow's own conversion clips those above 255
                     image = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
                 square = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (size, size))
     except Exception as error:  # decoders raise many types for broken files
