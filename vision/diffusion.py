@@ -1,4 +1,4 @@
-"""`diffusion`: a small diffusers UNet that is trained to predict noise and sampled with DDIM."""
+"""The generator `diffusion`, a small diffusers UNet. It is trained to predict noise and sampled with DDIM."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ if TYPE_CHECKING:
     from diffusers import UNet2DModel
 
 CHUNK = 128
-"""Images that are denoised together."""
+"""Number of images per denoising batch."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How images are drawn with DDIM (Song et al. 2021)."""
+    """Sampling settings for DDIM (Song et al. 2021)."""
 
     steps: Annotated[int, Field(ge=1)] = 50
-    """Denoising steps, at most `noise_steps`."""
+    """Number of denoising steps, at most `noise_steps`."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Noise added in each step: 0 adds none, 1 adds as much as DDPM (Song et al. 2021, eq. 16)."""
+    """Amount of noise added in each step: 0 adds no noise, 1 adds the noise of DDPM (Song et al. 2021, eq. 16)."""
     variance_scale: Annotated[float, Field(ge=0)] = 1.0
-    """lambda: multiplies the variance of all noise, the initial noise included. Below 1, samples concentrate near the mode."""
+    """Factor lambda for the variance of all noise, including the initial noise. Below 1, samples concentrate near the mode."""
     watermark: Pattern | None = None
-    """A keyed pattern that is added to every image."""
+    """Watermark (a keyed pattern) that is added to every generated image. None: no watermark."""
 
 
 @dataclass
 class Diffusion:
     """A denoising diffusion model, DDPM (Ho et al. 2020). The sides of images must be divisible by 2^(levels - 1).
 
-    If rows have labels, the UNet receives them. Labels are drawn from the class shares of the training pool.
+    If rows have labels, the UNet is conditioned on them. In sampling, labels are drawn from the class shares of the training pool.
     """
 
     training: Training
     channels: tuple[Annotated[int, Field(ge=8)], ...] = (32, 64)
-    """Channels of each level of the UNet. Each level has half the width and height of the one before. Multiples of 8."""
+    """Channels of each UNet level, in multiples of 8. Each level halves the width and height of the previous level."""
     layers: Annotated[int, Field(ge=1)] = 1
-    """Residual blocks per level."""
+    """Number of residual blocks per level."""
     noise_steps: Annotated[int, Field(ge=2)] = 1000
-    """Steps of the noising process."""
+    """Number of steps of the noising process."""
     sampling: Sampling = field(default_factory=Sampling)
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
@@ -108,7 +108,7 @@ class Diffusion:
             return sample_in_chunks(self._draw_chunk, n, size=CHUNK, seed=seed, watermark=self.sampling.watermark)
 
     def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images uint8 [CHUNK, h, w, c] and their labels int64 [CHUNK], or None."""
+        """Draw one chunk. Returns images, uint8 [CHUNK, h, w, c], and labels, int64 [CHUNK] or None."""
         from .diffusion_network import denoise
 
         labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
@@ -125,11 +125,11 @@ class Diffusion:
         return from_unit(x), labels
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """z-score of the watermark in `sampling` for each image, float64 [n]."""
+        """Return the z-score of the watermark in `sampling` for each image, float64 [n]."""
         return detect_pattern(pool, self.sampling.watermark)
 
     def save(self, folder: Path) -> None:
-        """Write a folder that diffusers can load, with the class shares in a file of their own."""
+        """Write a folder that diffusers can load. The class shares are in a separate file, `class_shares.json`."""
         (folder / "class_shares.json").write_text(json.dumps(shares_to_json(self._class_shares)))
         self.network.save_pretrained(folder)
 
@@ -138,6 +138,6 @@ class Diffusion:
         from .diffusion_network import load_network
 
         self._class_shares = shares_from_json(json.loads((folder / "class_shares.json").read_text()))
-        with seeded(0):  # diffusers draws weights before it reads them
+        with seeded(0):  # diffusers draws random weights before it reads the saved weights
             network = load_network(folder)
         self._network = network.to(device()).eval()
