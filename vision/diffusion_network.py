@@ -1,4 +1,4 @@
-"""The UNet of `diffusion`: building, loss and denoising. It imports torch and diffusers, so `diffusion.py` imports it inside methods."""
+"""Network, loss and denoising of `diffusion`. This module imports torch and diffusers, so `diffusion.py` imports it inside methods."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..common.training.trainer import device
 
 
 def new_network(*, colours: int, height: int, width: int, channels: Sequence[int], layers: int, classes: int | None) -> UNet2DModel:
-    """A UNet with weights drawn from torch's random state. `classes` None: without class labels.
+    """Build a UNet with random weights from torch's random state. With `classes` None, the UNet has no class input.
 
-    Raises UserError if the image cannot be halved once per level.
+    Raises UserError if height or width cannot be halved once for each level after the first.
     """
     halvings = len(channels) - 1
     if height % 2**halvings or width % 2**halvings:
@@ -40,15 +40,15 @@ def new_network(*, colours: int, height: int, width: int, channels: Sequence[int
 
 
 def load_network(folder: Path) -> UNet2DModel:
-    """A UNet that diffusers saved."""
+    """Load a UNet from a folder that diffusers saved."""
     return UNet2DModel.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False)
 
 
 class NoisePrediction:
-    """The training loss: mean squared error of the predicted noise (Ho et al. 2020, eq. 14)."""
+    """Training loss of the UNet, the mean squared error of the predicted noise (Ho et al. 2020, eq. 14)."""
 
     def __init__(self, network: UNet2DModel, images: np.ndarray, labels: np.ndarray | None, *, noise_steps: int):
-        """images: float32 [n, h, w, c] in [-1, 1]. labels: int64 [n], or None."""
+        """Store the training data. `images` is float32 [n, h, w, c] in [-1, 1]; `labels` is int64 [n] or None."""
         self.network = network
         self.images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous().to(device())  # [n, c, h, w]
         self.labels = None if labels is None else torch.from_numpy(labels.copy()).to(device())
@@ -56,7 +56,7 @@ class NoisePrediction:
         self.schedule = DDPMScheduler(num_train_timesteps=noise_steps)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        """The loss of a batch of rows. Noise and times are drawn from torch's random state."""
+        """Compute the loss of a batch of rows. Noise and time steps are drawn from torch's random state."""
         rows = rows.to(device())
         clean = self.images[rows]
         noise = torch.randn(clean.shape).to(device())
@@ -77,7 +77,7 @@ def denoise(
     variance_scale: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Images drawn with DDIM, float32 [images, h, w, c], about in [-1, 1]."""
+    """Draw images with DDIM. Returns float32 [images, h, w, c]; values are approximately in [-1, 1]."""
     settings = network.config
     shape = (images, settings.in_channels, *settings.sample_size)
 
