@@ -1,4 +1,4 @@
-"""Any vision model of transformers as a feature model."""
+"""A feature model that uses a pretrained vision model of transformers."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from ..common.training.pretrained import PretrainedEncoder, load_without_head
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel  # noqa: F401 - named in Fitted["..."], where ruff does not look
+    from transformers import PreTrainedModel  # noqa: F401 - used in Fitted["..."], which ruff does not check
 
 CHUNK = 64
-"""Images that are encoded together."""
+"""Number of images per batch of the encoder."""
 
 
 @dataclass
 class ImageEncoder(PretrainedEncoder):
-    """A pretrained vision model of transformers, such as DINOv2. Features: its `pooler_output`.
+    """A pretrained vision model of transformers, such as DINOv2. The features are its `pooler_output`.
 
-    `pretrained` is a hub id or a folder (safetensors only, no remote code). `pooler_output` is the summary of an image that each
-    architecture defines; for DINOv2 it is the CLS token after the last layer norm. A model folder without the weights of this output
-    is rejected, because they would be random.
+    `pretrained` is a hub id or a folder (safetensors only, no remote code). `pooler_output` is a summary vector of an image. Its
+    definition depends on the architecture; for DINOv2 it is the CLS token after the last layer norm. A model folder without the weights
+    of this output is rejected, because transformers would replace them with random weights.
 
-    With facebook/dinov2-base (Oquab et al. 2024), the Frechet distance is the one that agrees best with human judgement in the study
-    of Stein et al. 2023.
+    In the study of Stein et al. 2023, the Frechet distance agrees best with human judgement if the features come from DINOv2
+    (Oquab et al. 2024), for example facebook/dinov2-base.
     """
 
     version: ClassVar[int] = 1
     _model = Fitted["PreTrainedModel"]()
     _processor = Fitted[Any]()
-    """The image processor of the model. Each model has a class of its own, without common types for their settings."""
+    """Image processor of the model. Its class depends on the model, and these classes share no types for their settings."""
 
     def _load_model(self, folder: Path) -> None:
         from transformers import AutoImageProcessor
@@ -53,7 +53,7 @@ class ImageEncoder(PretrainedEncoder):
             raise UserError(f"pretrained: {folder} has no {missing[0]}, so features would be random")
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, hidden]."""
+        """Compute features. Returns `features`, float32 [n, hidden]."""
         import torch
 
         from ..common.training.trainer import device
@@ -68,10 +68,10 @@ class ImageEncoder(PretrainedEncoder):
         return {"features": np.concatenate(features)}
 
     def _model_input(self, images: np.ndarray) -> torch.Tensor:
-        """Images uint8 [n, h, w, 1 or 3] as float32 [n, 3, h', w'], resized and normalised by the model's own processor.
+        """Convert images, uint8 [n, h, w, 1 or 3], to model input, float32 [n, 3, h', w'].
 
-        There is one difference: the whole image is resized to the size of the centre crop instead of being cropped, as in Stein et al.
-        2023.
+        The model's image processor resizes and normalises the images, with one change, as in Stein et al. 2023: the whole image is
+        resized to the size of the centre crop and not cropped.
         """
         import torch
 
