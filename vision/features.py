@@ -1,4 +1,4 @@
-"""Feature models for images: a small classifier, Inception and plain pixels. Pretrained encoders are in `encoder.py`."""
+"""Feature models for images: a small classifier, Inception and averaged pixels. Pretrained encoders are in `encoder.py`."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from .pixels import to_unit
 if TYPE_CHECKING:
     import torch
 
-    from .classifier_network import Convolutions  # noqa: F401 - named in Fitted["..."], where ruff does not look
+    from .classifier_network import Convolutions  # noqa: F401 - used in Fitted["..."], which ruff does not check
 
 CHUNK = 500
-"""Images that the classifier reads together."""
+"""Number of images per batch of the classifier."""
 INCEPTION_CHUNK = 50
-"""Images that Inception reads together."""
+"""Number of images per batch of Inception."""
 
 
 @dataclass
 class Classifier:
-    """A small classifier trained on the real training images. Features: its last hidden layer. It also gives class probabilities.
+    """A small classifier trained on real training images with labels. Returns its last hidden layer and class probabilities.
 
-    Alemohammad et al. 2024 use such a classifier in place of Inception for MNIST. It needs labels.
+    Alemohammad et al. 2024 use such a classifier in place of Inception for MNIST.
     """
 
     features: Annotated[int, Field(ge=2)] = 64
-    """Units of the last hidden layer."""
+    """Number of units in the last hidden layer."""
     training: Training = field(default_factory=lambda: Training(steps=600, batch=64, learning_rate=2e-3))
     version: ClassVar[int] = 2
     _network = Fitted["Convolutions"]()
     _network_shape = Fitted[tuple[int, ...]]()
-    """The arguments of `Convolutions`: colours, height, width, features, classes."""
+    """Arguments of `Convolutions`: colours, height, width, features, classes."""
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
         if "label" not in pool:
@@ -65,7 +65,7 @@ class Classifier:
         train(network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, d] and `probabilities` float32 [n, classes]."""
+        """Compute features. Returns `features`, float32 [n, d], and `probabilities`, float32 [n, classes]."""
         import torch
 
         from ..common.training.trainer import device
@@ -95,13 +95,13 @@ class Classifier:
 
 @dataclass
 class Inception:
-    """The 2,048 pool features of Inception-v3, as in FID (Heusel et al. 2017), by torchmetrics. Its weights are downloaded once."""
+    """Inception-v3 from torchmetrics, with 2,048 pool features as in FID (Heusel et al. 2017). The weights are downloaded once."""
 
     version: ClassVar[int] = 1
     _network = Fitted["torch.nn.Module"]()
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
-        """Load the weights, so that a failed download is noticed before the chains start. Nothing is trained."""
+        """Load the weights without training. A failed download then raises an error before the chains start."""
         self._load_network()
 
     def _load_network(self) -> None:
@@ -117,11 +117,11 @@ class Inception:
             raise UserError(f"features: the weights of Inception are missing: no file {path}, and HF_HUB_OFFLINE forbids the download")
         try:
             self._network = FrechetInceptionDistance(feature=2048).inception.to(device()).eval()
-        except Exception as error:  # the download and the reading of the file raise many types
+        except Exception as error:  # downloading and reading the file can raise many types
             raise UserError(f"features: the weights of Inception cannot be loaded: {type(error).__name__}: {error}") from error
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, 2048]."""
+        """Compute features. Returns `features`, float32 [n, 2048]."""
         import torch
 
         from ..common.training.trainer import device
@@ -142,15 +142,15 @@ class Inception:
 
 @dataclass
 class Pixels:
-    """Grey images averaged to at most 8 x 8 pixels. Needs no labels, no weights and no training."""
+    """Pixels of the grey image, averaged to at most 8 x 8. This feature model needs no labels, no weights and no training."""
 
     version: ClassVar[int] = 1
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path) -> None:
-        """Nothing is trained."""
+        """Do nothing, because this feature model has no parameters."""
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, at most 64]."""
+        """Compute features. Returns `features`, float32 [n, at most 64]."""
         from torch.nn.functional import adaptive_avg_pool2d
 
         grey = _planes(pool).mean(dim=1, keepdim=True)
@@ -160,11 +160,11 @@ class Pixels:
         (folder / "pixels.json").write_text("{}")
 
     def load(self, folder: Path) -> None:
-        """Nothing to load."""
+        """Do nothing, because this feature model has no parameters to load."""
 
 
 def _planes(pool: Pool) -> torch.Tensor:
-    """Images as float32 [n, c, h, w] in [-1, 1]."""
+    """Convert the images of a pool to a tensor, float32 [n, c, h, w] in [-1, 1]."""
     import torch
 
     return torch.from_numpy(to_unit(pool.array("image"))).permute(0, 3, 1, 2).contiguous()
