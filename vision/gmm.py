@@ -1,4 +1,4 @@
-"""`gmm`: a mixture of Gaussians on the principal components of images. A fit takes less than a second and needs no gradients."""
+"""The generator `gmm`, a mixture of Gaussians on principal components of images. A fit takes under a second, without gradients."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
 CHUNK = 512
-"""Images that are drawn together."""
+"""Number of images per chunk in sampling."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How images are drawn."""
+    """Sampling settings of `gmm`."""
 
     variance_scale: Annotated[float, Field(ge=0)] = 1.0
-    """lambda: multiplies the covariance of every component. Below 1, samples concentrate near the component means."""
+    """Factor lambda for the covariance of every component. Below 1, samples concentrate near the component means."""
     watermark: Pattern | None = None
-    """A keyed pattern that is added to every image."""
+    """Watermark (a keyed pattern) that is added to every generated image. None: no watermark."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """A fitted mixture: d dimensions, k components over all classes. The field names are the names of the saved arrays."""
+    """A fitted mixture with k components over all classes, in d dimensions. The saved arrays have the names of these fields."""
 
     centre: np.ndarray
     """Mean image, [pixels]."""
@@ -51,9 +51,9 @@ class Mixture:
     weights: np.ndarray
     """Weight of each component, [k]."""
     means: np.ndarray
-    """[k, d]."""
+    """Mean of each component, [k, d]."""
     roots: np.ndarray
-    """Cholesky factors of the covariances, [k, d, d]."""
+    """Cholesky factor of each covariance matrix, [k, d, d]."""
 
 
 @dataclass
@@ -61,18 +61,18 @@ class GMM:
     """A mixture of Gaussians (GMM) on the first principal components of images.
 
     If rows have labels, each class has its own mixture of `components` Gaussians. Variation outside the principal components is not
-    generated. With one component it is a PCA-Gaussian.
+    generated. With one component, the model is a Gaussian on principal components.
 
-    Each fit starts expectation maximisation from new initial values, so `init: previous` has no effect. A fit counts as one step over
-    all images, however many iterations it needs.
+    Each fit starts expectation maximisation from new initial values, so `init: previous` has no effect. For the training budget, a fit
+    counts as one step over all images, regardless of its number of iterations.
     """
 
     components: Annotated[int, Field(ge=1)] = 10
-    """Gaussians per class. At most one per training row."""
+    """Number of Gaussians per class. If a class has fewer training rows, it gets one Gaussian per row."""
     dimensions: Annotated[int, Field(ge=1)] = 20
-    """Principal components."""
+    """Number of principal components."""
     iterations: Annotated[int, Field(ge=1)] = 100
-    """Largest number of iterations of expectation maximisation."""
+    """Maximum number of iterations of expectation maximisation."""
     sampling: Sampling = field(default_factory=Sampling)
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
@@ -100,7 +100,7 @@ class GMM:
         classes = max(self.classes, len(self._mixture.class_shares) if self._mixture else 0)
         pca = PCA(min(self.dimensions, *x.shape), svd_solver="full")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # for equal images the share of explained variance is 0 / 0; it is not used
+            warnings.simplefilter("ignore", RuntimeWarning)  # for equal images, the unused explained variance ratio is 0 / 0
             z = pca.fit_transform(x)
         fits = {int(label): self._fit_class(z[labels == label], seed=derive(seed, "gmm", int(label))) for label in np.unique(labels)}
         shares = np.bincount(labels, minlength=classes) / len(labels)
@@ -121,20 +121,20 @@ class GMM:
         return FitResult.closed_form("images", len(x), stats=stats)
 
     def _fit_class(self, z: np.ndarray, *, seed: int) -> GaussianMixture:
-        """A mixture fitted to the rows of one class, z [n, d]. A single row is repeated, because scikit-learn needs two."""
+        """Fit a mixture to the rows of one class, z [n, d]. A single row is duplicated, because scikit-learn needs two rows."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
         mixture = GaussianMixture(min(self.components, len(z)), max_iter=self.iterations, reg_covar=1e-4, random_state=seed % 2**32)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` in the stats reports it; collapsed pools have few points
+            warnings.simplefilter("ignore", ConvergenceWarning)  # collapsed pools have few points; `converged` in `stats` reports it
             return mixture.fit(np.resize(z, (max(2, len(z)), z.shape[1])))
 
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         return sample_in_chunks(self._draw_chunk, n, size=CHUNK, seed=seed, watermark=self.sampling.watermark)
 
     def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images uint8 [CHUNK, h, w, c] and their labels int64 [CHUNK], or None."""
+        """Draw one chunk. Returns images, uint8 [CHUNK, h, w, c], and labels, int64 [CHUNK] or None."""
         mixture = self.mixture
         component = rng.choice(len(mixture.weights), size=CHUNK, p=mixture.weights / mixture.weights.sum())
         noise = np.sqrt(self.sampling.variance_scale) * rng.standard_normal((CHUNK, mixture.means.shape[1]))
@@ -143,7 +143,7 @@ class GMM:
         return images, mixture.classes[component] if len(mixture.class_shares) else None
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """z-score of the watermark in `sampling` for each image, float64 [n]."""
+        """Return the z-score of the watermark in `sampling` for each image, float64 [n]."""
         return detect_pattern(pool, self.sampling.watermark)
 
     def save(self, folder: Path) -> None:
