@@ -12,12 +12,12 @@ from ..common.core.pool import Pool
 
 
 def show(pool: Pool) -> Markup:
-    """HTML for the rows of an image pool: an inlined PNG each."""
+    """Return HTML that shows each image of a pool as an inline PNG."""
     return Markup("").join(Markup('<img alt="sample" src="data:image/png;base64,{}">').format(_png(image)) for image in pool.array("image"))
 
 
 def _png(image: np.ndarray) -> str:
-    """An image, uint8 [h, w, c], as a PNG in base64."""
+    """Encode an image, uint8 [h, w, c], as PNG in base64."""
     from PIL import Image
 
     file = io.BytesIO()
