@@ -1,6 +1,6 @@
-"""Metrics for images: classes, pixel variance, structural similarity, sharpness and train-synthetic-test-real accuracy.
+"""Metrics for images: class shares, pixel variance, structural similarity, sharpness and train-synthetic-test-real accuracy.
 
-Metrics on features, such as the Frechet distance, are in `common`.
+Metrics that compare features, such as the Frechet distance, are in `common`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from ..common.core.random_streams import stream
 from .pixels import flat_grey_levels
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-"""Exponent of each scale, finest first (Wang et al. 2003, sec. 3.2)."""
+"""Exponents of the scales in MS-SSIM, from the finest to the coarsest scale (Wang et al. 2003, sec. 3.2)."""
 WINDOW, SIGMA = 11, 1.5
-"""Side and standard deviation, in pixels, of the Gaussian window of the comparison (Wang et al. 2004)."""
+"""Side and standard deviation of the Gaussian window in MS-SSIM, in pixels (Wang et al. 2004)."""
 
 CHUNK = 20
-"""Pairs that are compared together."""
+"""Number of image pairs per batch in MS-SSIM."""
 
 
 @dataclass(frozen=True)
 class Classes:
     """Class shares of generated images and their entropy, with classes assigned by the feature model.
 
-    Each image counts for its most likely class. The entropy is ln(classes) if all classes are equally common; it falls as classes
-    vanish.
+    Each image is assigned to its most likely class. The entropy has its maximum, ln(number of classes), if all classes are equally
+    common. It decreases when classes vanish.
     """
 
     version: ClassVar[int] = 1
@@ -60,7 +60,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class ClassFrequency:
-    """Frequency of common and rare classes in generated images, relative to real ones. Group 01 has the most common classes, 10 the rarest.
+    """Frequency of common and rare classes in generated images, relative to real images. Group 01: most common classes; 10: rarest.
 
     The feature model assigns the classes of both real and generated images, so that its errors affect both.
     """
@@ -78,12 +78,12 @@ class ClassFrequency:
 
 
 def predicted_labels(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
-    """The most likely class of each image, int64 [n]. Raises UserError if the feature model gives no probabilities."""
+    """Return the most likely class of each image, int64 [n]. Raises UserError if the feature model gives no probabilities."""
     return class_probabilities(inputs, pool, metric=metric).argmax(1)
 
 
 def class_probabilities(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.ndarray:
-    """Class probabilities of each image, float32 [n, classes]. Raises UserError if the feature model gives none."""
+    """Return class probabilities of each image, float32 [n, classes]. Raises UserError if the feature model gives no probabilities."""
     outputs = inputs.features(pool)
     if "probabilities" not in outputs:
         raise UserError(f"metrics: '{metric}' needs a feature model that gives class probabilities; use features=classifier or remove it")
@@ -92,7 +92,7 @@ def class_probabilities(inputs: MetricInputs, pool: Pool, *, metric: str) -> np.
 
 @dataclass(frozen=True)
 class PixelVariance:
-    """Variance of each pixel over the generated images, averaged over pixels and channels. 0 if all images are equal."""
+    """Variance of each pixel over generated images, averaged over pixels and channels. The value is 0 if all images are equal."""
 
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
@@ -110,9 +110,9 @@ class PixelVariance:
 class InceptionScore:
     """Inception score with the classes of the feature model: exp(mean KL(p(y|x) || p(y))) over generated images x and classes y.
 
-    It lies between 1 and the number of classes and is computed on all rows at once. With the thousand classes of Inception it would be
-    the original score. It does not use real rows: one perfect image per class scores best, even if all other variation is lost
-    (Barratt & Sharma 2018).
+    The score lies between 1 and the number of classes. It is computed on all rows at once. The original score uses the thousand classes
+    of Inception. The score does not use real rows: one perfect image per class gives the best score, even if all other variation is
+    lost (Barratt & Sharma 2018).
     """
 
     version: ClassVar[int] = 1
@@ -131,15 +131,15 @@ class InceptionScore:
 
 @dataclass(frozen=True)
 class TrainSyntheticTestReal:
-    """Train on synthetic, test on real (TSTR): accuracy on real images of a classifier trained on generated images only.
+    """Train on synthetic, test on real (TSTR): accuracy on real images, for a classifier trained only on generated images.
 
     This is the classification accuracy score (Ravuri & Vinyals 2019) with logistic regression on standardised pixels. With
-    `labels: conditional`, the classifier learns the generated labels. Otherwise the feature model labels the images, also those of the
-    floor, so that its errors affect both.
+    `labels: conditional`, the classifier learns the generated labels. Otherwise the feature model labels the training images of the
+    classifier. It also labels them for the floor (the metric between real splits), so that its errors affect both values.
     """
 
     iterations: Annotated[int, Field(ge=1)] = 200
-    """Largest number of optimizer steps. The classifier need not converge."""
+    """Maximum number of optimizer steps. The classifier may stop before it converges."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "real", "features")
@@ -151,13 +151,13 @@ class TrainSyntheticTestReal:
         if "label" not in inputs.heldout:
             raise UserError("metrics: 'tstr-classifier' needs labelled images, but this data has no labels; remove the metric")
         generated, heldout = inputs.generated, inputs.heldout
-        # for a floor, `generated` has real rows, which always have labels; so `real` decides whether generators learn labels
+        # for the floor, `generated` holds real rows with labels; so only labels in `real` show that generators learn labels
         labels = generated.array("label") if "label" in inputs.real else predicted_labels(inputs, generated, metric="tstr-classifier")
         predicted = self._train_and_predict(flat_grey_levels(generated), labels, flat_grey_levels(heldout))
         return {"student_accuracy": (predicted == heldout.array("label")).mean()}
 
     def _train_and_predict(self, images: np.ndarray, labels: np.ndarray, test_images: np.ndarray) -> np.ndarray:
-        """Labels [m] of `test_images` [m, d], predicted by a classifier trained on `images` [n, d]."""
+        """Train a classifier on `images` [n, d] with `labels` [n]. Returns its predictions [m] for `test_images` [m, d]."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
@@ -175,14 +175,14 @@ class TrainSyntheticTestReal:
 class MultiscaleSimilarity:
     """Multi-scale structural similarity (MS-SSIM) of pairs of generated images, mean over pairs. Computed by torchmetrics.
 
-    1 if all images are equal. A pair with a negative similarity at some scale counts as 0. Of the five scales of Wang et al., those are
-    used at which the image is at least as wide as the Gaussian window (28 and 32 pixels: two scales). For images smaller than the
-    window, there is one scale and the window shrinks to the largest odd side that fits (8 pixels: 7). So only values for images of the
-    same size can be compared.
+    The value is 1 if all images are equal. A pair with a negative similarity at some scale counts as 0. Each of the five scales of
+    Wang et al. is used if the image at this scale is at least as wide as the Gaussian window (two scales for 28 and 32 pixels). For
+    images smaller than the window, one scale is used and the window shrinks to the largest odd side that fits (7 for 8 pixels).
+    Therefore compare values only between images of the same size.
     """
 
     pairs: Annotated[int, Field(ge=1)] = 200
-    """Largest number of pairs, drawn at random from all pairs. The number of all pairs is quadratic in the rows."""
+    """Maximum number of pairs. They are drawn at random from all pairs, whose number is quadratic in the rows."""
     version: ClassVar[int] = 1
     columns: ClassVar[tuple[str, ...]] = ("image",)
     reads: ClassVar[tuple[str, ...]] = ("generated",)
@@ -195,7 +195,7 @@ class MultiscaleSimilarity:
         if n < 2:
             raise UserError(f"metrics: 'ms-ssim' compares pairs of images, so it needs at least 2 images, not {n}; increase eval_size")
         all_pairs = n * (n - 1) // 2
-        # the stream depends only on the number of rows, so that equal rows give equal pairs
+        # the random stream depends only on the number of rows, so that pools of equal size use the same pairs
         pair = stream(0, "ms-ssim", n).choice(all_pairs, size=min(all_pairs, self.pairs), replace=False)
         second = ((1 + np.sqrt(1 + 8 * pair)) // 2).astype(np.int64)  # pairs are numbered (0, 1), (0, 2), (1, 2), (0, 3), ...
         first = pair - second * (second - 1) // 2
@@ -205,7 +205,7 @@ class MultiscaleSimilarity:
 
 
 def _similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Multi-scale structural similarity of each image of `a` with that of `b`, float32 [n]. a, b: uint8 [n, h, w, c]."""
+    """Compute MS-SSIM between image i of `a` and image i of `b`, float32 [n]. `a` and `b` are uint8 [n, h, w, c]."""
     import torch
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
@@ -225,8 +225,8 @@ def _similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def scales(side: int) -> tuple[tuple[float, ...], int]:
-    """Weights of the scales, which sum to 1, and the side of the window in pixels. `side`: the shorter side of the images in pixels."""
-    # scale n sees the image halved n - 1 times; torchmetrics also requires side // (n - 1)^2, which is stricter for n = 4
+    """Return the weights of the scales (their sum is 1) and the window side. `side` is the shorter side of the images. Unit: pixels."""
+    # scale n uses the image halved n - 1 times; torchmetrics also requires side // (n - 1)^2 >= WINDOW, which is stricter for n = 4
     fit = [n for n in range(1, 6) if side // max(2 ** (n - 1), (n - 1) ** 2) >= WINDOW]
     weights = np.array(SCALE_WEIGHTS[: max(fit, default=1)])
     return tuple((weights / weights.sum()).tolist()), min(WINDOW, side - 1 + side % 2)
@@ -236,8 +236,8 @@ def scales(side: int) -> tuple[tuple[float, ...], int]:
 class Sharpness:
     """Sharpness: variance of the Laplacian over the pixels of an image, mean over generated images. Low for blur, high for edges and noise.
 
-    Noise is sharper than real images, so neither direction is better: compare with the floor. Colours are averaged to grey levels in
-    [0, 1]; borders are mirrored.
+    Noise is sharper than real images, so neither a higher nor a lower value is better. Compare the value with the floor (the metric
+    between real splits). Colours are averaged to grey levels in [0, 1]. Borders are mirrored.
     """
 
     version: ClassVar[int] = 1
