@@ -1,4 +1,4 @@
-"""Conversion between uint8 images and the numbers that models use."""
+"""Conversion between uint8 images and the float arrays that models use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def to_unit(images: np.ndarray) -> np.ndarray:
 
 
 def from_unit(x: np.ndarray) -> np.ndarray:
-    """Map floats to the nearest uint8 grey level; -1 becomes 0, 1 becomes 255. Values outside [-1, 1] are clipped.
+    """Map floats in [-1, 1] to the nearest uint8 grey level, 0 to 255. Values outside [-1, 1] are clipped.
 
     Raises UserError if a value is NaN.
     """
@@ -24,5 +24,5 @@ def from_unit(x: np.ndarray) -> np.ndarray:
 
 
 def flat_grey_levels(pool: Pool) -> np.ndarray:
-    """Images as rows of pixels, float64 [n, h * w * c], grey levels in [0, 1]."""
+    """Return the images as rows of pixels, float64 [n, h * w * c], with grey levels in [0, 1]."""
     return pool.array("image").reshape(len(pool), -1).astype(np.float64) / 255
