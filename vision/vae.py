@@ -1,4 +1,4 @@
-"""`vae`: a variational autoencoder with a Gaussian decoder of learned variance, small enough for a laptop."""
+"""The generator `vae`, a variational autoencoder with a Gaussian decoder of learned variance, small enough for a laptop."""
 
 from __future__ import annotations
 
@@ -26,33 +26,34 @@ if TYPE_CHECKING:
     from .vae_network import Network
 
 CHUNK = 512
-"""Images that are decoded or scored together."""
+"""Number of images per chunk in sampling and scoring."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How images are drawn."""
+    """Sampling settings of `vae`."""
 
     variance_scale: Annotated[float, Field(ge=0)] = 1.0
-    """lambda: multiplies the variance of the latent noise. Below 1, samples concentrate near the mode, as with truncation."""
+    """Factor lambda for the variance of the latent noise. Below 1, samples concentrate near the mode, as with truncation."""
     pixel_noise: bool = False
-    """True: pixels are drawn from the decoder's distribution. False: pixels are its mean, which is usual for images."""
+    """True: draw pixels from the decoder's distribution. False: use the mean of this distribution, which is usual for images."""
     watermark: Pattern | None = None
-    """A keyed pattern that is added to every image."""
+    """Watermark (a keyed pattern) that is added to every generated image. None: no watermark."""
 
 
 @dataclass
 class VAE:
     """A variational autoencoder (VAE) for images of any size and number of channels (Kingma & Welling 2014).
 
-    If rows have labels, it is a conditional VAE (Sohn et al. 2015). Labels are drawn from the class shares of the training pool.
+    If rows have labels, the model is a conditional VAE (Sohn et al. 2015). In sampling, labels are drawn from the class shares of the
+    training pool.
     """
 
     training: Training
     latent: Annotated[int, Field(ge=1)] = 16
-    """Dimensions of the latent space."""
+    """Number of dimensions of the latent space."""
     hidden: Annotated[int, Field(ge=1)] = 256
-    """Units of each hidden layer."""
+    """Number of units in each hidden layer."""
     sampling: Sampling = field(default_factory=Sampling)
     version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
@@ -67,7 +68,7 @@ class VAE:
 
     @property
     def network(self) -> Network:
-        """Encoder and decoder. Set by `fit` and `load`."""
+        """The network with encoder and decoder. Set by `fit` and `load`."""
         if self._network is None:
             raise ValueError("this model has no network yet; call `fit` or `load` first")
         return self._network
@@ -100,7 +101,7 @@ class VAE:
         return Network(math.prod(self._image_shape), self.hidden, self.latent, count_of(self._class_shares))
 
     def _tensors(self, pool: Pool) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images float32 [n, pixels] in [-1, 1] and their one-hot classes float32 [n, classes], on the device."""
+        """Convert a pool to tensors on the device: images, float32 [n, pixels] in [-1, 1], and one-hot classes, float32 [n, classes]."""
         import torch
 
         from ..common.training.trainer import device
@@ -116,7 +117,7 @@ class VAE:
             return sample_in_chunks(self._draw_chunk, n, size=CHUNK, seed=seed, watermark=self.sampling.watermark)
 
     def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Images uint8 [CHUNK, h, w, c] and their labels int64 [CHUNK], or None."""
+        """Draw one chunk. Returns images, uint8 [CHUNK, h, w, c], and labels, int64 [CHUNK] or None."""
         import torch
 
         from ..common.training.trainer import device
@@ -131,11 +132,14 @@ class VAE:
         return from_unit(x).reshape(CHUNK, *self._image_shape), labels
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """z-score of the watermark in `sampling` for each image, float64 [n]."""
+        """Return the z-score of the watermark in `sampling` for each image, float64 [n]."""
         return detect_pattern(pool, self.sampling.watermark)
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Negative evidence lower bound of each image in nats, float64 [n]. Pixels are in [-1, 1]; one latent draw per image."""
+        """Compute the negative evidence lower bound (ELBO) of each image in nats, float64 [n].
+
+        Pixels are scaled to [-1, 1]. The estimate uses one latent draw per image.
+        """
         import torch
 
         from ..common.training.trainer import device
