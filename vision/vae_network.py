@@ -1,4 +1,4 @@
-"""The network of `vae`. It imports torch, so `vae.py` imports this module inside methods."""
+"""Network of `vae`. This module imports torch, so `vae.py` imports it inside methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """Encoder and decoder with two hidden layers each, on flattened images in [-1, 1]. Both also receive the class, one-hot."""
+    """Encoder and decoder for flattened images in [-1, 1], each with two hidden layers. Both also receive the one-hot class."""
 
     def __init__(self, pixels: int, hidden: int, latent: int, classes: int):
         super().__init__()
@@ -22,12 +22,13 @@ class Network(nn.Module):
         self.log_sigma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: torch.Tensor, one_hot: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Negative evidence lower bound of each row in nats, [n], with one latent draw (Kingma & Welling 2014, eq. 3).
+        """Compute the negative evidence lower bound (ELBO) of each row in nats, [n] (Kingma & Welling 2014, eq. 3).
 
-        x: images [n, pixels]. one_hot: classes [n, classes]; without classes it has no columns. noise: standard normal [n, latent].
+        Arguments: `x`, images [n, pixels]; `one_hot`, classes [n, classes], or [n, 0] without classes; `noise`, standard normal
+        [n, latent], the latent draw.
 
-        The decoder is N(mean, sigma^2) with one learned sigma for all pixels, so that no weight between the two terms has to be
-        chosen (Rybkin et al. 2021).
+        The decoder is N(mean, sigma^2) with one learned sigma for all pixels. Therefore the reconstruction and divergence terms need no
+        weight (Rybkin et al. 2021).
         """
         mean, log_variance = self.encoder(torch.cat([x, one_hot], dim=1)).chunk(2, dim=1)  # [n, latent]
         z = mean + torch.exp(0.5 * log_variance) * noise
@@ -39,5 +40,5 @@ class Network(nn.Module):
 
     @property
     def noise_level(self) -> torch.Tensor:
-        """ln sigma, at least one grey level of 255. A density narrower than the distance of two grey levels has no meaning."""
+        """ln sigma of the decoder, where sigma is at least one grey level (2/255). A narrower density has no meaning for 8-bit images."""
         return self.log_sigma.clamp(min=math.log(2 / 255))
