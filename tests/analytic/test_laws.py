@@ -1,4 +1,4 @@
-"""The engine against closed forms: thousands of Gaussian chains through the ordinary loop, policies and store."""
+"""Tests of the engine against closed-form laws. They run thousands of Gaussian chains with the real loop, policies and store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POLICIES = {
 
 
 def chains(store, **changes):
-    """Rows of CHAINS chains under policies."""
+    """Run CHAINS chains and return their rows. `changes` replace keys of the config."""
     config = {
         "name": "laws", "generations": GENERATIONS, "size": SIZE, "eval_size": 2,
         "data": {"use": "gaussian", "rows": SIZE * (GENERATIONS + 1), "replicates": CHAINS},
@@ -45,7 +45,7 @@ def unbiased(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sharpened(tmp_path_factory):
-    """lambda = 0.8: samples narrower than the fit."""
+    """Rows of chains with lambda = 0.8, so that samples have less variance than the fitted model."""
     generator = {"use": "gaussian", "sampling": {"variance_scale": 0.8}}
     return chains(
         tmp_path_factory.mktemp("store"),
@@ -60,37 +60,37 @@ def z(rows, policy, generation, metric, law):
 
 
 @pytest.mark.parametrize("generation", [0, 1, 5, GENERATIONS])
-def test_replace_loses_variance_at_the_rate_of_law_5_1(rows, generation):
+def test_replace_variance_matches_law_5_1(rows, generation):
     assert abs(z(rows, "replace", generation, "variance", laws.replace_variance(generation, size=SIZE))) < STANDARD_ERRORS
     assert abs(z(rows, "replace", generation, "log_variance", laws.replace_log_variance(generation, size=SIZE))) < STANDARD_ERRORS
 
 
 @pytest.mark.parametrize("generation", [0, 1, 5, GENERATIONS])
-def test_accumulate_keeps_variance_as_law_5_3_says(rows, generation):
+def test_accumulate_variance_matches_law_5_3(rows, generation):
     assert abs(z(rows, "accumulate", generation, "variance", laws.accumulate_variance(generation, size=SIZE))) < STANDARD_ERRORS
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_law_5_0_nothing_leaks_is_counted_twice_or_selected(rows, policy):
+def test_conserved_quantity_matches_law_5_0(rows, policy):
     for generation in range(GENERATIONS + 1):
         assert abs(z(rows, policy, generation, "conserved", 1.0)) < STANDARD_ERRORS
 
 
 @pytest.mark.parametrize("generation", [0, 1, 2, 5, GENERATIONS])
-def test_accumulate_subsample_lies_between_as_law_5_4_says(rows, generation):
+def test_accumulate_subsample_variance_matches_law_5_4(rows, generation):
     law = laws.subsample_variance(generation, size=SIZE)
     assert abs(z(rows, "accumulate-subsample", generation, "variance", law)) < STANDARD_ERRORS
 
 
 @pytest.mark.parametrize("policy", ["fresh", "scraped"])
 @pytest.mark.parametrize("generation", [1, 3, GENERATIONS])
-def test_fresh_real_rows_hold_the_variance_of_law_5_5(rows, generation, policy):
+def test_fresh_mix_matches_law_5_5(rows, generation, policy):
     law = laws.mix_fresh(generation, size=SIZE, real_fraction=0.1)[0]
     assert abs(z(rows, policy, generation, "variance", law)) < STANDARD_ERRORS
     assert abs(z(rows, policy, generation, "mean_squared_error", 1 - law)) < STANDARD_ERRORS
 
 
-def test_fixed_real_rows_settle_where_law_5_6_says(rows):
+def test_fixed_mix_converges_to_law_5_6(rows):
     law = laws.mix_fixed_point(size=SIZE, real_fraction=0.3, real="fixed")
     assert abs(z(rows, "fixed", GENERATIONS, "mean_squared_error", law)) < STANDARD_ERRORS
     assert law / laws.mix_fixed_point(size=SIZE, real_fraction=0.3, real="fresh") == pytest.approx(3 - 2 * 0.3)
@@ -98,8 +98,8 @@ def test_fixed_real_rows_settle_where_law_5_6_says(rows):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("generation", [0, 1, 5, GENERATIONS])
-def test_the_unbiased_estimator_keeps_the_mean_variance_but_not_the_typical_one(unbiased, generation):
-    """Laws 5.2 and 5.3."""
+def test_unbiased_estimator_matches_laws_5_2_and_5_3(unbiased, generation):
+    """The mean variance stays at 1, but the mean log-variance decreases under `replace`."""
     law = laws.replace_log_variance(generation, size=SIZE, ddof=1)
     assert abs(z(unbiased, "replace", generation, "log_variance", law)) < STANDARD_ERRORS
     assert abs(z(unbiased, "replace", generation, "variance", 1.0)) < STANDARD_ERRORS
@@ -111,7 +111,7 @@ def test_the_unbiased_estimator_keeps_the_mean_variance_but_not_the_typical_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("generation", [0, 1, 5, GENERATIONS])
-def test_sampling_bias_shrinks_variance_as_law_5_7_says(sharpened, generation):
+def test_biased_sampling_variance_matches_law_5_7(sharpened, generation):
     found = {
         "replace": laws.replace_variance(generation, size=SIZE, scale=0.8),
         "accumulate": laws.accumulate_variance(generation, size=SIZE, scale=0.8),
@@ -121,8 +121,8 @@ def test_sampling_bias_shrinks_variance_as_law_5_7_says(sharpened, generation):
         assert abs(z(sharpened, policy, generation, "variance", law)) < STANDARD_ERRORS, policy
 
 
-def test_more_rows_a_generation_slow_the_loss_but_do_not_stop_it(rows):
-    """`replace-growing`: E s^2 = prod (1 - 1/M_i) with M_i = i M (law 5.12)."""
+def test_replace_growing_variance_matches_law_5_12(rows):
+    """Law 5.12: E s^2 = prod (1 - 1/M_i) with M_i = i M."""
     law = laws.growing_variance(SIZE * np.arange(1, GENERATIONS + 2))
     assert abs(z(rows, "replace-growing", GENERATIONS, "variance", law)) < STANDARD_ERRORS
 
@@ -130,7 +130,7 @@ def test_more_rows_a_generation_slow_the_loss_but_do_not_stop_it(rows):
 @pytest.mark.slow
 @settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
-def test_law_5_0_holds_for_any_policy_that_selects_nothing(seed, tmp_path):
+def test_law_5_0_holds_for_random_policies_without_selection(seed, tmp_path):
     found = chains(tmp_path, policies={"odd": {"use": "support.faulty_policies:RandomPools", "seed": seed}}, generations=6)
     for generation in range(7):
         assert abs(z(found, "odd", generation, "conserved", 1.0)) < 5
@@ -148,7 +148,7 @@ def test_law_5_0_holds_when_models_learn_from_each_other(tmp_path):
 
 
 @pytest.mark.slow
-def test_law_5_0_catches_a_curation_that_selects(tmp_path):
+def test_law_5_0_detects_selection_by_a_curation(tmp_path):
     policies = {"verify": {"use": "replace", "curation": {"use": "verify", "keep": 0.8}}}
     rows = chains(
         tmp_path, policies=policies, generations=3, data={"use": "gaussian", "rows": SIZE, "replicates": 1}, seeds=list(range(40))
@@ -157,27 +157,27 @@ def test_law_5_0_catches_a_curation_that_selects(tmp_path):
     assert (found.mean() - 1) / (found.std() / len(found) ** 0.5) < -10
 
 
-def test_law_5_0_catches_a_policy_that_selects(tmp_path):
+def test_law_5_0_detects_selection_by_a_policy(tmp_path):
     found = chains(tmp_path, policies={"cheat": {"use": "support.faulty_policies:SelectsMiddle"}}, generations=3)
     assert z(found, "cheat", 3, "conserved", 1.0) < -20
 
 
-def test_the_spread_of_the_log_variance_follows_its_law(rows):
+def test_log_variance_spread_matches_its_law(rows):
     found = rows[(rows.policy == "replace") & (rows.generation == GENERATIONS)].set_index("metric").value
     measured = found["log_variance_se"] ** 2 * CHAINS
     expected = laws.replace_log_variance_spread(GENERATIONS, size=SIZE)
     assert measured == pytest.approx(expected, rel=4 * np.sqrt(2 / CHAINS))
 
 
-def test_the_laws_tell_the_policies_apart(rows):
-    """A test of the tests: each law is far off for the other policy, so a mix-up could not pass."""
+def test_laws_differ_between_policies(rows):
+    """Checks the tests above: each law disagrees with the data of the other policy and of another generation."""
     assert abs(z(rows, "replace", GENERATIONS, "variance", laws.accumulate_variance(GENERATIONS, size=SIZE))) > 20
     assert abs(z(rows, "accumulate", GENERATIONS, "variance", laws.replace_variance(GENERATIONS, size=SIZE))) > 20
     assert abs(z(rows, "replace", 1, "variance", laws.replace_variance(0, size=SIZE))) > 2, "off by one generation"
 
 
-def test_anchor_values():
-    """Numbers worked out independently of the code (M = 50, n = 20 fits, that is generation 19)."""
+def test_laws_match_independent_values():
+    """The expected values were computed independently of the code, for M = 50 and n = 20 fits (generation 19)."""
     assert laws.replace_variance(19, size=50) == pytest.approx(0.6676, abs=5e-5)
     assert np.exp(laws.replace_log_variance(19, size=50)) == pytest.approx(0.4426, abs=5e-5)
     assert np.exp(laws.replace_log_variance(19, size=50, ddof=1)) == pytest.approx(0.6630, abs=5e-5)
