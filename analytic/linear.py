@@ -70,8 +70,8 @@ class Flipping:
 class LinearClassifier:
     """A linear classifier whose plane goes through the origin (Feng et al. 2024).
 
-    The fitted `normal` of the plane is the mean of y x, float64 [d]. With symmetric label noise, its expectation has the direction of the
-    true normal.
+    The fitted `normal` of the plane is the mean of y x, float64 [d]. If less than half of
+    the labels are flipped at random, its expectation has the direction of the true normal.
     """
 
     sampling: Flipping = field(default_factory=Flipping)

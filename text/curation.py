@@ -52,7 +52,7 @@ class MinHashDedup:
         return CurationResult(np.array(list(kept), dtype=np.int64))
 
     def _ngrams(self, text: str) -> set[str]:
-        """Word n-grams of a row. A shorter row counts as one n-gram."""
+        """Return word n-grams of a row. A shorter row counts as one n-gram."""
         row = words(text)
         return {" ".join(row[start : start + self.ngram]) for start in range(max(1, len(row) - self.ngram + 1))}
 

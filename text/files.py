@@ -22,7 +22,7 @@ MAX_LINE_BYTES = 2**26
 
 
 def documents(path: Path, *, column: str) -> Iterator[Iterable[str]]:
-    """The documents of a file, each as its words: .txt is one document, .jsonl has one per line, .parquet has one per row.
+    """Yield the documents of a file as iterators over words. .txt is one document, .jsonl has one per line, .parquet has one per row.
 
     Raises UserError, naming the file and the position, if the content is invalid or does not fit into memory, and OSError if the file
     cannot be read.
@@ -39,7 +39,7 @@ def documents(path: Path, *, column: str) -> Iterator[Iterable[str]]:
 
 
 def _words(path: Path) -> Iterator[str]:
-    """The words of a UTF-8 file."""
+    """Yield the words of a UTF-8 file."""
     decoder, bytes_read, cut_word = codecs.getincrementaldecoder("utf-8")(), 0, ""
     with path.open("rb") as file:
         while True:
@@ -93,7 +93,7 @@ def _parquet_records(path: Path, column: str) -> Iterator[object]:
 
 
 def _texts(records: Iterable[object], column: str, path: Path) -> Iterator[str]:
-    """The text of each record. UserError naming the record if it has none."""
+    """Yield the text of each record. Raises UserError, naming the record, if it has none."""
     for number, record in enumerate(records):
         where = f"data.column: {path}, record {number}"
         if not isinstance(record, Mapping):
@@ -113,5 +113,5 @@ def _texts(records: Iterable[object], column: str, path: Path) -> Iterator[str]:
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError, *, start: int) -> UserError:
-    """The error for bytes that are not UTF-8. `start` is the position in the file of the bytes that were decoded."""
+    """Return the error for bytes that are not UTF-8. `start` is the position in the file of the bytes that were decoded."""
     return UserError(f"data.path: {path} is not UTF-8: byte {start + error.start:,} is {error.object[error.start]:#04x}")

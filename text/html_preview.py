@@ -16,7 +16,7 @@ REPEATED_WORDS = 4
 
 
 def show(pool: Pool) -> Markup:
-    """HTML for the rows of a text pool, one block quote each.
+    """Return HTML for the rows of a text pool, one block quote each.
 
     Everything is escaped, and control characters are replaced by a visible symbol. Sequences of words that occur more than once in
     these rows are highlighted.
@@ -29,13 +29,13 @@ def show(pool: Pool) -> Markup:
 
 
 def _sequences(row: list[str]) -> list[tuple[str, ...]]:
-    """All sequences of REPEATED_WORDS words of a row, in lower case."""
+    """Return all sequences of REPEATED_WORDS words of a row, in lower case."""
     words = [word.lower() for word in row[::2]]
     return [tuple(words[start : start + REPEATED_WORDS]) for start in range(len(words) - REPEATED_WORDS + 1)]
 
 
 def _highlight(row: list[str], counts: Counter[tuple[str, ...]]) -> Markup:
-    """The row with its repeated sequences in `<mark>` elements. Overlapping sequences become one element."""
+    """Return the row with its repeated sequences in `<mark>` elements. Overlapping sequences become one element."""
     repeated = [False] * len(row)
     for start, sequence in enumerate(_sequences(row)):
         if counts[sequence] > 1:

@@ -36,7 +36,7 @@ class NGramTable:
         """Probability, for every context, that the next shorter context decides."""
 
     def find(self, contexts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The index of each context, and whether the table has that context (if not, the index is meaningless)."""
+        """Return the index of each context, and whether the table has that context (if not, the index is meaningless)."""
         index = np.minimum(np.searchsorted(self.contexts, contexts), len(self.contexts) - 1)
         return index, self.contexts[index] == contexts
 
@@ -51,7 +51,7 @@ class KneserNey:
 
     @classmethod
     def count(cls, sequences: Sequence[Sequence[int]], *, order: int, vocabulary: int) -> KneserNey:
-        """The model of some rows of tokens.
+        """Count the n-grams of rows of tokens and return the model.
 
         Counts of the longest n-grams are their occurrences. Counts of shorter ones are the number of distinct tokens that precede them
         (Kneser & Ney 1995).
@@ -64,19 +64,19 @@ class KneserNey:
         return cls(tables[::-1], vocabulary=vocabulary)
 
     def codes(self, tokens: Sequence[int]) -> np.ndarray:
-        """The code of the n-gram that ends with each token of a row, int64 [tokens]."""
+        """Return the code of the n-gram that ends with each token of a row, int64 [tokens]."""
         return encode_ngrams(tokens, order=self.order, vocabulary=self.vocabulary)
 
     def state_after(self, tokens: Sequence[int]) -> int:
-        """The state after the tokens of a row."""
+        """Return the state after the tokens of a row."""
         return int(encode_ngrams([0], before=tokens, order=self.order, vocabulary=self.vocabulary)[0] // self.base)
 
     def next_states(self, states: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-        """The state after one more token, for each row."""
+        """Return the state after one more token, for each row."""
         return (states * self.base + tokens) % self.base ** (self.order - 1)
 
     def distributions(self, states: np.ndarray) -> np.ndarray:
-        """The distribution of the token after each state, float64 [states, vocabulary]."""
+        """Return the distribution of the token after each state, float64 [states, vocabulary]."""
         distinct, inverse = np.unique(states, return_inverse=True)
         probabilities = np.full((len(distinct), self.vocabulary), 1 / self.vocabulary)
         for length, table in enumerate(self.tables, start=1):
@@ -88,7 +88,7 @@ class KneserNey:
         return probabilities[inverse]
 
     def probabilities(self, grams: np.ndarray) -> np.ndarray:
-        """The probability of the last token of each n-gram given the tokens before it, float64 [n-grams]."""
+        """Return the probability of the last token of each n-gram given the tokens before it, float64 [n-grams]."""
         probabilities = np.full(len(grams), 1 / self.vocabulary)
         for length, table in enumerate(self.tables, start=1):
             key = grams % self.base**length
@@ -99,7 +99,7 @@ class KneserNey:
         return probabilities
 
     def draw(self, states: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """One token after each state, int64 [states]. uniforms [states], in [0, 1).
+        """Draw one token after each state, int64 [states]. uniforms [states], in [0, 1).
 
         Walks from the longest context to the shortest. In each, u either selects one of the context's own n-grams or falls into the
         back-off mass; then it is rescaled to [0, 1) and the next shorter context decides.
@@ -118,7 +118,7 @@ class KneserNey:
 
 
 def encode_ngrams(tokens: Sequence[int], *, order: int, vocabulary: int, before: Sequence[int] = ()) -> np.ndarray:
-    """The code of the n-gram that ends with each token, int64 [tokens]. `before`: tokens of the row that precede `tokens`."""
+    """Return the code of the n-gram that ends with each token, int64 [tokens]. `before`: tokens of the row that precede `tokens`."""
     padded = np.array([*[vocabulary] * (order - 1), *before, *tokens], dtype=np.int64)
     codes = np.zeros(len(tokens), dtype=np.int64)
     for place in range(order):

@@ -84,7 +84,7 @@ class CausalLM:
         return self._network
 
     def inputs(self) -> Mapping[str, str]:
-        """sha256 of the files of the pretrained model. They are part of every cache key: a name does not fix the content."""
+        """Return the sha256 of the files of the pretrained model. They are part of every cache key: a name does not fix the content."""
         return file_digests(pretrained_folder(self.pretrained, self.revision)) if self.pretrained else {}
 
     # ---- training -------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class CausalLM:
         return FitResult("tokens", result.visit_counts, tokens_per_row, result.steps, stats)
 
     def _initial_network(self, texts: list[str], *, fresh: bool) -> Network:
-        """The network that a fit starts from: the current one, the pretrained one, or a new one."""
+        """Return the network that a fit starts from: the current one, the pretrained one, or a new one."""
         from .lm_network import load_network, new_network
 
         network = self._network
@@ -158,23 +158,23 @@ class CausalLM:
     # ---- scoring --------------------------------------------------------------------------------------------------
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Negative log-likelihood of each row in nats, float64 [n]. Longer rows are scored in windows of `context` tokens."""
+        """Return the negative log-likelihood of each row in nats, float64 [n]. Longer rows are scored in windows of `context` tokens."""
         from .lm_scoring import nats_per_row
 
         return nats_per_row(self.network, self.network.encode(pool.list("text")), context=self.context)
 
     def tokens(self, pool: Pool) -> np.ndarray:
-        """Number of tokens that `score` sums over in each row, int64 [n]."""
+        """Return the number of tokens that `score` sums over in each row, int64 [n]."""
         return np.array([len(row) for row in self.network.encode(pool.list("text"))], dtype=np.int64)
 
     def embed(self, pool: Pool) -> np.ndarray:
-        """Mean of the last hidden states over the first `context` tokens of each row, float32 [n, hidden]."""
+        """Return the mean of the last hidden states over the first `context` tokens of each row, float32 [n, hidden]."""
         from .lm_scoring import mean_hidden_states
 
         return mean_hidden_states(self.network, self.network.encode(pool.list("text")), context=self.context)
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """z-score of the watermark in `sampling` for each row, float64 [n]."""
+        """Return the z-score of the watermark in `sampling` for each row, float64 [n]."""
         watermark = watermark_of(self.sampling.watermark, self.network.vocabulary)
         if watermark is None:
             raise ValueError("sampling.watermark is not set, so there is no watermark to detect")

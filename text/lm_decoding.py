@@ -1,4 +1,4 @@
-"""How a causal language model draws tokens: new rows, continuations of prompts, and replacements for overly likely tokens."""
+"""Token sampling of a causal language model: new rows, continuations of prompts, and replacements for overly likely tokens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sample_texts(network: Network, prompts: list[list[int]], *, context: int, en
 def continue_prompts(
     network: Network, prompts: list[list[int]], uniforms: np.ndarray, *, ends: bool, sampling: Sampling
 ) -> list[list[int]]:
-    """The tokens drawn after prompts of equal length, without the end token; at least one per row.
+    """Draw tokens after prompts of equal length. Returns them without the end token, at least one per row.
 
     uniforms [rows, context]: one number in [0, 1) per token. Each token is drawn by inverting the cumulative distribution. With
     `ends: false` the end token is never drawn, so that every row has `context` tokens including its prompt.
@@ -69,7 +69,7 @@ def continue_prompts(
 
 @torch.inference_mode()
 def edit_rows(network: Network, rows: list[list[int]], *, context: int, threshold: float, seed: int) -> tuple[list[list[int]], int]:
-    """The rows with every token of probability above `threshold` drawn again, and the number of tokens drawn.
+    """Resample every token of probability above `threshold`. Returns the rows and the number of resampled tokens.
 
     All probabilities are conditioned on the original row (Zhu et al. 2024, eq. 4). Tokens beyond `context` are not changed.
     """
@@ -103,12 +103,12 @@ class _CachedForward:
         self._cache = {name: StaticCache(config=network.weights.config, max_cache_len=positions)}
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits of the token after the last one of each row, [batch, vocabulary]."""
+        """Return the logits of the token after the last one of each row, [batch, vocabulary]."""
         return self._weights(tokens, **self._cache, use_cache=True, logits_to_keep=1).logits[:, -1]
 
 
 def batches_of_equal_length(prompts: list[list[int]]) -> Iterator[list[int]]:
-    """Row numbers in batches of at most SAMPLING_BATCH rows whose prompts have the same length, so that none needs padding."""
+    """Yield row numbers in batches of at most SAMPLING_BATCH rows whose prompts have the same length, so that none needs padding."""
     by_length: dict[int, list[int]] = {}
     for row, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(row)

@@ -60,11 +60,11 @@ class Network:
         return self.weights.config.vocab_size
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of each text, without start and end tokens."""
+        """Return the tokens of each text, without start and end tokens."""
         return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
 
     def decode(self, tokens: list[int]) -> str:
-        """The text of some tokens."""
+        """Return the text of a list of tokens."""
         text = self.tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)  # a list of rows would give a list of texts
         return text
@@ -75,7 +75,7 @@ class Network:
         return [[self.start, *tokens, *end][: context + 1] for tokens in self.encode(texts)]
 
     def with_new_weights(self) -> Network:
-        """The same architecture and tokenizer with weights drawn from torch's random state."""
+        """Return the same architecture and tokenizer with weights drawn from torch's random state."""
         return Network(AutoModelForCausalLM.from_config(self.weights.config), self.tokenizer)
 
     def move_to(self, target: torch.device) -> None:
@@ -90,7 +90,7 @@ class Network:
 
 
 def new_network(texts: list[str], *, architecture: Mapping[str, Any] | None, vocabulary: int, context: int) -> Network:
-    """A network with weights drawn from torch's random state and a tokenizer trained on `texts`.
+    """Create a network with weights drawn from torch's random state and a tokenizer trained on `texts`.
 
     Raises UserError if transformers cannot build a model with these settings.
     """
@@ -129,7 +129,7 @@ def load_network(folder: Path, *, context: int) -> Network:
 
 
 def pad(sequences: Sequence[Sequence[int]], filler: int, *, width: int = 0) -> torch.Tensor:
-    """Sequences padded on the right with `filler` to the longest one, at least to `width`; int64 [rows, width].
+    """Pad sequences on the right with `filler` to the length of the longest one, at least to `width`. Returns int64 [rows, width].
 
     Causal attention never looks to the right, so padding needs no attention mask.
     """

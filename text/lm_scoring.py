@@ -1,4 +1,4 @@
-"""What a causal language model computes about given text: likelihoods and hidden states."""
+"""Likelihoods and hidden states of given text under a causal language model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ WIDTH_STEP = 16
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, *, reduction: str) -> torch.Tensor:
-    """Cross-entropy in nats. logits [rows, tokens, vocabulary]; targets [rows, tokens], where IGNORED is left out."""
+    """Return the cross-entropy in nats. logits [rows, tokens, vocabulary]; targets [rows, tokens], where IGNORED is left out."""
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
 
 
 @torch.inference_mode()
 def nats_per_row(network: Network, rows: list[list[int]], *, context: int) -> np.ndarray:
-    """Negative log-likelihood of each row's tokens after the start token, float64 [rows].
+    """Return the negative log-likelihood of each row's tokens after the start token, float64 [rows].
 
     Rows longer than `context` are split into windows of `context` tokens, which are scored independently.
     """
@@ -40,7 +40,7 @@ def nats_per_row(network: Network, rows: list[list[int]], *, context: int) -> np
 
 
 def _nats_of_windows(network: Network, windows: list[list[int]], *, width: int) -> np.ndarray:
-    """Negative log-likelihood of up to SCORING_BATCH windows of at most `width` tokens, float64 [windows]."""
+    """Return the negative log-likelihood of up to SCORING_BATCH windows of at most `width` tokens, float64 [windows]."""
     filled = [*windows, *[[network.end]] * (SCORING_BATCH - len(windows))]
     inputs, targets = pad(filled, network.end, width=width), pad(filled, IGNORED, width=width)
     losses = cross_entropy(network.weights(inputs[:, :-1]).logits, targets[:, 1:], reduction="none")

@@ -52,7 +52,7 @@ class Logic:
 
 
 def _random_expression(rng: np.random.Generator, depth: int, *, outermost: bool = False) -> list[str]:
-    """The tokens of a random expression. The outermost expression is never a single literal."""
+    """Return the tokens of a random expression. The outermost expression is never a single literal."""
     if depth == 0:
         draw = 0.0
     elif outermost:
@@ -68,7 +68,7 @@ def _random_expression(rng: np.random.Generator, depth: int, *, outermost: bool 
 
 
 def count_expressions(depth: int) -> tuple[int, int]:
-    """Number of true and of false expressions with operators nested at most `depth` deep."""
+    """Return the number of true and of false expressions with operators nested at most `depth` deep."""
     if depth == 0:
         return 1, 1
     true, false = count_expressions(depth - 1)

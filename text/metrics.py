@@ -80,13 +80,13 @@ class Continuation:
 
 
 def first_half(text: str) -> str:
-    """A text up to its middle word, without the space in front of that word."""
+    """Return a text up to its middle word, without the space in front of that word."""
     ends = [0, *(word.end() for word in re.finditer(r"\S+", text))]
     return text[: ends[(len(ends) - 1) // 2]]
 
 
 def byte_count(pool: Pool) -> int:
-    """UTF-8 bytes of all rows."""
+    """Return the total number of UTF-8 bytes of the rows."""
     return sum(len(text.encode()) for text in pool.list("text"))
 
 
@@ -187,7 +187,7 @@ class Vocabulary:
 
 
 def _share_used(types: Collection[str], counts: Counter[str]) -> float:
-    """The share of word types that have a count; 0 if there are no types."""
+    """Return the share of word types that have a count; 0 if there are no types."""
     return sum(word in counts for word in types) / max(1, len(types))
 
 
@@ -249,7 +249,7 @@ class Zipf:
 
 
 def zipf_exponent(counts: np.ndarray) -> float:
-    """Maximum-likelihood Zipf exponent of counts [V] in descending order, within EXPONENT_BOUNDS; 0 if V < 2."""
+    """Return the maximum-likelihood Zipf exponent of counts [V] in descending order, within EXPONENT_BOUNDS; 0 if V < 2."""
     from scipy.optimize import minimize_scalar
 
     if len(counts) < 2:

@@ -75,7 +75,7 @@ class NGram:
         return end
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of each text, without an end token."""
+        """Return the tokens of each text, without an end token."""
         return [encoded.ids for encoded in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     # ---- training -------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class NGram:
         return Pool.of(text=texts)
 
     def continue_prompts(self, prompts: list[list[int]], uniforms: np.ndarray) -> list[list[int]]:
-        """The tokens drawn after each prompt, up to `context` tokens including it, without the end token; at least one per row.
+        """Draw tokens after each prompt, up to `context` tokens including the prompt. Returns them without the end token, at least one per row.
 
         uniforms [rows, context]: one number in [0, 1) per token.
         """
@@ -150,7 +150,7 @@ class NGram:
     def _draw_biased(
         self, states: np.ndarray, uniforms: np.ndarray, previous: np.ndarray, watermark: Watermark | None, *, may_end: bool
     ) -> np.ndarray:
-        """One token after each state, as `sampling` says, from the whole distribution; int64 [states]."""
+        """Draw one token after each state from the whole distribution with the settings in `sampling`. Returns int64 [states]."""
         import torch
 
         probabilities = self.counts.distributions(states)
@@ -179,18 +179,18 @@ class NGram:
     # ---- scoring --------------------------------------------------------------------------------------------------
 
     def score(self, pool: Pool) -> np.ndarray:
-        """Negative log-likelihood of each row in nats, float64 [n]."""
+        """Return the negative log-likelihood of each row in nats, float64 [n]."""
         rows = self.encode(pool.list("text"))
         probabilities = self.counts.probabilities(np.concatenate([np.zeros(0, dtype=np.int64), *map(self.counts.codes, rows)]))
         row_of_token = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
         return -np.bincount(row_of_token, weights=np.log(probabilities), minlength=len(rows))
 
     def tokens(self, pool: Pool) -> np.ndarray:
-        """Number of tokens that `score` sums over in each row, int64 [n]."""
+        """Return the number of tokens that `score` sums over in each row, int64 [n]."""
         return np.array([len(row) for row in self.encode(pool.list("text"))], dtype=np.int64)
 
     def detect(self, pool: Pool) -> np.ndarray:
-        """z-score of the watermark in `sampling` for each row, float64 [n]."""
+        """Return the z-score of the watermark in `sampling` for each row, float64 [n]."""
         watermark = watermark_of(self.sampling.watermark, self.counts.vocabulary)
         if watermark is None:
             raise ValueError("sampling.watermark is not set, so there is no watermark to detect")

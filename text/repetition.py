@@ -116,7 +116,7 @@ class Overlap:
 
 
 def longest_common_runs(generated: Sequence[Sequence[str]], real: Sequence[Sequence[str]], *, longest: int) -> np.ndarray:
-    """Length in words of the longest run that each generated row shares with a real row, at most `longest`; int64 [generated].
+    """Return the length in words of the longest run that each generated row shares with a real row, at most `longest`; int64 [generated].
 
     Two rows without a common run of n words have no longer one. So both sets of candidate rows shrink as n grows.
     """

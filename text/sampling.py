@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. With the defaults they follow the model's own distribution."""
+    """Settings of token sampling. With the defaults, tokens follow the model's own distribution."""
 
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_k: Annotated[int, Field(ge=1)] | None = None
@@ -31,7 +31,7 @@ class Sampling:
 
 
 def token_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Probabilities [rows, vocabulary] after temperature, top-k and top-p, in this order. Not renormalised."""
+    """Return the probabilities [rows, vocabulary] after temperature, top-k and top-p, in this order. Not renormalised."""
     import torch
 
     probabilities = torch.softmax(logits / sampling.temperature, dim=-1)

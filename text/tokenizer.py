@@ -33,7 +33,7 @@ def read_bpe(path: Path) -> Tokenizer:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a pretrained model. UserError if the folder has none, or one that knows special tokens only.
+    """Return the tokenizer of a pretrained model. UserError if the folder has none, or one that knows special tokens only.
 
     transformers creates such an empty tokenizer for some architectures if the files are missing.
     """

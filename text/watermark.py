@@ -41,7 +41,7 @@ class Watermark:
         self.green = lru_cache(maxsize=8192)(self._green)
 
     def _green(self, previous: int) -> np.ndarray:
-        """Which tokens are green after the token `previous`, bool [vocabulary]."""
+        """Return a mask of the tokens that are green after the token `previous`, bool [vocabulary]."""
         import torch
 
         return self._processor(torch.tensor([[previous]]), torch.zeros(1, self._vocabulary))[0].numpy() > 0
@@ -51,7 +51,7 @@ class Watermark:
         return np.where(np.stack([self.green(int(token)) for token in previous]), np.exp(self.settings.delta), 1.0)
 
     def z(self, tokens: Sequence[int]) -> float:
-        """The z-score of the number of green tokens in a row (Kirchenbauer et al. 2023, eq. 3). 0 for rows of fewer than two tokens.
+        """Return the z-score of the green-token count of one row (Kirchenbauer et al. 2023, eq. 3). 0 for rows of fewer than two tokens.
 
         Each distinct pair of neighbouring tokens counts once, because repeated pairs are not independent evidence.
         """
@@ -62,11 +62,11 @@ class Watermark:
         return float((greens - self.gamma * len(pairs)) / np.sqrt(len(pairs) * self.gamma * (1 - self.gamma)))
 
     def z_scores(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        """The z-score of each row of tokens, float64 [rows]."""
+        """Return the z-score of each row of tokens, float64 [rows]."""
         return np.array([self.z(row) for row in rows], dtype=np.float64)
 
 
 @cache
 def watermark_of(settings: GreenList | None, vocabulary: int) -> Watermark | None:
-    """The watermark with these settings, or None. Cached, so that its green lists are computed once per process."""
+    """Return the watermark with these settings, or None. Cached, so that its green lists are computed once per process."""
     return None if settings is None else Watermark(settings, vocabulary)
