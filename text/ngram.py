@@ -122,7 +122,7 @@ class NGram:
         return Pool.of(text=texts)
 
     def continue_prompts(self, prompts: list[list[int]], uniforms: np.ndarray) -> list[list[int]]:
-        """Draw tokens after each prompt, up to `context` tokens including the prompt. Returns them without the end token, at least one per row.
+        """Draw tokens after each prompt, up to `context` tokens with the prompt. Returns them without the end token, at least one per row.
 
         uniforms [rows, context]: one number in [0, 1) per token.
         """
