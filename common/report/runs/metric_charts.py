@@ -124,14 +124,7 @@ def metric_chart(metric: Metric, policies: Sequence[str], config: Mapping[str, A
     ]
     datasets: dict[str, list[dict[str, Any]]] = {"points": points}
     if not np.isnan(metric.floor):
-        scatter = np.nan_to_num(metric.floor_sd)
-        datasets["floor"] = [
-            {
-                "floor": round_digits(metric.floor),
-                "low": round_digits(metric.floor - 2 * scatter),
-                "high": round_digits(metric.floor + 2 * scatter),
-            }
-        ]
+        datasets["floor"] = [_floor_point(metric)]
         layers = [*_floor_layers(), *layers]
     return Chart(
         metric.id,
@@ -139,6 +132,12 @@ def metric_chart(metric: Metric, policies: Sequence[str], config: Mapping[str, A
         display_unit(metric.unit) + direction(metric.higher_is_better),
         layered(layers, datasets, height=height),
     )
+
+
+def _floor_point(metric: Metric) -> dict[str, Any]:
+    """Return the floor of a metric, with the band of two standard deviations around it."""
+    band = 2 * np.nan_to_num(metric.floor_sd)
+    return {"floor": round_digits(metric.floor), "low": round_digits(metric.floor - band), "high": round_digits(metric.floor + band)}
 
 
 def direction(higher_is_better: bool | None) -> str:

@@ -1,4 +1,4 @@
-"""The report of runs: complete, self-contained, drawn by a real browser, and safe against whatever a model generated."""
+"""The report of runs: complete, self-contained, drawn by a real browser, and safe against hostile generated text."""
 
 from __future__ import annotations
 
