@@ -10,7 +10,7 @@ import torch
 from transformers import StaticCache
 
 from ..common.core.random_streams import stream
-from ..common.training.trainer import device
+from ..common.training.device import device
 from .lm_network import Network, pad
 from .lm_scoring import SCORING_BATCH
 from .sampling import Sampling, check_totals, token_probabilities

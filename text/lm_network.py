@@ -15,8 +15,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from transformers.utils import logging
 
 from ..common.core.errors import UserError
+from ..common.training.device import device, seeded
 from ..common.training.pretrained import check_positions, name_folder_in_errors
-from ..common.training.trainer import device, seeded
 from .tokenizer import END, disable_cache, load_tokenizer, train_bpe
 
 logging.disable_progress_bar()  # loading and saving take milliseconds here, and their bars would hide the progress of the run

@@ -11,7 +11,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
 from ..common.core.errors import UserError
-from ..common.training.trainer import device
+from ..common.training.device import device
 
 
 def new_network(*, colours: int, height: int, width: int, channels: Sequence[int], layers: int, classes: int | None) -> UNet2DModel:

@@ -1,7 +1,8 @@
-"""Translation of names that changed after version 0.1, in both directions.
+"""Translation of names that changed after version 0.1, in both directions, and settings that were added since.
 
 Configs with old names still load. A recipe (the JSON that is hashed to a cache key) keeps the name with which a setting was
-introduced. So renaming a setting here does not invalidate a store. CHANGELOG.md lists the renamed keys for users.
+introduced, and leaves out an added setting that has its default. So neither invalidates a store. CHANGELOG.md lists the renamed keys
+for users.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ RENAMED_SETTINGS: Mapping[tuple[str, str], tuple[RenamedSetting, ...]] = {
 }
 """For each kind and current name of a component, its renamed settings."""
 
+ADDED_TO_TRAINING: Mapping[str, Any] = {"precision": "float32"}
+"""Settings of `Training` that were added after version 0.1, with their defaults, which compute what version 0.1 computed."""
+
 
 def rename_keys(config: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
     """Replace old keys of a mapping by new keys, in the same order. Raises UserError if the old and the new key are both set."""
@@ -81,8 +85,13 @@ def current_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple
 
 
 def recipe_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Translate a component and its settings to the names with which they were introduced. Recipes use these names."""
+    """Translate a component and its settings to the names with which they were introduced. Recipes use these names.
+
+    Added settings with their default values are left out.
+    """
     settings = dict(settings)
+    if isinstance(training := settings.get("training"), Mapping):
+        settings["training"] = {name: value for name, value in training.items() if name not in ADDED_TO_TRAINING or ADDED_TO_TRAINING[name] != value}
     for setting in RENAMED_SETTINGS.get((kind, use), ()):
         settings = _move(settings, setting.new.split("."), setting.old.split("."), setting.to_old)
     former = {new: old for old, new in RENAMED_COMPONENTS.get(kind, {}).items()}

@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""Precision of matrix products and convolutions. Weights and optimizer state are float32 in all three."""
+
 
 @dataclass(frozen=True)
 class Training:
@@ -32,6 +35,9 @@ class Training:
     """Weight decay of AdamW."""
     clip: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient. Larger gradients are scaled down to it."""
+
+    precision: Precision = "float32"
+    """Precision of matrix products and convolutions: in training and, for a generator, also in sampling and scoring."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):

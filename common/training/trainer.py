@@ -11,8 +11,7 @@ import os
 import pickle
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +21,14 @@ import numpy as np
 from ..core.atomic_write import atomic_write
 from ..core.errors import UserError
 from ..core.random_streams import derive, stream
-from ..core.runtime import checkpoint_seconds, requested_device
+from ..core.runtime import checkpoint_seconds
+from .device import compute_in, device, seeded, set_random_state
 from .settings import Training
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TrainResult", "Training", "device", "seeded", "train", "visit_counts"]
+__all__ = ["TrainResult", "Training", "train", "visit_counts"]
 
 
 @dataclass(frozen=True)
@@ -65,35 +65,6 @@ class _Schedule:
         return np.array([orders[position // self.rows][position % self.rows] for position in positions])
 
 
-def device() -> torch.device:
-    """Return the device for models: the requested device or, with `auto`, a GPU if available, else the CPU."""
-    import torch
-
-    requested = requested_device()
-    if requested != "auto":
-        return torch.device(requested)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the random state of torch for a block. The previous state is restored afterwards."""
-    import torch
-
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        _set_random_state(seed)
-        yield
-
-
-def _set_random_state(seed: int) -> None:
-    """Seed torch like `torch.manual_seed`, which is slow on machines without a GPU because each call stores a stack trace."""
-    import torch
-
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
-
-
 def train(
     module: torch.nn.Module,
     loss: Callable[[torch.Tensor], torch.Tensor],
@@ -125,10 +96,11 @@ def train(
     last_saved, interval = time.monotonic(), checkpoint_seconds()
     with seeded(seed):
         for step in range(first_step, schedule.steps):
-            _set_random_state(derive(seed, "step", step))
+            set_random_state(derive(seed, "step", step))
             for group in optimizer.param_groups:
                 group["lr"] = training.learning_rate * training.rate(step, schedule.steps)
-            value = loss(torch.from_numpy(schedule.batch(step)))
+            with compute_in(training.precision):
+                value = loss(torch.from_numpy(schedule.batch(step)))
             losses.append(float(value.detach()))
             if not math.isfinite(losses[-1]):
                 raise UserError(f"the loss is {losses[-1]} at step {step} of {schedule.steps} (seed {seed}); try a lower learning_rate")

@@ -1,0 +1,65 @@
+"""The device and the precision of all torch code. This is the only module that decides either of them.
+
+Everything else creates tensors on `device()`, or works on tensors where they are. The device belongs to the machine, so it is part of
+no cache key. The precision changes results, so it is a setting of `Training` and part of the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+from ..core.runtime import requested_device
+from .settings import Precision
+
+if TYPE_CHECKING:
+    import torch
+
+
+def device() -> torch.device:
+    """Return the device for models: the requested device or, with `auto`, a GPU if available, else the CPU."""
+    import torch
+
+    requested = requested_device()
+    if requested != "auto":
+        return torch.device(requested)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def compute_in(precision: Precision) -> Iterator[None]:
+    """Run matrix products and convolutions in this precision for a block. Weights, optimizer state and losses stay in float32.
+
+    float32: full precision, also on GPUs whose convolutions would use TF32 by default. tf32: inputs of products are rounded to 10
+    bits of mantissa where the hardware has TF32 (NVIDIA Ampere and later), else as float32. bfloat16: torch's autocast.
+    """
+    import torch
+
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, convolutions.allow_tf32
+    products.allow_tf32 = convolutions.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device().type, dtype=torch.bfloat16) if precision == "bfloat16" else nullcontext():
+            yield
+    finally:
+        products.allow_tf32, convolutions.allow_tf32 = before
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the random state of torch for a block. The previous state is restored afterwards."""
+    import torch
+
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        set_random_state(seed)
+        yield
+
+
+def set_random_state(seed: int) -> None:
+    """Seed torch like `torch.manual_seed`, which is slow on machines without a GPU because each call stores a stack trace."""
+    import torch
+
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
