@@ -91,7 +91,7 @@ def recipe_component(kind: str, use: str, settings: Mapping[str, Any]) -> tuple[
     """
     settings = dict(settings)
     if isinstance(training := settings.get("training"), Mapping):
-        settings["training"] = {name: value for name, value in training.items() if name not in ADDED_TO_TRAINING or ADDED_TO_TRAINING[name] != value}
+        settings["training"] = {name: value for name, value in training.items() if (name, value) not in ADDED_TO_TRAINING.items()}
     for setting in RENAMED_SETTINGS.get((kind, use), ()):
         settings = _move(settings, setting.new.split("."), setting.old.split("."), setting.to_old)
     former = {new: old for old, new in RENAMED_COMPONENTS.get(kind, {}).items()}
