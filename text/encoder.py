@@ -48,7 +48,7 @@ class TextEncoder(PretrainedEncoder):
         """Return `features`, float32 [n, hidden]. Padding tokens are left out of the mean."""
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         texts, features = pool.list("text"), []
         with torch.inference_mode():

@@ -90,7 +90,7 @@ class CausalLM:
     # ---- training -------------------------------------------------------------------------------------------------
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
         from ..common.training.trainer import train
         from .lm_network import IGNORED, pad
         from .lm_scoring import cross_entropy

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers import StaticCache
 
+from ..common.core.device import device
 from ..common.core.random_streams import stream
-from ..common.training.device import device
 from .lm_network import Network, pad
 from .lm_scoring import SCORING_BATCH
 from .sampling import Sampling, check_totals, token_probabilities

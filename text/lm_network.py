@@ -14,8 +14,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from ..common.core.device import device, seeded
 from ..common.core.errors import UserError
-from ..common.training.device import device, seeded
 from ..common.training.pretrained import check_positions, name_folder_in_errors
 from .tokenizer import END, disable_cache, load_tokenizer, train_bpe
 

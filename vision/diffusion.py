@@ -77,7 +77,7 @@ class Diffusion:
         return self._network
 
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
         from ..common.training.trainer import train
         from .diffusion_network import NoisePrediction
 
@@ -135,7 +135,7 @@ class Diffusion:
         self.network.save_pretrained(folder)
 
     def load(self, folder: Path) -> None:
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
         from .diffusion_network import load_network
 
         self._class_shares = shares_from_json(json.loads((folder / "class_shares.json").read_text()))

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 
+from ..common.core.device import device
 from ..common.core.errors import UserError
-from ..common.training.device import device
 
 
 def new_network(*, colours: int, height: int, width: int, channels: Sequence[int], layers: int, classes: int | None) -> UNet2DModel:

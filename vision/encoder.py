@@ -56,7 +56,7 @@ class ImageEncoder(PretrainedEncoder):
         """Compute features. Returns `features`, float32 [n, hidden]."""
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         images, features = pool.array("image"), []
         with torch.inference_mode():

@@ -49,7 +49,7 @@ class Classifier:
             raise UserError("features: 'classifier' needs labelled images, but this data has no labels; use features=pixels or inception")
         import torch
 
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
         from ..common.training.trainer import train
         from .classifier_network import Convolutions
 
@@ -69,7 +69,7 @@ class Classifier:
         """Compute features. Returns `features`, float32 [n, d], and `probabilities`, float32 [n, classes]."""
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         with torch.inference_mode():
             features = torch.cat([self._network.body(chunk.to(device())) for chunk in torch.split(_planes(pool), CHUNK)])
@@ -84,7 +84,7 @@ class Classifier:
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
         from .classifier_network import Convolutions
 
         self._network_shape = tuple(json.loads((folder / "shape.json").read_text()))
@@ -111,7 +111,7 @@ class Inception:
         from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
         from torchmetrics.image.fid import FrechetInceptionDistance
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         path = Path(torch.hub.get_dir(), "checkpoints", URL_INCEPTION_V3.rpartition("/")[2])
         if HF_HUB_OFFLINE and not path.exists():
@@ -125,7 +125,7 @@ class Inception:
         """Compute features. Returns `features`, float32 [n, 2048]."""
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         images = torch.from_numpy(pool.array("image")).permute(0, 3, 1, 2)
         if images.shape[1] == 1:

@@ -76,7 +76,7 @@ class VAE:
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         import torch
 
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
         from ..common.training.trainer import train
 
         self._class_shares = fitted_shares(pool, classes=self.classes, previous=self._class_shares)
@@ -105,7 +105,7 @@ class VAE:
         """Convert a pool to tensors on the device: images, float32 [n, pixels] in [-1, 1], and one-hot classes, float32 [n, classes]."""
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         labels = pool.array("label") if self._class_shares is not None else None
         classes = one_hot(labels, rows=len(pool), classes=count_of(self._class_shares))
@@ -121,7 +121,7 @@ class VAE:
         """Draw one chunk. Returns images, uint8 [CHUNK, h, w, c], and labels, int64 [CHUNK] or None."""
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         z = math.sqrt(self.sampling.variance_scale) * rng.standard_normal((CHUNK, self.latent), dtype=np.float32)
         labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
@@ -143,7 +143,7 @@ class VAE:
         """
         import torch
 
-        from ..common.training.device import device
+        from ..common.core.device import device
 
         nats = []
         with torch.inference_mode():
@@ -163,7 +163,7 @@ class VAE:
     def load(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        from ..common.training.device import device, seeded
+        from ..common.core.device import device, seeded
 
         about = json.loads((folder / "about.json").read_text())
         self._image_shape, self._class_shares = tuple(about["shape"]), shares_from_json(about["class_shares"])

@@ -123,7 +123,7 @@ def load_without_head(folder: Path) -> tuple[PreTrainedModel, list[str]]:
     import torch
     from transformers import AutoModel
 
-    from .device import device, seeded
+    from ..core.device import device, seeded
 
     with seeded(0), name_folder_in_errors(folder):
         model, loaded = AutoModel.from_pretrained(

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-Precision = Literal["float32", "tf32", "bfloat16"]
-"""Precision of matrix products and convolutions. Weights and optimizer state are float32 in all three."""
+from ..core.device import Precision
 
 
 @dataclass(frozen=True)

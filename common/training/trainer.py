@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.atomic_write import atomic_write
+from ..core.device import compute_in, device, seeded, set_random_state
 from ..core.errors import UserError
 from ..core.random_streams import derive, stream
 from ..core.runtime import checkpoint_seconds
-from .device import compute_in, device, seeded, set_random_state
 from .settings import Training
 
 if TYPE_CHECKING:

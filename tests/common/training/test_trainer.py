@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from autophagy import UserError
-from autophagy.common.training.device import seeded
+from autophagy.common.core.device import seeded
 from autophagy.common.training.trainer import Training, _Schedule, train, visit_counts
 from hypothesis import given
 from hypothesis import strategies as st

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from ..core.runtime import requested_device
-from .settings import Precision
+from .runtime import requested_device
 
 if TYPE_CHECKING:
     import torch
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""Precision of matrix products and convolutions. Weights and optimizer state are float32 in all three."""
 
 
 def device() -> torch.device:
