@@ -42,8 +42,10 @@ LISTED = {
 """Arguments of `list`, and the kind of component that each argument selects."""
 
 Out = Annotated[Path, typer.Option(help="Folder for results: <out>/<name>/{config.yaml, rows.parquet, report.html, ...}.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes. Default: the number of processors.")]
-Device = Annotated[str, typer.Option(envvar=runtime.DEVICE_VARIABLE, help="Device for models: auto, cpu, cuda, cuda:1 or mps.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Number of worker processes. Default: one per core, or two per GPU.")]
+Device = Annotated[
+    str, typer.Option(envvar=runtime.DEVICE_VARIABLE, help="Device for models: auto, cpu, cuda (all GPUs), cuda:1 (only this one) or mps.")
+]
 Checkpoints = Annotated[
     float,
     typer.Option(envvar=runtime.CHECKPOINT_VARIABLE, min=0, help="Seconds between checkpoints of a fit. A kill loses at most this time."),
@@ -208,7 +210,6 @@ def reproduce(
     """Re-test published claims and report which of them hold. The same command continues a stopped run."""
     with report_errors():
         from ..core.errors import UserError, did_you_mean
-        from ..execution.workers import processors
         from ..replication.claim import COSTS, select_claims
         from ..replication.reproduce import describe
         from ..replication.reproduce import reproduce as reproduce_claims
@@ -225,7 +226,7 @@ def reproduce(
 
         started = time.monotonic()
         results = reproduce_claims(
-            select_claims(ids or (), cost), store=store, out=out, workers=workers or processors(),
+            select_claims(ids or (), cost), store=store, out=out, workers=workers,
             progress=lambda total: progress_display(total, err_console()), on_result=print_result,
         )  # fmt: skip
         write_claims_report(out / "claims.json", out / "report.html")
@@ -259,15 +260,9 @@ def _verdict_table(results: Sequence[ClaimResult]) -> Table:
 
 def _set_runtime(device: str, checkpoint_seconds: float) -> None:
     """Check the device. Pass both options to the workers through environment variables."""
-    from ..core.errors import UserError
+    from ..execution.placement import check_device
 
-    if device != "auto":
-        import torch
-
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise UserError(f"--device {device}: {str(error).splitlines()[0]}") from error
+    check_device(device)
     runtime.configure(device=device, checkpoint_seconds=checkpoint_seconds)
 
 
@@ -277,12 +272,13 @@ def _print_estimate(experiments: Sequence[Experiment], store: Path, out: Path, w
 
     from ..core.resources import free_disk, free_memory
     from ..execution.cost_estimate import estimate_cost
-    from ..execution.run import check_output_folders, check_unique_names, default_workers
+    from ..execution.placement import place
+    from ..execution.run import check_output_folders, check_unique_names
     from ..loop.stages import inputs_of
 
     check_unique_names(experiments)
     check_output_folders(experiments, out=out, store=store)
-    workers = workers or default_workers(experiments)
+    workers = place(experiments, workers=workers).workers
     for experiment in experiments:
         for member in experiment.members.values():
             inputs_of(member.generator)  # raises if pretrained weights are not available
@@ -312,13 +308,13 @@ def _duration(seconds: float) -> str:
 
 
 def _run(experiments: Sequence[Experiment], *, store: Path, out: Path, workers: int | None) -> None:
-    from ..execution.run import default_workers, execute
+    from ..execution.run import execute
     from .progress import progress_display
 
     started = time.monotonic()
     total = sum(experiment.chains * (experiment.generations + 1) for experiment in experiments)
     with progress_display(total, err_console()) as progress:
-        execute(experiments, store=store, out=out, workers=workers or default_workers(experiments), progress=progress)
+        execute(experiments, store=store, out=out, workers=workers, progress=progress)
     from ..report.runs.report import write_report
 
     for experiment in experiments:

@@ -20,13 +20,22 @@ RECORDED_PACKAGES = (
 def provenance() -> dict[str, str]:
     """Return the versions of Python and of packages, the machine, the operating system and the device.
 
-    If the requested device is `auto` and torch is already imported, the device that torch uses is recorded instead.
+    Call it after the computation: only then is the name of a GPU known, such as `cuda (NVIDIA H100 80GB HBM3)`.
     """
-    device = requested_device()
-    if device == "auto" and (torch := sys.modules.get("torch")):
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    environment = {"machine": platform.machine(), "system": platform.system(), "device": device}
+    environment = {"machine": platform.machine(), "system": platform.system(), "device": _device_in_use()}
     return {"python": platform.python_version(), **environment, **_package_versions()}
+
+
+def _device_in_use() -> str:
+    """Return the requested device. If torch is imported, `auto` is replaced by the device that torch uses, and a GPU in use is named."""
+    requested = requested_device()
+    if (torch := sys.modules.get("torch")) is None:
+        return requested
+    if requested == "auto":
+        requested = "cuda" if torch.cuda.is_available() else "cpu"
+    if requested.startswith("cuda") and torch.cuda.is_initialized():  # asking an unused GPU for its name would take memory on it
+        return f"{requested} ({torch.cuda.get_device_name(requested)})"
+    return requested
 
 
 @cache

@@ -52,6 +52,14 @@ def cause_chain(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
+def processors() -> int:
+    """Return the number of processors that this process may use. Respects its affinity and the limit of its container."""
+    from joblib import cpu_count
+
+    count: int = cpu_count()
+    return count
+
+
 def free_disk(folder: Path) -> int:
     """Return the number of free bytes on the disk of a folder. The folder need not exist."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .errors import UserError
 
@@ -45,3 +47,17 @@ def configure(*, device: str, checkpoint_seconds: float) -> None:
     """Set the device and the checkpoint interval for this process and its workers."""
     os.environ[DEVICE_VARIABLE] = device
     os.environ[CHECKPOINT_VARIABLE] = str(checkpoint_seconds)
+
+
+@contextmanager
+def use_device(name: str) -> Iterator[None]:
+    """Set the device of this process and of workers that it starts, for a block. `name` is a device of torch, or `auto`."""
+    before = os.environ.get(DEVICE_VARIABLE)
+    os.environ[DEVICE_VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[DEVICE_VARIABLE]
+        else:
+            os.environ[DEVICE_VARIABLE] = before

@@ -17,7 +17,7 @@ from ..core.pool import Pool
 from ..store.in_use import Ledger
 from ..store.run_records import RunRecord
 from .scheduler import ChainResult, run_all
-from .workers import ProgressCallback, ignore_progress, processors
+from .workers import ProgressCallback, ignore_progress
 
 if TYPE_CHECKING:
     import pandas
@@ -48,14 +48,14 @@ def run(
     *configs: str | Path | Experiment,
     store: str | Path = "runs/store",
     out: str | Path | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     progress: ProgressCallback = ignore_progress,
 ) -> pandas.DataFrame:
     """Run experiments and return their rows as a pandas frame (see SCHEMA). With `out`, also write `<out>/<name>/` for each.
 
     configs: paths of YAML files, or experiments from `load_config`.
     store: folder that caches all artifacts. Repeating a finished call takes seconds.
-    workers: number of processes. If it is greater than 1, a script needs `if __name__ == "__main__":`.
+    workers: number of processes. None: one per core or, on GPUs, two per GPU. Unless it is 1, a script needs `if __name__ == "__main__":`.
     Raises UserError for problems that the user can fix.
     """
     experiments = [config if isinstance(config, Experiment) else load_config(config) for config in configs]
@@ -65,7 +65,7 @@ def run(
 
 
 def execute(
-    experiments: Sequence[Experiment], *, store: Path, out: Path | None, workers: int, progress: ProgressCallback
+    experiments: Sequence[Experiment], *, store: Path, out: Path | None, workers: int | None, progress: ProgressCallback
 ) -> list[dict[str, Any]]:
     """Run experiments, write the results of each to `<out>/<name>/`, and return all rows."""
     check_unique_names(experiments)
@@ -109,11 +109,6 @@ def check_output_folders(experiments: Sequence[Experiment], *, out: Path, store:
                 )
         except OSError as error:
             raise UserError(f"--out: {folder} cannot be accessed: {error}") from error
-
-
-def default_workers(experiments: Sequence[Experiment]) -> int:
-    """Return the default number of workers: the available processors, or the number of chains if it is smaller."""
-    return max(1, min(processors(), sum(experiment.chains for experiment in experiments)))
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> pa.Table:

@@ -3,8 +3,8 @@
     look up finished chains ──► prepare (data, base model, feature model) ──► generation 0 of each seed ──► a chain per policy
 
 The parent process reads chains whose artifacts are all in the store, so a finished run starts no worker. A task starts when the
-stages that it shares with other tasks are in the store, so workers rarely wait for each other. Each worker uses one thread. For small
-models, this is faster than one worker with many threads, and results do not depend on `workers`.
+stages that it shares with other tasks are in the store, so workers rarely wait for each other. `placement.py` decides which GPU a worker
+uses, and how many threads a task uses.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from ..store import ArtifactMissing, Store
 from ..store.in_use import Ledger
 from ..store.read_only import ArtifactNotBuilt, ReadOnlyStore
 from .cost_estimate import check_disk_space
-from .workers import Event, ProgressCallback, emit, executor, one_thread
+from .placement import Placement, TaskKind, place
+from .workers import Event, ProgressCallback, emit, executor, limit_threads
 
 REPORT_SAMPLES = 12
 """Number of sample rows per generation in the report. All generations use the same noise and prompts, so that readers can follow one
@@ -47,10 +48,14 @@ class Task:
     seed: int | None = None
     policy: str | None = None
 
-    def __str__(self) -> str:
+    @property
+    def kind(self) -> TaskKind:
         if self.seed is None:
             return "prepare"
-        return f"{self.policy or 'generation 0'}, seed {self.seed}"
+        return "generation 0" if self.policy is None else "chain"
+
+    def __str__(self) -> str:
+        return self.kind if self.seed is None else f"{self.policy or self.kind}, seed {self.seed}"
 
 
 @dataclass
@@ -80,9 +85,12 @@ ChainKey = tuple[str, str, int]
 """Experiment name, policy and seed."""
 
 
-def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, progress: ProgressCallback) -> Mapping[str, ChainResult]:
+def run_all(
+    experiments: Sequence[Experiment], *, store: Path, workers: int | None, progress: ProgressCallback
+) -> Mapping[str, ChainResult]:
     """Run all chains of all experiments. Returns the results by experiment name, with rows in the order of the config.
 
+    workers: number of worker processes. None: the default number for this machine.
     Raises UserError for problems that the user can fix. Finished stages stay in the store after an error.
     """
     Store(store)
@@ -93,22 +101,28 @@ def run_all(experiments: Sequence[Experiment], *, store: Path, workers: int, pro
         _check_equal_steps(experiment, results)
     unfinished = [one for one in experiments if any((one.name, policy, seed) not in results for policy in one.arms for seed in one.seeds)]
     if unfinished:
-        _run_tasks(unfinished, results, store=store, workers=workers, progress=progress)
+        placement = place(experiments, workers=workers)
+        _run_tasks(unfinished, results, store=store, placement=placement, progress=progress)
     return {experiment.name: _join(experiment, results) for experiment in experiments}
 
 
 def _run_tasks(
-    experiments: Sequence[Experiment], results: dict[ChainKey, ChainResult], *, store: Path, workers: int, progress: ProgressCallback
+    experiments: Sequence[Experiment],
+    results: dict[ChainKey, ChainResult],
+    *,
+    store: Path,
+    placement: Placement,
+    progress: ProgressCallback,
 ) -> None:
     """Run the chains that are missing in `results`, and add their results."""
     prepare = deque(Task(experiment, store) for experiment in experiments)  # first, so that errors in any data appear early
     ready: Mapping[str, deque[Task]] = {experiment.name: deque() for experiment in experiments}
     running: dict[Future[ChainResult], Task] = {}
-    with executor(workers, progress) as pool:
+    with executor(placement.workers, progress, placement.environment) as pool:
         while (queues := [tasks for tasks in (prepare, *ready.values()) if tasks]) or running:
-            if queues and len(running) < workers:
+            if queues and len(running) < placement.workers:
                 task = queues[0].popleft()  # in order of experiments: a worker caches few data sets
-                running[pool.submit(_perform, task)] = task
+                running[pool.submit(_perform, task, placement.threads[task.kind])] = task
                 continue
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
@@ -182,6 +196,7 @@ def _look_up(experiment: Experiment, store: Path, progress: ProgressCallback) ->
     if ledger.path.exists() or not any((store / "artifacts").iterdir()):
         return {}
     stages = Stages(experiment, ReadOnlyStore(store, on_use=ledger.add))
+    stages.cache.report = lambda activity: progress(Event(experiment.name, "prepare", activity))
     results: dict[ChainKey, ChainResult] = {}
     try:
         with _error_context(lambda: f"{experiment.name}, prepare"):
@@ -218,13 +233,13 @@ def _stages_of(experiment: Experiment, store: Store) -> Stages:
     return _stages[key]
 
 
-def _perform(task: Task) -> ChainResult:
+def _perform(task: Task, threads: int) -> ChainResult:
     """Run a task. If an artifact disappears during the task, start again and reuse all existing artifacts."""
     experiment = task.experiment
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=task.store)
     stages = _stages_of(experiment, Store(task.store, on_use=ledger.add))
     reported: set[int] = set()
-    with one_thread():
+    with limit_threads(threads):
         while True:
             try:
                 result = _prepare(stages, task) if task.seed is None else _follow(stages, task, reported)

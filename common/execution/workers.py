@@ -8,11 +8,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+
+from ..core.resources import processors
 
 
 @dataclass(frozen=True)
@@ -40,31 +42,48 @@ def emit(event: Event) -> None:
     _listener(event)
 
 
+WorkerEnvironment = Callable[[int], Mapping[str, str]]
+
+
+def no_environment(worker: int) -> Mapping[str, str]:
+    """Give a worker no variables of its own."""
+    return {}
+
+
+@contextmanager
+def _variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for a block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Limit numerical libraries to one thread. Sums then have a fixed order, so no bit depends on the number of processors.
+def limit_threads(threads: int) -> Iterator[None]:
+    """Let numerical libraries use this number of threads. The number is fixed because it can change the last bits of a sum.
 
     Limits loaded libraries directly. Sets environment variables for libraries that are imported inside the block.
     """
     from threadpoolctl import threadpool_limits
 
-    environment = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    threads = _torch_threads()
-    _set_torch_threads(1)
+    before = _torch_threads()
+    _set_torch_threads(threads)
     try:
-        with threadpool_limits(1):
+        with _variables(dict.fromkeys(THREAD_VARIABLES, str(threads))), threadpool_limits(threads):
             yield
     finally:
-        for name, value in environment.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        _set_torch_threads(threads or processors())
+        if "torch" in sys.modules:
+            _set_torch_threads(before or processors())
 
 
 def _torch_threads() -> int | None:
@@ -78,14 +97,12 @@ def _set_torch_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
-def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
-    """Yield an executor that runs tasks in this process if `workers` is 1, else in worker processes. Events go to `progress`."""
+def executor(workers: int, progress: ProgressCallback, environment: WorkerEnvironment = no_environment) -> Iterator[Executor]:
+    """Yield an executor that runs tasks in this process if `workers` is 1, else in worker processes. Events go to `progress`.
+
+    environment: function from the number of a worker process (0 for the first) to the environment variables that the process gets.
+    """
     global _listener
     if workers == 1:
         _listener = progress
@@ -96,6 +113,7 @@ def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
     forwarder = threading.Thread(target=_forward, args=(events, progress), daemon=True)
     forwarder.start()
     pool = _WorkerPool(workers, mp_context=context, initializer=_start_worker, initargs=(events, os.getpid()))
+    pool.environment = environment
     try:
         yield pool
         pool.shutdown()
@@ -111,12 +129,18 @@ def executor(workers: int, progress: ProgressCallback) -> Iterator[Executor]:
 
 
 class _WorkerPool(ProcessPoolExecutor):
-    """A process pool whose workers ignore Ctrl-C from their start. The parent process decides when they stop."""
+    """A process pool whose workers ignore Ctrl-C from their start. The parent process decides when they stop.
+
+    A worker gets its environment variables when its process starts, so they are set before it imports any library.
+    """
+
+    environment: WorkerEnvironment
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit the mask
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process inherits the mask and the variables
         try:
-            return super().submit(fn, *args, **kwargs)
+            with _variables(self.environment(len(self._processes or {}))):
+                return super().submit(fn, *args, **kwargs)  # starts at most one process
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

@@ -33,9 +33,15 @@ class StageCache:
 
     def run(self, recipe: Mapping[str, Any], build: Build) -> Artifact:
         """Return the artifact of a recipe. Builds the artifact if the store does not have it."""
+        environment: dict[str, str] = {}
+
+        def build_and_record(folder: Path, scratch: Path) -> None:
+            build(folder, scratch)
+            environment.update(provenance())
+
         self._depth += 1
         try:
-            artifact = self.store.make(recipe, build, provenance=provenance(), complete=self._lost)
+            artifact = self.store.make(recipe, build_and_record, provenance=environment, complete=self._lost)
         finally:
             self._depth -= 1
         if self._depth == 0:  # the build time of a nested stage (features) is part of the outer stage (metric)

@@ -28,7 +28,7 @@ def reproduce(
     *,
     store: str | Path,
     out: str | Path,
-    workers: int = 1,
+    workers: int | None = 1,
     progress: Callable[[int], AbstractContextManager[ProgressCallback]],
     on_result: Callable[[ClaimResult], None] = lambda result: None,
 ) -> list[ClaimResult]:

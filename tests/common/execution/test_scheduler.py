@@ -27,13 +27,13 @@ def submitted(monkeypatch):
     """Records (workers, names of the tasks) of every executor that the scheduler starts."""
     executors, start = [], scheduler.executor
 
-    def record(workers, progress):
+    def record(workers, progress, environment):
         executors.append((workers, []))
-        return start(workers, progress)
+        return start(workers, progress, environment)
 
-    def perform(task):
+    def perform(task, threads):
         executors[-1][1].append(str(task))
-        return scheduler_perform(task)
+        return scheduler_perform(task, threads)
 
     scheduler_perform = scheduler._perform
     monkeypatch.setattr(scheduler, "executor", record)
