@@ -1,179 +1,60 @@
-"""Benchmarks of the command line: `python scripts/bench.py startup`.
+"""Benchmarks: `python scripts/bench.py [ROW...]` compares this package with what a user would run instead, on this machine.
 
-Each row of a benchmark is a function in a table. To add a row to `startup`, write a function that prepares the files of a command and
-returns the command. Then add the function to `STARTUP`.
+Each row of the table is measured against its rivals in turn (A, B, A, B, ...), each side in a process of its own. The rows are in the
+folder `benchmarks`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
+from benchmarks.machine import description, limits
+from benchmarks.processes import compare, in_process
+from benchmarks.report import HEADER, Results, insert, table_line
+from benchmarks.row import lines_of
+from benchmarks.rows import ROWS
 
-ROOT = Path(__file__).resolve().parents[1]
-GAUSSIAN = ROOT / "configs" / "analytic" / "gaussian.yaml"
-
-app = typer.Typer(pretty_exceptions_enable=False)
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Folders for the files of a row. The user can set `store` to reuse it in later benchmark runs."""
-
-    scratch: Path
-    store: Path
-
-    @property
-    def options(self) -> list[str]:
-        return ["--store", str(self.store), "--out", str(self.scratch / "out")]
+Device = Literal["cpu", "cuda"]
 
 
-@dataclass(frozen=True)
-class Command:
-    """An `autophagy` command and its expected exit code."""
-
-    words: Sequence[str]
-    exit_code: int = 0
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table: name, maximum time, and a function that prepares the command."""
-
-    name: str
-    target_seconds: float
-    prepare: Callable[[Workspace], Command]
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """Wall-clock seconds of each run of a row, in the order of the runs."""
-
-    name: str
-    target_seconds: float
-    seconds: Sequence[float]
-
-    @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
-
-    @property
-    def met(self) -> bool:
-        return self.median <= self.target_seconds
-
-
-# ---- rows ---------------------------------------------------------------------------------------------------------
-
-
-def show_help(workspace: Workspace) -> Command:
-    return Command(["--help"])
-
-
-def list_components(workspace: Workspace) -> Command:
-    return Command(["list"])
-
-
-def list_metrics(workspace: Workspace) -> Command:
-    return Command(["list", "metrics"])
-
-
-def misspelled_key(workspace: Workspace) -> Command:
-    config = workspace.scratch / "misspelled.yaml"
-    config.write_text(GAUSSIAN.read_text().replace("generations:", "genertions:"))
-    return Command(["run", str(config), *workspace.options], exit_code=2)
-
-
-def clashing_values(workspace: Workspace) -> Command:
-    """Write a config with valid values that contradict each other: a Gaussian cannot continue prompts."""
-    config = workspace.scratch / "clashing.yaml"
-    config.write_text(GAUSSIAN.read_text() + "prompts: synthetic\n")
-    return Command(["run", str(config), *workspace.options], exit_code=2)
-
-
-def finished_gaussian(workspace: Workspace) -> Command:
-    command = Command(["run", str(GAUSSIAN), *workspace.options])
-    execute(command)
-    return command
-
-
-def finished_demo(workspace: Workspace) -> Command:
-    command = Command(["demo", *workspace.options])
-    execute(command)
-    return command
-
-
-STARTUP = (
-    Row("autophagy --help", 0.3, show_help),
-    Row("autophagy list", 0.6, list_components),
-    Row("autophagy list metrics", 0.6, list_metrics),
-    Row("run: config with a misspelled key", 1.0, misspelled_key),
-    Row("run: config with values that clash", 1.0, clashing_values),
-    Row("run: finished, 2,000 Gaussian chains", 3.0, finished_gaussian),
-    Row("demo: finished, with its report", 6.0, finished_demo),
-)
-
-
-# ---- measuring ----------------------------------------------------------------------------------------------------
-
-
-def execute(command: Command) -> float:
-    """Run the command in a new process. Returns the wall-clock seconds, including the start of Python."""
-    started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "autophagy", *command.words], capture_output=True, text=True)
-    seconds = time.perf_counter() - started
-    if done.returncode != command.exit_code:
-        words = " ".join(command.words)
-        sys.exit(f"error: autophagy {words}: exit code {done.returncode}, expected {command.exit_code}\n{done.stdout}{done.stderr}")
-    return seconds
-
-
-def measure(row: Row, workspace: Workspace, *, repeats: int) -> Measurement:
-    """Time `repeats` runs, after one run that is not counted. The first run fills the page cache and writes bytecode."""
-    command = row.prepare(workspace)
-    execute(command)
-    return Measurement(row.name, row.target_seconds, [execute(command) for _ in range(repeats)])
-
-
-@app.callback()
-def bench() -> None:
-    """Benchmarks of autophagy."""
-
-
-@app.command()
-def startup(
-    repeats: Annotated[int, typer.Option("-n", "--repeats", min=1, help="Number of timed runs of each command.")] = 5,
-    store: Annotated[
-        Path | None, typer.Option(help="Store to reuse, so that the demo and the Gaussian run are computed only once.")
+def main(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[ROW]...", help="Rows to measure. Default: all except `startup`.")] = None,
+    device: Annotated[Device, typer.Option(help="Device of both sides.")] = "cpu",
+    pairs: Annotated[int, typer.Option("-n", "--pairs", min=1, help="Number of counted runs of each side.")] = 3,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write results to this file after each row. Other rows in the file are kept.")
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all measurements to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Put the table between the markers in this file, for example docs/performance.md.")
+    ] = None,
 ) -> None:
-    """Measure the duration of commands that compute nothing. Exits with code 1 if a median exceeds its target."""
-    measurements = []
-    print(f"| command | median of {repeats}, s | target, s | |\n|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="autophagy-bench-") as scratch:
-        workspace = Workspace(Path(scratch), store or Path(scratch) / "store")
-        for row in STARTUP:
-            measurements.append(measurement := measure(row, workspace, repeats=repeats))
-            verdict = "met" if measurement.met else "missed"
-            print(f"| {row.name} | {measurement.median:.2f} | {row.target_seconds:g} | {verdict} |", flush=True)
-    if json_file:
-        machine = {"machine": platform.machine(), "processors": os.cpu_count(), "python": platform.python_version()}
-        rows = [{**asdict(one), "median_seconds": one.median, "met": one.met} for one in measurements]
-        json_file.write_text(json.dumps({**machine, "startup": rows}, indent=1) + "\n")
-    if not all(one.met for one in measurements):
+    """Measure rows against their rivals and print a table. Exits with code 1 if a target is missed or a row fails."""
+    from autophagy.common.core.runtime import configure
+
+    configure(device=device, checkpoint_seconds=3600)
+    known = list(dict.fromkeys(row.name for row in ROWS if row.device == device))
+    if unknown := [name for name in names or () if name not in known]:
+        raise typer.BadParameter(f"no row '{unknown[0]}' for {device}; rows: {', '.join(known)}")
+    results = Results(device, in_process(partial(description, device)), in_process(partial(limits, device)), json_file)
+    measured = []
+    print(HEADER, flush=True)
+    for row in ROWS:
+        if row.device != device or (row.name not in names if names else row.on_request):
+            continue
+        sides = compare(row, pairs=pairs, tell=lambda step, row=row: print(f"{row.title}: {step}", file=sys.stderr, flush=True))
+        lines = in_process(partial(lines_of, row, sides, results.limits))
+        print(*map(table_line, lines), sep="\n", flush=True)
+        measured += lines
+        results.add(lines)
+        if markdown is not None:
+            insert(markdown, device, results.markdown())
+    if any(line.problem or line.met is False for line in measured):
         raise typer.Exit(1)
 
 
 if __name__ == "__main__":
-    app()
+    typer.run(main)
