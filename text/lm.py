@@ -23,7 +23,6 @@ from .sampling import Sampling
 from .watermark import watermark_of
 
 if TYPE_CHECKING:
-    import torch
 
     from .lm_network import Network
 
@@ -59,7 +58,7 @@ class CausalLM:
     """True: rows are whole texts, and the end token is learned and drawn. False: rows are passages of longer text, without an end token;
     every generated row is as long as `context` allows."""
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     modality: ClassVar[str] = "text"
     columns: ClassVar[tuple[str, ...]] = ("text",)
     continues: ClassVar[bool] = True
@@ -92,8 +91,7 @@ class CausalLM:
     def fit(self, pool: Pool, *, seed: int, scratch: Path, fresh: bool = False) -> FitResult:
         from ..common.core.device import device, seeded
         from ..common.training.trainer import train
-        from .lm_network import IGNORED, pad
-        from .lm_scoring import cross_entropy
+        from .lm_training import NextTokenLoss
 
         texts = pool.list("text")
         with seeded(derive(seed, "weights")):
@@ -101,12 +99,7 @@ class CausalLM:
         network.move_to(device())
         self._network = network
         sequences = network.training_sequences(texts, context=self.context, ends=self.ends)
-
-        def loss(rows: torch.Tensor) -> torch.Tensor:
-            batch = [sequences[row] for row in rows.tolist()]
-            tokens, targets = pad(batch, network.end), pad(batch, IGNORED)
-            return cross_entropy(network.weights(tokens[:, :-1]).logits, targets[:, 1:], reduction="mean")
-
+        loss = NextTokenLoss(network, sequences)
         result = train(network.weights, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
         truncated = np.mean([len(sequence) > self.context and sequence[-1] != network.end for sequence in sequences])
         stats = {"loss": result.loss, "rows_cut_at_context": float(truncated)}
@@ -146,7 +139,8 @@ class CausalLM:
             if len(given) < n:
                 raise ValueError(f"{n} rows to generate, but only {len(given)} prompts; each row needs a prompt")
             prompts = [[network.start, *row[: self.prompt_tokens]] for row in network.encode(given.slice(0, n).list("text"))]
-        return Pool.of(text=sample_texts(network, prompts, context=self.context, ends=self.ends, sampling=self.sampling, seed=seed))
+        settings = {"context": self.context, "ends": self.ends, "sampling": self.sampling, "precision": self.training.precision}
+        return Pool.of(text=sample_texts(network, prompts, **settings, seed=seed))
 
     def edit(self, pool: Pool, *, above: float, seed: int) -> tuple[Pool, float]:
         """The rows with every token of probability above `above` drawn again, and the share of tokens drawn (Zhu et al. 2024, eq. 4)."""

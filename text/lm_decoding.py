@@ -2,69 +2,123 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 
 import numpy as np
 import torch
-from transformers import StaticCache
 
-from ..common.core.device import device
+from ..common.core.device import Precision, compute_in, device
 from ..common.core.random_streams import stream
+from .kv_cache import CachedForward, bytes_per_row
 from .lm_network import Network, pad
 from .lm_scoring import SCORING_BATCH
-from .sampling import Sampling, check_totals, token_probabilities
+from .sampling import Sampling, check_totals, draw_tokens, token_probabilities
 from .watermark import watermark_of
 
-SAMPLING_BATCH = 128
-"""Rows sampled at once. Smaller batches are filled up, so that the bits of a row do not depend on the number of rows."""
+SMALLEST_BATCH = 16
+"""Smaller batches are filled up to this number of rows. Products of fewer rows use other kernels, whose rounding differs."""
+LARGEST_BATCH = {"cpu": 512, "cuda": 4096}
+"""Largest number of rows that are sampled at once, by type of device. Other devices use the number of the CPU."""
+CPU_MEMORY = 1_000_000_000
+"""Memory in bytes for a batch on the CPU, which several workers share. A GPU spends a third of its memory."""
+STEPS_BETWEEN_CHECKS = 8
+"""Number of tokens after which the host looks which rows have ended. Each look waits for the device."""
 
 
-@torch.inference_mode()
-def sample_texts(network: Network, prompts: list[list[int]], *, context: int, ends: bool, sampling: Sampling, seed: int) -> list[str]:
-    """One text per prompt: its continuation up to `context` tokens, without the prompt. Row r draws from the stream (seed, "row", r)."""
+def sample_texts(
+    network: Network, prompts: list[list[int]], *, context: int, ends: bool, sampling: Sampling, precision: Precision, seed: int
+) -> list[str]:
+    """One text per prompt: its continuation up to `context` tokens, without the prompt. Row r draws from the stream (seed, "row", r).
+
+    On a CPU, the text of a row depends on nothing but the row. On other devices, rounding depends on the number of rows in its batch,
+    so a row can differ between two calls with different numbers of prompts; two calls with the same prompts agree.
+    """
     texts = [""] * len(prompts)
-    for rows in batches_of_equal_length(prompts):
+    for rows in batches_of_equal_length(prompts, largest=rows_at_once(network, positions=context + 1)):
         uniforms = np.stack([stream(seed, "row", row).random(context) for row in rows])
-        continuations = continue_prompts(network, [prompts[row] for row in rows], uniforms, ends=ends, sampling=sampling)
+        batch = [prompts[row] for row in rows]
+        continuations = continue_prompts(network, batch, uniforms, ends=ends, sampling=sampling, precision=precision)
         for row, tokens in zip(rows, continuations, strict=True):
             texts[row] = network.decode(tokens)
     return texts
 
 
+def rows_at_once(network: Network, *, positions: int) -> int:
+    """Return the number of rows to sample at once. It depends on the device and the model, not on the memory that is free."""
+    target = device()
+    memory = torch.cuda.get_device_properties(target).total_memory // 3 if target.type == "cuda" else CPU_MEMORY
+    most = LARGEST_BATCH.get(target.type, LARGEST_BATCH["cpu"])
+    return max(SMALLEST_BATCH, min(most, memory // bytes_per_row(network, positions=positions)))
+
+
 @torch.inference_mode()
 def continue_prompts(
-    network: Network, prompts: list[list[int]], uniforms: np.ndarray, *, ends: bool, sampling: Sampling
+    network: Network, prompts: list[list[int]], uniforms: np.ndarray, *, ends: bool, sampling: Sampling, precision: Precision = "float32"
 ) -> list[list[int]]:
     """Draw tokens after prompts of equal length. Returns them without the end token, at least one per row.
 
     uniforms [rows, context]: one number in [0, 1) per token. Each token is drawn by inverting the cumulative distribution. With
     `ends: false` the end token is never drawn, so that every row has `context` tokens including its prompt.
     """
-    context, end = uniforms.shape[1], network.end
-    watermark = watermark_of(sampling.watermark, network.vocabulary)
-    tokens = torch.tensor([*prompts, *[prompts[0]] * (SAMPLING_BATCH - len(prompts))], device=device())  # [batch, prompt]
-    draws = torch.from_numpy(np.resize(uniforms, (SAMPLING_BATCH, context))).to(device())
-    forward = _CachedForward(network, positions=context + 1)
-    ended = torch.zeros(SAMPLING_BATCH, dtype=torch.bool, device=device())
-    generated = []
-    for step in range(context + 1 - tokens.shape[1]):
-        logits = forward(tokens).double()  # [batch, vocabulary]
-        if step == 0 or not ends:
-            logits[:, end] = -torch.inf  # the next generation could not learn from an empty row
-        probabilities = token_probabilities(logits, sampling)
-        if watermark is not None:
-            probabilities = probabilities * torch.from_numpy(watermark.boost(tokens[:, -1].tolist())).to(device())
-        cumulative = probabilities.cumsum(-1)
-        check_totals(cumulative[:, -1])
-        drawn = torch.searchsorted(cumulative, draws[:, step : step + 1] * cumulative[:, -1:], right=True)
-        tokens = drawn.clamp(max=cumulative.shape[1] - 1)
-        ended |= tokens[:, 0] == end
-        generated.append(tokens[:, 0])
-        if ended.all():
-            break
-    rows = torch.stack(generated, dim=1)[: len(prompts)].tolist()
-    return [row[: row.index(end)] if end in row else row for row in rows]
+    with compute_in(precision):
+        batch = _Batch(network, prompts, uniforms, sampling)
+        for step in range(uniforms.shape[1] + 1 - len(prompts[0])):
+            batch.draw(step, may_end=ends and step > 0)  # the next generation could not learn from an empty row
+            if step % STEPS_BETWEEN_CHECKS == STEPS_BETWEEN_CHECKS - 1 and batch.drop_ended_rows():
+                break
+        return batch.continuations()[: len(prompts)]
+
+
+class _Batch:
+    """Rows that are sampled together. Rows that have ended are dropped from time to time."""
+
+    def __init__(self, network: Network, prompts: list[list[int]], uniforms: np.ndarray, sampling: Sampling):
+        n = max(SMALLEST_BATCH, len(prompts))
+        self._network, self._sampling, self._end = network, sampling, network.end
+        self._watermark = watermark_of(sampling.watermark, network.vocabulary)
+        self._forward = CachedForward(network, positions=uniforms.shape[1] + 1)
+        self._rows = torch.arange(n, device=device())
+        """The rows that are still sampled, int64 [rows]."""
+        self._tokens = torch.tensor([*prompts, *[prompts[0]] * (n - len(prompts))], device=device())
+        """The tokens that the network reads next, int64 [rows, new]."""
+        self._uniforms = torch.from_numpy(np.resize(uniforms, (n, uniforms.shape[1]))).to(device())
+        self._drawn = torch.full((uniforms.shape[1], n), self._end, device=device())
+        """The tokens drawn so far, int64 [context, n], followed by end tokens."""
+        self._ended = torch.zeros(n, dtype=torch.bool, device=device())
+        self._smallest_total = torch.ones(n, dtype=torch.float64, device=device())
+
+    def draw(self, step: int, *, may_end: bool) -> None:
+        """Draw the next token of every row."""
+        logits = self._forward(self._tokens)  # [rows, vocabulary]
+        if not may_end:
+            logits[:, self._end] = -torch.inf
+        probabilities = token_probabilities(logits, self._sampling)
+        if self._watermark is not None:
+            boost = self._watermark.boost(self._tokens[:, -1].tolist())
+            probabilities = probabilities * torch.from_numpy(boost).to(probabilities.device)
+        tokens, totals = draw_tokens(probabilities, self._uniforms[:, step])
+        self._smallest_total = torch.where(totals > 0, self._smallest_total, 0.0)
+        self._drawn[step, self._rows] = torch.where(self._ended, self._end, tokens)
+        self._ended |= tokens == self._end
+        self._tokens = tokens[:, None]
+
+    def drop_ended_rows(self) -> bool:
+        """Drop ended rows if they are at least half of the batch. Returns True if all rows have ended."""
+        check_totals(self._smallest_total)
+        n, left = len(self._rows), len(self._rows) - int(self._ended.sum())
+        kept = max(SMALLEST_BATCH, left)
+        if left > 0 and kept <= n // 2:
+            order = torch.argsort(self._ended.int(), stable=True)[:kept]
+            if self._forward.keep_rows(order):
+                self._rows, self._tokens, self._uniforms = self._rows[order], self._tokens[order], self._uniforms[order]
+                self._ended, self._smallest_total = self._ended[order], self._smallest_total[order]
+        return left == 0
+
+    def continuations(self) -> list[list[int]]:
+        """Return the tokens of every row up to its end token."""
+        check_totals(self._smallest_total)
+        rows = self._drawn.T.tolist()
+        return [row[: row.index(self._end)] if self._end in row else row for row in rows]
 
 
 @torch.inference_mode()
@@ -93,25 +147,11 @@ def edit_rows(network: Network, rows: list[list[int]], *, context: int, threshol
     return edited_rows, n_drawn
 
 
-class _CachedForward:
-    """Calls a network on the next tokens of a batch, with the keys and values of all earlier tokens in a cache."""
-
-    def __init__(self, network: Network, *, positions: int):
-        parameters = inspect.signature(network.weights.forward).parameters
-        name = "cache" if "cache" in parameters else "past_key_values"  # the name differs between versions of transformers
-        self._weights = network.weights
-        self._cache = {name: StaticCache(config=network.weights.config, max_cache_len=positions)}
-
-    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return the logits of the token after the last one of each row, [batch, vocabulary]."""
-        return self._weights(tokens, **self._cache, use_cache=True, logits_to_keep=1).logits[:, -1]
-
-
-def batches_of_equal_length(prompts: list[list[int]]) -> Iterator[list[int]]:
-    """Yield row numbers in batches of at most SAMPLING_BATCH rows whose prompts have the same length, so that none needs padding."""
+def batches_of_equal_length(prompts: list[list[int]], *, largest: int) -> Iterator[list[int]]:
+    """Yield row numbers in batches of at most `largest` rows whose prompts have the same length, so that none needs padding."""
     by_length: dict[int, list[int]] = {}
     for row, prompt in enumerate(prompts):
         by_length.setdefault(len(prompt), []).append(row)
     for rows in by_length.values():
-        for start in range(0, len(rows), SAMPLING_BATCH):
-            yield rows[start : start + SAMPLING_BATCH]
+        for start in range(0, len(rows), largest):
+            yield rows[start : start + largest]

@@ -46,6 +46,45 @@ def token_probabilities(logits: torch.Tensor, sampling: Sampling) -> torch.Tenso
     return probabilities
 
 
+CDF_BLOCK = 64
+"""Number of tokens in a block of `draw_tokens`."""
+
+
+def draw_tokens(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw one token per row by inverting the cumulative distribution. Returns tokens, int64 [rows], and totals, float64 [rows].
+
+    probabilities [rows, vocabulary], float32 or float64, need not sum to 1; uniforms [rows], float64 in [0, 1). The totals are the sums
+    of the probabilities. A row whose total is not positive has no valid token: pass the totals to `check_totals`.
+
+    The search has two levels, because a cumulative sum over the whole vocabulary costs more than a small model: it finds the block of
+    tokens that holds the quantile, then the token within the block. All sums are in float64. A token of probability 0 is never drawn.
+    """
+    import torch
+
+    rows, vocabulary = probabilities.shape
+    padded = torch.nn.functional.pad(probabilities, (0, -vocabulary % CDF_BLOCK))
+    blocks = padded.view(rows, -1, CDF_BLOCK)
+    cumulative = blocks.sum(-1, dtype=torch.float64).cumsum(-1)  # [rows, blocks]
+    total = cumulative[:, -1:]
+    block, rest = _quantile(cumulative, uniforms[:, None] * total)
+    inner = blocks.gather(1, block[:, :, None].expand(-1, -1, CDF_BLOCK))[:, 0].double().cumsum(-1)  # [rows, CDF_BLOCK]
+    token, _ = _quantile(inner, rest)
+    return (block * CDF_BLOCK + token)[:, 0], total[:, 0]
+
+
+def _quantile(cumulative: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the first entry of each row that exceeds `target` [rows, 1], and the rest of `target` after the entries before it.
+
+    Rounding can lift `target` to the total of the row. The last entry with a positive share is returned then.
+    """
+    import torch
+
+    below_total = torch.nextafter(cumulative[:, -1:], cumulative.new_zeros(()))
+    entry = torch.searchsorted(cumulative, torch.minimum(target, below_total), right=True).clamp(max=cumulative.shape[1] - 1)
+    before = torch.where(entry > 0, cumulative.gather(1, (entry - 1).clamp(min=0)), 0.0)
+    return entry, (target - before).clamp(min=0)
+
+
 def check_totals(totals: np.ndarray | torch.Tensor) -> None:
     """Raise UserError unless the probabilities of every row have a positive sum. `totals` holds the sums."""
     if not bool((totals > 0).all()):

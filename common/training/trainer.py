@@ -12,7 +12,8 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ from .settings import Training
 
 if TYPE_CHECKING:
     import torch
+
+STEPS_BETWEEN_READS = 32
+"""Number of steps after which the host reads the losses. Until then, the host does not wait for the device."""
 
 __all__ = ["TrainResult", "Training", "train", "visit_counts"]
 
@@ -58,11 +62,36 @@ class _Schedule:
         They are the next `batch_size` entries in the concatenated row orders of all epochs.
         """
         positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
-        total = self.steps * self.batch_size
-        orders = {
-            epoch: _epoch_order(int(epoch), total=total, rows=self.rows, seed=self.seed) for epoch in np.unique(positions // self.rows)
-        }
-        return np.array([orders[position // self.rows][position % self.rows] for position in positions])
+        epochs, places = np.divmod(positions, self.rows)
+        return np.concatenate([self._epoch(int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)])
+
+    @lru_cache(maxsize=2)  # noqa: B019 - a schedule lives as long as its fit
+    def _epoch(self, epoch: int) -> np.ndarray:
+        return _epoch_order(epoch, total=self.steps * self.batch_size, rows=self.rows, seed=self.seed)
+
+
+@dataclass
+class _Losses:
+    """The losses of a fit. They stay on the device for some steps, because reading a number waits for the device."""
+
+    read: list[float]
+    """Losses of the first steps, on the host."""
+    pending: list[torch.Tensor] = field(default_factory=list)
+    """Losses of the steps after those."""
+
+    def add(self, value: torch.Tensor) -> None:
+        self.pending.append(value.detach())
+
+    def read_pending(self, schedule: _Schedule) -> None:
+        """Move all losses to the host. Raises UserError with the number of the first step whose loss is not finite."""
+        import torch
+
+        if self.pending:
+            self.read += torch.stack(self.pending).tolist()
+            self.pending.clear()
+        for step, value in enumerate(self.read):
+            if not math.isfinite(value):
+                raise UserError(f"the loss is {value} at step {step} of {schedule.steps} (seed {schedule.seed}); try a lower learning_rate")
 
 
 def train(
@@ -92,7 +121,8 @@ def train(
     prepared, optimizer = accelerator.prepare(module, optimizer)
     prepared.train()
     checkpoint = scratch / "checkpoint.pt"
-    first_step, losses = _resume(checkpoint, module, optimizer)
+    first_step, read = _resume(checkpoint, module, optimizer)
+    losses = _Losses(read)
     last_saved, interval = time.monotonic(), checkpoint_seconds()
     with seeded(seed):
         for step in range(first_step, schedule.steps):
@@ -101,18 +131,19 @@ def train(
                 group["lr"] = training.learning_rate * training.rate(step, schedule.steps)
             with compute_in(training.precision):
                 value = loss(torch.from_numpy(schedule.batch(step)))
-            losses.append(float(value.detach()))
-            if not math.isfinite(losses[-1]):
-                raise UserError(f"the loss is {losses[-1]} at step {step} of {schedule.steps} (seed {seed}); try a lower learning_rate")
             accelerator.backward(value)
             accelerator.clip_grad_norm_(prepared.parameters(), training.clip)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if time.monotonic() - last_saved >= interval and step + 1 < schedule.steps:
-                _save(checkpoint, module, optimizer, step + 1, losses)
+            losses.add(value)
+            is_last, save = step + 1 == schedule.steps, time.monotonic() - last_saved >= interval
+            if is_last or save or (step + 1) % STEPS_BETWEEN_READS == 0:
+                losses.read_pending(schedule)
+            if save and not is_last:
+                _save(checkpoint, module, optimizer, step + 1, losses.read)
                 last_saved = time.monotonic()
     module.eval()
-    tail = losses[-max(1, schedule.steps // 10) :]
+    tail = losses.read[-max(1, schedule.steps // 10) :]
     counts = visit_counts(schedule.steps * schedule.batch_size, rows=rows, seed=seed)
     return TrainResult(schedule.steps, counts, sum(tail) / len(tail))
 

@@ -8,8 +8,13 @@ import torch
 from autophagy import UserError
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.pool import Pool
-from autophagy.text.lm_decoding import SAMPLING_BATCH, continue_prompts
-from autophagy.text.sampling import Sampling, token_probabilities
+from autophagy.text import lm_decoding
+from autophagy.text.kv_cache import CachedForward
+from autophagy.text.lm_decoding import continue_prompts
+from autophagy.text.lm_network import IGNORED
+from autophagy.text.lm_scoring import cross_entropy
+from autophagy.text.lm_training import NextTokenLoss, group_bounds
+from autophagy.text.sampling import Sampling, draw_tokens, token_probabilities
 from autophagy.text.tokenizer import END, train_bpe
 from support.tiny import TINY_LM, small_pool
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
@@ -52,15 +57,27 @@ def test_token_probabilities_equal_those_of_transformers(sampling, warpers):
     torch.testing.assert_close(probabilities / probabilities.sum(-1, keepdim=True), expected.softmax(-1))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_drawn_tokens_invert_the_cumulative_distribution(dtype):
+    """Compared with a cumulative sum over the whole vocabulary, in float64. Half of the tokens have probability 0."""
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.softmax(4 * torch.randn(3_000, 321, generator=generator, dtype=torch.float64), dim=-1).to(dtype)
+    probabilities[torch.rand(probabilities.shape, generator=generator) < 0.5] = 0
+    uniforms = torch.rand(len(probabilities), generator=generator, dtype=torch.float64)
+    uniforms[:3] = torch.tensor([0.0, 0.5, np.nextafter(1, 0)])
+    tokens, totals = draw_tokens(probabilities, uniforms)
+    cumulative = probabilities.double().cumsum(-1)
+    expected = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)[:, 0]
+    assert torch.equal(tokens, expected.clamp(max=320)) or (tokens != expected).sum() == 1  # one quantile may round to the total
+    assert (probabilities.gather(1, tokens[:, None]) > 0).all()
+    torch.testing.assert_close(totals, cumulative[:, -1])
+
+
 def test_first_tokens_follow_the_distribution_of_the_model(fitted):
     """20,000 draws of the first token against its exact probabilities: chi-squared is within 5 standard deviations."""
     n, end = 20_000, fitted.network.end
     uniforms = np.random.default_rng(0).random((n, fitted.context))
-    firsts = [
-        row[0]
-        for start in range(0, n, SAMPLING_BATCH)
-        for row in continued(fitted, [[end]] * min(SAMPLING_BATCH, n - start), uniforms[start : start + SAMPLING_BATCH])
-    ]
+    firsts = [row[0] for row in continued(fitted, [[end]] * n, uniforms)]
     with torch.inference_mode():
         logits = fitted.network.weights(torch.tensor([[end]])).logits[0, -1].double().clone()
         logits[end] = -torch.inf
@@ -85,6 +102,54 @@ def test_cached_sampling_agrees_with_full_forward_passes(fitted):
             cumulative = probabilities.cumsum(0) / probabilities.sum()
             assert cumulative[token] >= draws[step] - 1e-5
             assert token == 0 or cumulative[token - 1] <= draws[step] + 1e-5
+
+
+def test_a_row_does_not_depend_on_the_rows_sampled_with_it(tmp_path, monkeypatch):
+    """Also not on the size of the batch, nor on the rows that end earlier and are dropped."""
+    fitted = ComponentSpec.parse("generator", {**TINY_LM, "training": {"steps": 100, "batch": 8, "learning_rate": 3e-2}}).build()
+    fitted.fit(Pool.of(text=["a", "ab", "the", "of the", "a long text of many words, unlike the others"] * 8), seed=0, scratch=tmp_path)
+    dropped = []
+    keep_rows = CachedForward.keep_rows
+    monkeypatch.setattr(CachedForward, "keep_rows", lambda self, rows: dropped.append(len(rows)) or keep_rows(self, rows))
+    monkeypatch.setattr(lm_decoding, "STEPS_BETWEEN_CHECKS", 2)
+    texts = fitted.sample(300, seed=5).list("text")
+    assert dropped  # some rows ended so early that the batch became smaller
+    for n in (1, 17, 100):
+        assert fitted.sample(n, seed=5).list("text") == texts[:n]
+    monkeypatch.setattr(lm_decoding, "CPU_MEMORY", 0)  # batches of 16 rows
+    assert fitted.sample(100, seed=5).list("text") == texts[:100]
+
+
+def test_loss_of_a_batch_in_groups_equals_the_loss_with_padding(fitted):
+    """Value and gradient, for rows of very different lengths."""
+    sequences = [[fitted.network.start, *range(5, 5 + n)] for n in (3, 20, 4, 9, 2, 2, 17, 5)]
+    loss = NextTokenLoss(fitted.network, sequences)
+    rows = torch.tensor([1, 0, 5, 6, 2, 7])
+    weights = fitted.network.weights
+    results = []
+    for cost, padded in ((1, False), (10**9, False), (1, True)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("autophagy.text.lm_training.COST_OF_GROUP", {"cpu": cost, "cuda": cost})
+            value = _padded_loss(fitted.network, [sequences[row] for row in rows]) if padded else loss(rows)
+        (gradient,) = torch.autograd.grad(value, weights.get_input_embeddings().weight)
+        results.append((value, gradient))
+    for value, gradient in results[1:]:
+        torch.testing.assert_close(value, results[0][0], rtol=1e-6, atol=1e-7)
+        torch.testing.assert_close(gradient, results[0][1], rtol=1e-4, atol=1e-7)
+
+
+def _padded_loss(network, sequences):
+    width = max(map(len, sequences))
+    tokens = torch.tensor([[*row, *[network.end] * (width - len(row))] for row in sequences])
+    targets = torch.tensor([[*row, *[IGNORED] * (width - len(row))] for row in sequences])
+    return cross_entropy(network.weights(tokens[:, :-1]).logits, targets[:, 1:], reduction="mean")
+
+
+def test_batches_are_grouped_only_if_it_saves_more_padding_than_it_costs():
+    assert group_bounds(np.array([9, 9, 9, 9]), cost_of_group=1) == [0, 4]
+    assert group_bounds(np.array([100, 100, 10, 10]), cost_of_group=10) == [0, 2, 4]
+    assert group_bounds(np.array([100, 100, 10, 10]), cost_of_group=1000) == [0, 4]
+    assert group_bounds(np.array([100, 1]), cost_of_group=1) == [0, 1, 2]
 
 
 def test_score_sums_over_windows_and_not_over_other_rows(fitted):
