@@ -44,16 +44,20 @@ class PreallocatedLayer(DynamicLayer):
 
 
 class CachedForward:
-    """Calls a network on the next tokens of a batch of rows, with the keys and values of all earlier tokens in a cache."""
+    """Calls a network on the next tokens of a batch of rows, with the keys and values of all earlier tokens in a cache.
+
+    Models with sliding windows or recurrent layers keep the cache layers that transformers gives them.
+    """
 
     def __init__(self, network: Network, *, positions: int):
         cache = DynamicCache(config=network.weights.config)
-        self._can_drop_rows = all(type(layer) is DynamicLayer for layer in cache.layers)
-        if self._can_drop_rows:  # models with sliding windows or recurrent layers keep the layers that transformers gives them
-            cache.layers = [PreallocatedLayer(positions) for _ in cache.layers]
+        self._layers: list[PreallocatedLayer] = []
+        if all(type(layer) is DynamicLayer for layer in cache.layers):
+            self._layers = [PreallocatedLayer(positions) for _ in cache.layers]
+            cache.layers = list(self._layers)
         parameters = inspect.signature(network.weights.forward).parameters
         name = "cache" if "cache" in parameters else "past_key_values"  # the name differs between versions of transformers
-        self._weights, self._cache, self._arguments = network.weights, cache, {name: cache}
+        self._weights, self._arguments = network.weights, {name: cache}
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits of the token after the last one of each row, float32 [rows, vocabulary]. `tokens`: int64 [rows, new]."""
@@ -61,10 +65,9 @@ class CachedForward:
 
     def keep_rows(self, rows: torch.Tensor) -> bool:
         """Keep only these rows in later calls. Returns False, and keeps all rows, if the layers of this model do not allow it."""
-        if self._can_drop_rows:
-            for layer in self._cache.layers:
-                layer.keep_rows(rows)
-        return self._can_drop_rows
+        for layer in self._layers:
+            layer.keep_rows(rows)
+        return bool(self._layers)
 
 
 def bytes_per_row(network: Network, *, positions: int) -> int:

@@ -23,7 +23,6 @@ from .sampling import Sampling
 from .watermark import watermark_of
 
 if TYPE_CHECKING:
-
     from .lm_network import Network
 
 DEFAULT_VOCABULARY = 2048
@@ -139,15 +138,23 @@ class CausalLM:
             if len(given) < n:
                 raise ValueError(f"{n} rows to generate, but only {len(given)} prompts; each row needs a prompt")
             prompts = [[network.start, *row[: self.prompt_tokens]] for row in network.encode(given.slice(0, n).list("text"))]
-        settings = {"context": self.context, "ends": self.ends, "sampling": self.sampling, "precision": self.training.precision}
-        return Pool.of(text=sample_texts(network, prompts, **settings, seed=seed))
+        texts = sample_texts(
+            network,
+            prompts,
+            context=self.context,
+            ends=self.ends,
+            sampling=self.sampling,
+            precision=self.training.precision,
+            seed=seed,
+        )
+        return Pool.of(text=texts)
 
     def edit(self, pool: Pool, *, above: float, seed: int) -> tuple[Pool, float]:
         """The rows with every token of probability above `above` drawn again, and the share of tokens drawn (Zhu et al. 2024, eq. 4)."""
         from .lm_decoding import edit_rows
 
         rows = self.network.encode(pool.list("text"))
-        edited, n_drawn = edit_rows(self.network, rows, context=self.context, threshold=above, seed=seed)
+        edited, n_drawn = edit_rows(self.network, rows, context=self.context, threshold=above, precision=self.training.precision, seed=seed)
         return Pool.of(text=[self.network.decode(row) for row in edited]), n_drawn / max(1, sum(map(len, rows)))
 
     # ---- scoring --------------------------------------------------------------------------------------------------
@@ -156,7 +163,7 @@ class CausalLM:
         """Return the negative log-likelihood of each row in nats, float64 [n]. Longer rows are scored in windows of `context` tokens."""
         from .lm_scoring import nats_per_row
 
-        return nats_per_row(self.network, self.network.encode(pool.list("text")), context=self.context)
+        return nats_per_row(self.network, self.network.encode(pool.list("text")), context=self.context, precision=self.training.precision)
 
     def tokens(self, pool: Pool) -> np.ndarray:
         """Return the number of tokens that `score` sums over in each row, int64 [n]."""
@@ -166,7 +173,9 @@ class CausalLM:
         """Return the mean of the last hidden states over the first `context` tokens of each row, float32 [n, hidden]."""
         from .lm_scoring import mean_hidden_states
 
-        return mean_hidden_states(self.network, self.network.encode(pool.list("text")), context=self.context)
+        return mean_hidden_states(
+            self.network, self.network.encode(pool.list("text")), context=self.context, precision=self.training.precision
+        )
 
     def detect(self, pool: Pool) -> np.ndarray:
         """Return the z-score of the watermark in `sampling` for each row, float64 [n]."""

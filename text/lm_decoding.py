@@ -122,29 +122,40 @@ class _Batch:
 
 
 @torch.inference_mode()
-def edit_rows(network: Network, rows: list[list[int]], *, context: int, threshold: float, seed: int) -> tuple[list[list[int]], int]:
+def edit_rows(
+    network: Network, rows: list[list[int]], *, context: int, threshold: float, precision: Precision, seed: int
+) -> tuple[list[list[int]], int]:
     """Resample every token of probability above `threshold`. Returns the rows and the number of resampled tokens.
 
     All probabilities are conditioned on the original row (Zhu et al. 2024, eq. 4). Tokens beyond `context` are not changed.
     """
     edited_rows, n_drawn = [], 0
-    for start in range(0, len(rows), SCORING_BATCH):
-        batch = rows[start : start + SCORING_BATCH]
-        filled = [[network.start, *row[:context]] for row in [*batch, *[[]] * (SCORING_BATCH - len(batch))]]
-        probabilities = torch.softmax(network.weights(pad(filled, network.end, width=context + 1)[:, :-1]).logits.double(), dim=-1)
-        probabilities[:, :, network.end] = 0.0
-        cumulative = probabilities.cumsum(-1)  # [batch, context, vocabulary]
-        check_totals(cumulative[..., -1])
-        for place, row in enumerate(batch):
-            n = min(len(row), context)
-            u = torch.from_numpy(stream(seed, "row", start + place).random(n)).to(device())
-            drawn = torch.searchsorted(cumulative[place, :n], u[:, None] * cumulative[place, :n, -1:], right=True)[:, 0]
-            original = torch.tensor(row[:n], device=device(), dtype=torch.long)
-            likely = probabilities[place, :n].gather(1, original[:, None])[:, 0] > threshold
-            edited = torch.where(likely, drawn.clamp(max=cumulative.shape[-1] - 1), original).tolist()
-            edited_rows.append([*edited, *row[n:]])
-            n_drawn += int(likely.sum())
+    with compute_in(precision):
+        for start in range(0, len(rows), SCORING_BATCH):
+            batch = rows[start : start + SCORING_BATCH]
+            filled = [[network.start, *row[:context]] for row in [*batch, *[[]] * (SCORING_BATCH - len(batch))]]
+            tokens = pad(filled, network.end, width=context + 1)
+            uniforms = np.stack([stream(seed, "row", start + place).random(context) for place in range(SCORING_BATCH)])
+            resampled, likely = _resample(network, tokens, torch.from_numpy(uniforms).to(tokens.device), threshold=threshold)
+            for row, new, changed in zip(batch, resampled.tolist(), likely.tolist(), strict=False):  # the last batch is filled up
+                n = min(len(row), context)
+                edited_rows.append([*new[:n], *row[n:]])
+                n_drawn += sum(changed[:n])
     return edited_rows, n_drawn
+
+
+def _resample(network: Network, tokens: torch.Tensor, uniforms: torch.Tensor, *, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw the tokens of probability above `threshold` again. Returns tokens, int64 [rows, context], and which ones were drawn, bool.
+
+    tokens [rows, 1 + context]: start token and tokens; uniforms [rows, context].
+    """
+    probabilities = torch.softmax(network.weights(tokens[:, :-1]).logits.float(), dim=-1)  # [rows, context, vocabulary]
+    probabilities[:, :, network.end] = 0.0
+    drawn, totals = draw_tokens(probabilities.flatten(0, 1), uniforms.flatten())
+    check_totals(totals)
+    original = tokens[:, 1:]
+    likely = probabilities.gather(2, original[:, :, None])[:, :, 0] > threshold
+    return torch.where(likely, drawn.view_as(original), original), likely
 
 
 def batches_of_equal_length(prompts: list[list[int]], *, largest: int) -> Iterator[list[int]]:

@@ -7,11 +7,12 @@ import pytest
 import torch
 from autophagy import UserError
 from autophagy.common.config.registry import ComponentSpec
+from autophagy.common.core.device import seeded
 from autophagy.common.core.pool import Pool
 from autophagy.text import lm_decoding
 from autophagy.text.kv_cache import CachedForward
 from autophagy.text.lm_decoding import continue_prompts
-from autophagy.text.lm_network import IGNORED
+from autophagy.text.lm_network import IGNORED, new_network
 from autophagy.text.lm_scoring import cross_entropy
 from autophagy.text.lm_training import NextTokenLoss, group_bounds
 from autophagy.text.sampling import Sampling, draw_tokens, token_probabilities
@@ -86,6 +87,27 @@ def test_first_tokens_follow_the_distribution_of_the_model(fitted):
     counts = np.bincount(firsts, minlength=len(expected))
     chi2 = ((counts - expected)[common] ** 2 / expected[common]).sum()
     assert abs(chi2 - common.sum()) < 5 * np.sqrt(2 * common.sum())
+
+
+SMALL = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"model_type": "gpt2", "n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32},
+        {"model_type": "mistral", **SMALL, "num_key_value_heads": 1, "sliding_window": 4},
+        {"model_type": "qwen3", **SMALL, "num_key_value_heads": 1, "head_dim": 8},
+    ],
+    ids=lambda architecture: architecture["model_type"],
+)
+def test_cached_sampling_agrees_with_full_forward_passes_of_other_architectures(architecture):
+    """Shared key heads, learned positions, and sliding windows, whose cache is not ours."""
+    model = ComponentSpec.parse("generator", {**TINY_LM, "architecture": architecture}).build()
+    with seeded(0):
+        model._network = new_network(small_pool("text").list("text"), architecture=architecture, vocabulary=300, context=model.context)
+    model.network.weights.eval()
+    test_cached_sampling_agrees_with_full_forward_passes(model)
 
 
 def test_cached_sampling_agrees_with_full_forward_passes(fitted):
