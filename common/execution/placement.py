@@ -121,7 +121,7 @@ class Placement:
     gpus: Sequence[str]
     """The GPUs that the workers share. See `gpus_for`."""
     threads: Mapping[TaskKind, int]
-    """Number of threads of a task."""
+    """Number of threads that a task may use to fit a large model (see `core/task_threads.py`)."""
 
     def environment(self, worker: int) -> Mapping[str, str]:
         """Return the environment variables of a worker process. See `worker_environment`."""

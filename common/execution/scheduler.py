@@ -25,6 +25,7 @@ from ..core.errors import UserError
 from ..core.pool import REAL, Pool
 from ..core.random_streams import derive
 from ..core.resources import machine_fault
+from ..core.task_threads import one_thread
 from ..loop.chain import Generation, chain
 from ..loop.stages import Stages
 from ..store import ArtifactMissing, Store
@@ -32,7 +33,7 @@ from ..store.in_use import Ledger
 from ..store.read_only import ArtifactNotBuilt, ReadOnlyStore
 from .cost_estimate import check_disk_space
 from .placement import Placement, TaskKind, place
-from .workers import Event, ProgressCallback, emit, executor, limit_threads
+from .workers import Event, ProgressCallback, emit, executor
 
 REPORT_SAMPLES = 12
 """Number of sample rows per generation in the report. All generations use the same noise and prompts, so that readers can follow one
@@ -239,7 +240,7 @@ def _perform(task: Task, threads: int) -> ChainResult:
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=task.store)
     stages = _stages_of(experiment, Store(task.store, on_use=ledger.add))
     reported: set[int] = set()
-    with limit_threads(threads):
+    with one_thread(fit_threads=threads):
         while True:
             try:
                 result = _prepare(stages, task) if task.seed is None else _follow(stages, task, reported)

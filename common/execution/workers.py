@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.resources import processors
+from ..core.task_threads import environment_variables
 
 
 @dataclass(frozen=True)
@@ -48,53 +47,6 @@ WorkerEnvironment = Callable[[int], Mapping[str, str]]
 def no_environment(worker: int) -> Mapping[str, str]:
     """Give a worker no variables of its own."""
     return {}
-
-
-@contextmanager
-def _variables(values: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-@contextmanager
-def limit_threads(threads: int) -> Iterator[None]:
-    """Let numerical libraries use this number of threads. The number is fixed because it can change the last bits of a sum.
-
-    Limits loaded libraries directly. Sets environment variables for libraries that are imported inside the block.
-    """
-    from threadpoolctl import threadpool_limits
-
-    before = _torch_threads()
-    _set_torch_threads(threads)
-    try:
-        with _variables(dict.fromkeys(THREAD_VARIABLES, str(threads))), threadpool_limits(threads):
-            yield
-    finally:
-        if "torch" in sys.modules:
-            _set_torch_threads(before or processors())
-
-
-def _torch_threads() -> int | None:
-    """Return the number of threads of torch. None if torch has not been imported."""
-    torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else None
-
-
-def _set_torch_threads(threads: int) -> None:
-    if torch := sys.modules.get("torch"):
-        torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -139,7 +91,7 @@ class _WorkerPool(ProcessPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new process inherits the mask and the variables
         try:
-            with _variables(self.environment(len(self._processes or {}))):
+            with environment_variables(self.environment(len(self._processes or {}))):
                 return super().submit(fn, *args, **kwargs)  # starts at most one process
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

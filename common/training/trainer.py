@@ -24,6 +24,7 @@ from ..core.device import compute_in, device, seeded, set_random_state
 from ..core.errors import UserError
 from ..core.random_streams import derive, stream
 from ..core.runtime import checkpoint_seconds
+from ..core.task_threads import threads_for_fit
 from .settings import Training
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def train(
     first_step, read = _resume(checkpoint, module, optimizer)
     losses = _Losses(read)
     last_saved, interval = time.monotonic(), checkpoint_seconds()
-    with seeded(seed):
+    with seeded(seed), threads_for_fit(parameters=sum(weights.numel() for weights in module.parameters())):
         for step in range(first_step, schedule.steps):
             set_random_state(derive(seed, "step", step))
             for group in optimizer.param_groups:

@@ -17,6 +17,9 @@ import torch
 import yaml
 from autophagy import experiment, run
 from autophagy.common.config.registry import registered
+from autophagy.common.core.task_threads import LARGE_MODEL_PARAMETERS
+from autophagy.common.execution import placement
+from autophagy.common.execution.placement import THREADS_VARIABLE
 from autophagy.common.store.artifact import digest_of, read_manifest
 from support.tiny import ANALYTIC, TEXT, TINY, TINY_DIFFUSION, VISION
 
@@ -121,6 +124,20 @@ def test_two_workers_write_the_same_bytes_as_one_process(name, tmp_path):
     subprocess.run(list(map(str, command)), check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": "77"})
     assert digests_by_key(tmp_path / "two") == digests_by_key(tmp_path / "one")
     assert pandas.read_parquet(tmp_path / EXPERIMENTS[name]["name"] / "rows.parquet").equals(rows)
+
+
+def test_bytes_do_not_depend_on_workers_if_tasks_use_several_threads(tmp_path, monkeypatch):
+    """A pretended machine with four cores, and a VAE that is large enough for several threads."""
+    monkeypatch.delenv(THREADS_VARIABLE, raising=False)
+    monkeypatch.setattr(placement, "processors", lambda: 4)
+    large = {**TINY["vae"], "hidden": 2400, "training": {"steps": 2, "batch": 32}}
+    change = {"generator": large, "policies": ["replace", "real"], "generations": 1, "metrics": ["pixel-variance"]}
+    config = experiment({**EXPERIMENTS["autoencoder"], **change})
+    assert placement.place([config], workers=None).threads == {"prepare": 4, "generation 0": 4, "chain": 2}
+    rows = run(config, store=tmp_path / "one", workers=1)
+    assert max(file.stat().st_size for file in tmp_path.rglob("*.safetensors")) > 4 * LARGE_MODEL_PARAMETERS
+    assert run(config, store=tmp_path / "two", workers=2).equals(rows)
+    assert digests_by_key(tmp_path / "one") == digests_by_key(tmp_path / "two")
 
 
 def test_every_registered_component_is_used_above():
