@@ -9,6 +9,7 @@ import torch
 
 from ..common.core.device import Precision, compute_in, device
 from ..common.core.random_streams import stream
+from ..common.core.task_threads import threads_for
 from .kv_cache import CachedForward, bytes_per_row
 from .lm_network import Network, pad
 from .lm_scoring import SCORING_BATCH
@@ -60,7 +61,7 @@ def continue_prompts(
     uniforms [rows, context]: one number in [0, 1) per token. Each token is drawn by inverting the cumulative distribution. With
     `ends: false` the end token is never drawn, so that every row has `context` tokens including its prompt.
     """
-    with compute_in(precision):
+    with threads_for(network.weights), compute_in(precision):
         batch = _Batch(network, prompts, uniforms, sampling)
         for step in range(uniforms.shape[1] + 1 - len(prompts[0])):
             batch.draw(step, may_end=ends and step > 0)  # the next generation could not learn from an empty row
@@ -130,7 +131,7 @@ def edit_rows(
     All probabilities are conditioned on the original row (Zhu et al. 2024, eq. 4). Tokens beyond `context` are not changed.
     """
     edited_rows, n_drawn = [], 0
-    with compute_in(precision):
+    with threads_for(network.weights), compute_in(precision):
         for start in range(0, len(rows), SCORING_BATCH):
             batch = rows[start : start + SCORING_BATCH]
             filled = [[network.start, *row[:context]] for row in [*batch, *[[]] * (SCORING_BATCH - len(batch))]]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..common.core.device import Precision, compute_in, device
+from ..common.core.task_threads import threads_for
 from .lm_network import IGNORED, Network, pad
 
 SCORING_BATCH = 16
@@ -44,7 +45,7 @@ def nats_per_row(network: Network, rows: list[list[int]], *, context: int, preci
             width = min(-(-len(window) // WIDTH_STEP) * WIDTH_STEP, context + 1)  # the model may not have more positions
             by_width.setdefault(width, []).append((row, window))
     nats = np.zeros(len(rows))
-    with compute_in(precision):
+    with threads_for(network.weights), compute_in(precision):
         for width, windows in sorted(by_width.items()):
             size = scoring_batch(network, width=width)
             for start in range(0, len(windows), size):
@@ -67,7 +68,7 @@ def mean_hidden_states(network: Network, rows: list[list[int]], *, context: int,
     sequences = [[network.start, *row[:context]] for row in rows]
     means = np.zeros((len(rows), network.weights.config.hidden_size), dtype=np.float32)
     size = scoring_batch(network, width=context)
-    with compute_in(precision):
+    with threads_for(network.weights), compute_in(precision):
         for start in range(0, len(rows), size):
             batch = sequences[start : start + size]
             filled = pad([*batch, *[[network.start]] * (SCORING_BATCH - len(batch))], network.end, width=context + 1)

@@ -51,6 +51,11 @@ Checkpoints = Annotated[
     typer.Option(envvar=runtime.CHECKPOINT_VARIABLE, min=0, help="Seconds between checkpoints of a fit. A kill loses at most this time."),
 ]
 
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", envvar=runtime.COMPILE_VARIABLE, help="Compile models for training. Pays off in long fits on a GPU."),
+]
+
 
 def _print_version(requested: bool) -> None:
     if requested:
@@ -77,6 +82,7 @@ def run(
     workers: Workers = None,
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
+    compile_models: Compile = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate, print the complete config and the estimated cost; run nothing.")
     ] = False,
@@ -91,7 +97,7 @@ def run(
         if not files:
             raise UserError("no config given; see `configs/` for examples")
         experiments = [load_config(file, changes) for file in files]
-        _set_runtime(device, checkpoint_seconds)
+        _set_runtime(device, checkpoint_seconds, compile_models)
         if dry_run:
             _print_estimate(experiments, store, out, workers)
         else:
@@ -169,13 +175,14 @@ def demo(
     workers: Workers = None,
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
+    compile_models: Compile = False,
 ) -> None:
     """Run a small text and a small vision experiment. Writes one report that compares them."""
     with report_errors():
         from ..config.schema import load_config
 
         experiments = [load_config(file, changes or ()) for file in DEMO]
-        _set_runtime(device, checkpoint_seconds)
+        _set_runtime(device, checkpoint_seconds, compile_models)
         _run(experiments, store=store, out=out, workers=workers)
         from ..report.runs.report import write_report
 
@@ -206,6 +213,7 @@ def reproduce(
     workers: Workers = None,
     device: Device = "auto",
     checkpoint_seconds: Checkpoints = 60.0,
+    compile_models: Compile = False,
 ) -> None:
     """Re-test published claims and report which of them hold. The same command continues a stopped run."""
     with report_errors():
@@ -218,7 +226,7 @@ def reproduce(
 
         if cost not in (*COSTS, "all"):
             raise UserError(f"--cost {cost}: must be seconds, minutes, gpu or all{did_you_mean(cost, (*COSTS, 'all'))}")
-        _set_runtime(device, checkpoint_seconds)
+        _set_runtime(device, checkpoint_seconds, compile_models)
 
         def print_result(result: ClaimResult) -> None:
             text = " ".join(describe(result.headline)[:2]) if result.headline else result.not_run
@@ -258,12 +266,12 @@ def _verdict_table(results: Sequence[ClaimResult]) -> Table:
     return table
 
 
-def _set_runtime(device: str, checkpoint_seconds: float) -> None:
-    """Check the device. Pass both options to the workers through environment variables."""
+def _set_runtime(device: str, checkpoint_seconds: float, compile_models: bool) -> None:
+    """Check the device. Pass the options to the workers through environment variables."""
     from ..execution.placement import check_device
 
     check_device(device)
-    runtime.configure(device=device, checkpoint_seconds=checkpoint_seconds)
+    runtime.configure(device=device, checkpoint_seconds=checkpoint_seconds, compile_models=compile_models)
 
 
 def _print_estimate(experiments: Sequence[Experiment], store: Path, out: Path, workers: int | None) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
-from .runtime import requested_device
+from .runtime import compile_requested, requested_device
 
 if TYPE_CHECKING:
     import torch
@@ -49,11 +49,29 @@ def compute_in(precision: Precision) -> Iterator[None]:
 
 
 @contextmanager
+def compiled(module: torch.nn.Module) -> Iterator[None]:
+    """Compile the forward and backward pass of a module for a block, if the user asks for it (see `runtime`).
+
+    Compilation takes up to a minute per shape of the input, and pays off in long fits on a GPU. It changes results by rounding only.
+    """
+    if not compile_requested():
+        yield
+        return
+    module.compile()
+    try:
+        yield
+    finally:
+        module._compiled_call_impl = None
+
+
+@contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed the random state of torch for a block. The previous state is restored afterwards."""
+    """Seed the random state of torch for a block, on the CPU and on the device. The previous states are restored afterwards."""
     import torch
 
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+    kind = device().type
+    devices = range(0 if kind == "cpu" else torch.get_device_module(kind).device_count())
+    with torch.random.fork_rng(devices=devices, device_type=kind):
         set_random_state(seed)
         yield
 
@@ -63,5 +81,6 @@ def set_random_state(seed: int) -> None:
     import torch
 
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
-        torch.cuda.manual_seed_all(seed)
+    if (kind := device().type) != "cpu":
+        module = torch.get_device_module(kind)
+        getattr(module, "manual_seed_all", module.manual_seed)(seed)  # MPS has one device and no `manual_seed_all`

@@ -1,10 +1,11 @@
-"""Runtime settings: the device, and the time between two checkpoints of a fit.
+"""Runtime settings: the device, the time between two checkpoints of a fit, and compilation.
 
 Runtime settings belong to the machine and not to the experiment. They are not part of any cache key. The command line stores
 them in environment variables, which worker processes inherit:
 
 - `AUTOPHAGY_DEVICE`: `cpu`, `cuda`, `cuda:1`, `mps` or `auto` (the default: a GPU if available, else the CPU).
 - `AUTOPHAGY_CHECKPOINT_SECONDS`: seconds between two checkpoints. 0 writes a checkpoint after every step. Default: 60.
+- `AUTOPHAGY_COMPILE`: 1 compiles models for training with `torch.compile`. Default: 0.
 
 Only this module reads and writes these variables.
 """
@@ -20,6 +21,8 @@ from .errors import UserError
 
 DEVICE_VARIABLE = "AUTOPHAGY_DEVICE"
 CHECKPOINT_VARIABLE = "AUTOPHAGY_CHECKPOINT_SECONDS"
+
+COMPILE_VARIABLE = "AUTOPHAGY_COMPILE"
 
 DEFAULT_DEVICE = "auto"
 DEFAULT_CHECKPOINT_SECONDS = 60.0
@@ -43,8 +46,17 @@ def checkpoint_seconds() -> float:
     return seconds
 
 
-def configure(*, device: str, checkpoint_seconds: float) -> None:
-    """Set the device and the checkpoint interval for this process and its workers."""
+def compile_requested() -> bool:
+    """Return True if models are to be compiled for training. Raises UserError if the variable is neither 0 nor 1."""
+    value = os.environ.get(COMPILE_VARIABLE, "0")
+    if value not in ("0", "1"):
+        raise UserError(f"{COMPILE_VARIABLE}: must be 0 or 1, not '{value}'")
+    return value == "1"
+
+
+def configure(*, device: str, checkpoint_seconds: float, compile_models: bool) -> None:
+    """Set the runtime settings of this process and its workers."""
+    os.environ[COMPILE_VARIABLE] = str(int(compile_models))
     os.environ[DEVICE_VARIABLE] = device
     os.environ[CHECKPOINT_VARIABLE] = str(checkpoint_seconds)
 

@@ -240,7 +240,7 @@ def _perform(task: Task, threads: int) -> ChainResult:
     ledger = Ledger.of(experiment.name, experiment.yaml(), store=task.store)
     stages = _stages_of(experiment, Store(task.store, on_use=ledger.add))
     reported: set[int] = set()
-    with one_thread(fit_threads=threads):
+    with one_thread(large_models=threads):
         while True:
             try:
                 result = _prepare(stages, task) if task.seed is None else _follow(stages, task, reported)

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..core.atomic_write import atomic_write
-from ..core.device import compute_in, device, seeded, set_random_state
+from ..core.device import compiled, compute_in, device, seeded, set_random_state
 from ..core.errors import UserError
 from ..core.random_streams import derive, stream
 from ..core.runtime import checkpoint_seconds
-from ..core.task_threads import threads_for_fit
+from ..core.task_threads import threads_for
 from .settings import Training
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ def train(
     first_step, read = _resume(checkpoint, module, optimizer)
     losses = _Losses(read)
     last_saved, interval = time.monotonic(), checkpoint_seconds()
-    with seeded(seed), threads_for_fit(parameters=sum(weights.numel() for weights in module.parameters())):
+    backward = compute_in("tf32" if training.precision == "tf32" else "float32")  # autocast is for the forward pass only
+    with seeded(seed), threads_for(module), compiled(module), backward:
         for step in range(first_step, schedule.steps):
             set_random_state(derive(seed, "step", step))
             for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""Workers compute with one thread, also in libraries that are imported later. Only fits of large models use several."""
+"""Workers compute with one thread, also in libraries that are imported later. Only large models use several."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from autophagy.common.core.task_threads import THREAD_VARIABLES
 
 SCRIPT = """
 import json, os, sys
-from autophagy.common.core.task_threads import LARGE_MODEL_PARAMETERS, THREAD_VARIABLES, one_thread, threads_for_fit
+from autophagy.common.core.task_threads import LARGE_MODEL_PARAMETERS, THREAD_VARIABLES, one_thread, threads_for
 
 environment = lambda: {name: os.environ.get(name) for name in THREAD_VARIABLES}
 before = environment()
 assert "torch" not in sys.modules
-with one_thread(fit_threads=5):
+with one_thread(large_models=5):
     inside = environment()
     import torch
     threads = [torch.get_num_threads()]
     for parameters in (LARGE_MODEL_PARAMETERS - 1, LARGE_MODEL_PARAMETERS):
-        with threads_for_fit(parameters=parameters):
+        with threads_for(torch.nn.Linear(parameters, 1, bias=False, device="meta")):
             threads.append(torch.get_num_threads())
     threads.append(torch.get_num_threads())
 print(json.dumps([before, inside, threads, environment()]))

@@ -116,3 +116,27 @@ def test_exactly_one_of_steps_and_epochs_is_required():
         Training()
     with pytest.raises(ValueError, match="exactly one of steps and epochs"):
         Training(steps=1, epochs=1)
+
+
+@pytest.mark.slow  # compiling takes half a minute
+def test_compiled_fit_differs_only_by_rounding(tmp_path, monkeypatch):
+    losses = []
+    for compiled in ("0", "1"):
+        monkeypatch.setenv("AUTOPHAGY_COMPILE", compiled)
+        model, _ = problem()
+        model[1].p = 0.0  # compiled dropout draws other random numbers
+        with seeded(0):
+            x = torch.randn(20, 3)
+        loss = lambda rows, model=model, x=x: ((model(x[rows]) - x[rows].sum(1, keepdim=True)) ** 2).mean()  # noqa: E731
+        result = train(model, loss, rows=20, training=Training(steps=30, batch=8), seed=1, scratch=tmp_path)
+        losses.append(result.loss)
+        assert model._compiled_call_impl is None, "sampling and scoring are not compiled"
+    assert losses[0] != 0
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_bad_compile_variable_is_rejected(monkeypatch, tmp_path):
+    monkeypatch.setenv("AUTOPHAGY_COMPILE", "yes")
+    model, loss = problem()
+    with pytest.raises(UserError, match="AUTOPHAGY_COMPILE: must be 0 or 1, not 'yes'"):
+        train(model, loss, rows=20, training=Training(steps=1, batch=8), seed=1, scratch=tmp_path)
