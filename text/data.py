@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -19,6 +20,7 @@ from ..common.components.dataset import split_pool
 from ..common.core.errors import UserError, short_repr
 from ..common.core.paths import path_of
 from ..common.core.pool import REAL, Pool
+from ..common.core.threads import Progress, ignore_items
 from .files import documents
 
 Words = Annotated[int, Field(ge=4, le=100_000)]
@@ -94,7 +96,11 @@ class TextFile:
     version: ClassVar[int] = 1
     modality: ClassVar[str] = "text"
 
-    def load(self, *, eval_size: int) -> Mapping[str, Pool]:
+    def source_files(self) -> Mapping[str, Path]:
+        path = path_of(self.path, key="data.path")
+        return {path.name: path} if path.is_file() else {}
+
+    def load(self, *, eval_size: int, progress: Progress = ignore_items) -> Mapping[str, Pool]:
         path = path_of(self.path, key="data.path")
         try:
             texts = [text for document in documents(path, column=self.column) for text in split_document(document, words=self.words)]

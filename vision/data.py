@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,8 @@ from ..common.core.errors import UserError
 from ..common.core.paths import path_of
 from ..common.core.pool import REAL, Pool
 from ..common.core.resources import check_memory
+from ..common.core.threads import Progress, ignore_items
+from .image_files import image_files, read_images
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,10 @@ class CIFAR10(Torchvision):
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """A folder of image files; subfolders are classes. Each image is cropped to a square and resized."""
+    """A folder of image files; subfolders are classes. Each image is cropped to a square and resized.
+
+    Photographs are turned upright as their EXIF orientation tag says. Transparent pixels become white.
+    """
 
     path: str
     """Path of the folder. Image files are searched at any depth."""
@@ -117,45 +121,20 @@ class ImageFolder:
     """Side of the images after resizing, in pixels."""
     channels: Literal[1, 3] = 3
     """1: grey. 3: colour."""
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     modality: ClassVar[str] = "vision"
 
-    def load(self, *, eval_size: int) -> Mapping[str, Pool]:
-        from PIL import Image
+    def source_files(self) -> Mapping[str, Path]:
+        return image_files(path_of(self.path, key="data.path"))
 
-        root = path_of(self.path, key="data.path")
-        extensions = set(Image.registered_extensions())
-        files = sorted(file for file in root.rglob("*") if file.suffix.lower() in extensions and not file.is_dir())
+    def load(self, *, eval_size: int, progress: Progress = ignore_items) -> Mapping[str, Pool]:
+        files = self.source_files()
         if not files:
-            raise UserError(f"data.path: no image file in {root}")
+            raise UserError(f"data.path: no image file in {self.path}")
         check_memory(len(files) * self.size**2 * self.channels, what=f"data.path: {len(files):,} images of {self.size:,} x {self.size:,}")
-        classes = sorted({file.parent for file in files})
-        images = [_square_image(file, size=self.size, channels=self.channels) for file in files]
-        columns = {"image": np.stack(images)}
+        columns = {"image": read_images(files, size=self.size, channels=self.channels, progress=progress)}
+        folders = [name.rpartition("/")[0] for name in files]
+        classes = {folder: label for label, folder in enumerate(dict.fromkeys(sorted(folders, key=lambda folder: folder.split("/"))))}
         if len(classes) > 1:
-            columns["label"] = np.array([classes.index(file.parent) for file in files], dtype=np.int64)
-        return split_pool(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {root}")
-
-
-def _square_image(file: Path, *, size: int, channels: int) -> np.ndarray:
-    """Read an image file, crop it to a square and resize it. Returns uint8 [size, size, channels].
-
-    Raises UserError if the file is not an image, is broken, or has more than 89 million pixels (Pillow's limit against decompression
-    bombs). EPS files are rejected, because they are programs that Pillow would run with Ghostscript.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.init()
-            with Image.open(file, formats=[name for name in Image.OPEN if name != "EPS"]) as opened:
-                if opened.mode in ("I", "F"):
-                    raise ValueError(f"pixel mode {opened.mode} has no defined white level; use 8 or 16 bits per channel")
-                image: Image.Image = opened
-                if opened.mode.startswith("I;16"):  # values go up to 65,535; Pillow's own conversion clips those above 255
-                    image = Image.fromarray((np.asarray(opened) // 257).astype(np.uint8))
-                square = ImageOps.fit(image.convert("L" if channels == 1 else "RGB"), (size, size))
-    except Exception as error:  # decoders raise many types for broken files
-        raise UserError(f"data.path: {file} cannot be read: {error}") from error
-    return np.asarray(square, dtype=np.uint8).reshape(size, size, channels)
+            columns["label"] = np.array([classes[folder] for folder in folders], dtype=np.int64)
+        return split_pool(Pool.of(**columns).note(generation=REAL), eval_size=eval_size, where=f"data.path: {self.path}")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol, runtime_checkable
 
 from ..core.errors import UserError
 from ..core.pool import Pool
 from ..core.random_streams import stream
+from ..core.threads import Progress, ignore_items
 
 
 class Data(Protocol):
-    """A source of real rows. Implementations are dataclasses whose fields are their settings."""
+    """A source of real rows. Implementations are dataclasses whose fields are their settings.
+
+    Optional members: the methods of `ReadsFiles`.
+    """
 
     version: ClassVar[int]
     """Version of the code, part of the cache key. Increase it if a change of the code changes the rows."""
@@ -25,6 +30,38 @@ class Data(Protocol):
         each and are never used for training. A floor is the value of a metric between these two. All splits have the same columns.
         """
         ...
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """Optional ability of data sets whose rows are computed from local files. The loop keeps the splits as an artifact of the store.
+
+    The cache key contains the settings, `eval_size`, and the names and contents of the files. So a later run reads the artifact instead
+    of the files, and a changed, added or removed file gives a new artifact.
+    """
+
+    def source_files(self) -> Mapping[str, Path]:
+        """Return the paths of all files that `load` reads, by a name that does not depend on the location, such as a relative path.
+
+        If there are none, `load` is called at each start. It should then raise a UserError if files are missing.
+        """
+        ...
+
+    def load(self, *, eval_size: int, progress: Progress = ignore_items) -> Mapping[str, Pool]:
+        """Like `Data.load`. Calls `progress(files read so far, number of files)` in the calling thread."""
+        ...
+
+
+def source_files_of(data: Data | ReadsFiles) -> Mapping[str, Path]:
+    """Return the files that a data set reads, by name. Default: an empty mapping."""
+    return data.source_files() if isinstance(data, ReadsFiles) else {}
+
+
+def load_splits(data: Data | ReadsFiles, *, eval_size: int, progress: Progress = ignore_items) -> dict[str, Pool]:
+    """Return the splits of a data set. `progress` is called only if the data set reads files."""
+    if isinstance(data, ReadsFiles):
+        return dict(data.load(eval_size=eval_size, progress=progress))
+    return dict(data.load(eval_size=eval_size))
 
 
 def split_pool(pool: Pool, *, eval_size: int, where: str) -> Mapping[str, Pool]:

@@ -49,7 +49,7 @@ def estimate_cost(experiment: Experiment, store: Path, *, real: RealData | None 
 
     `first_only`: look up only generation 0 of the first seed, and count all others as missing. Faster, and never too low.
     """
-    real = real or RealData(experiment)
+    real = real or _real_data(experiment, store)
     rows = {name: len(pool) for name, pool in real.splits.items()}  # first, so that errors in the data appear at once
     unknown = CostEstimate(_count_missing(experiment, {}), 0, rows, _bytes_of_rows(real), None, None)
     if not os.path.lexists(store):
@@ -78,6 +78,19 @@ def estimate_cost(experiment: Experiment, store: Path, *, real: RealData | None 
         ratio * sum(artifact.manifest["provenance"]["seconds"] for artifact in built),
         max(artifact.manifest["provenance"].get("peak_bytes", 0) for artifact in view.found.values()) or None,
     )
+
+
+def _real_data(experiment: Experiment, store: Path) -> RealData:
+    """Return the real data of an experiment, from the store if it has the splits, else from the data set."""
+    if os.path.lexists(store):
+        real = Stages(experiment, ReadOnlyStore(store)).real
+        try:
+            _ = real.splits
+        except (ArtifactNotBuilt, ArtifactMissing):
+            pass
+        else:
+            return real
+    return RealData(experiment)
 
 
 def check_disk_space(experiment: Experiment, store: Path, *, real: RealData) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 from ..components.class_imbalance import long_tailed_splits
+from ..components.dataset import load_splits
 from ..components.policy import reserve_rows
 from ..config.arms import Arm
 from ..config.schema import Experiment
@@ -17,10 +18,14 @@ from .output_checks import validate_data
 
 
 class RealData:
-    """The real data of an experiment. Loads the data on first use."""
+    """The real data of an experiment. Loads the data on first use.
 
-    def __init__(self, experiment: Experiment):
+    load: returns the splits of the data set. Default: read the data set, without a store.
+    """
+
+    def __init__(self, experiment: Experiment, *, load: Callable[[], Mapping[str, Pool]] | None = None):
         self.experiment = experiment
+        self._load = load or (lambda: load_splits(experiment.data.build(), eval_size=experiment.eval_size))
 
     @cached_property
     def splits(self) -> Mapping[str, Pool]:
@@ -29,7 +34,7 @@ class RealData:
         Raises UserError if rows or columns are missing.
         """
         experiment = self.experiment
-        splits = dict(experiment.data.build().load(eval_size=experiment.eval_size))
+        splits = dict(self._load())
         validate_data(experiment.data.use, splits)
         splits["features"] = splits["train"]
         if experiment.imbalance is not None:
@@ -38,6 +43,11 @@ class RealData:
         self._check_columns(splits)
         self._check_reserve(available=len(splits["train"]) - experiment.size, total=len(splits["train"]))
         return splits
+
+    def reset(self) -> None:
+        """Load the data again on the next use."""
+        for name in ("splits", "classes", "floors"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def classes(self) -> int:

@@ -1,4 +1,4 @@
-"""Defines the stages of an experiment: fit, sample, curate, extract features, measure.
+"""Defines the stages of an experiment: read the data, fit, sample, curate, extract features, measure.
 
 Each stage produces an artifact of the store. The recipe of a stage (the JSON that is hashed to the key) contains only the settings of
 the stage and the digests of its inputs. So arms share generation 0 and all other stages that they have in common.
@@ -27,6 +27,7 @@ from ..core.random_streams import derive, stream
 from ..store import Artifact, ArtifactMissing, Store
 from ..store.artifact import MODEL
 from .output_checks import validate_curation, validate_features, validate_fit, validate_metric_values, validate_samples, validate_weights
+from .prepared_data import prepared_splits
 from .real_data import RealData
 from .stage_cache import RECIPE_NAMES, StageCache
 
@@ -48,7 +49,8 @@ class Stages:
     """The stages of one experiment, its real data and its store."""
 
     def __init__(self, experiment: Experiment, store: Store, *, real: RealData | None = None):
-        self.experiment, self.real, self.cache = experiment, real or RealData(experiment), StageCache(store)
+        self.experiment, self.cache = experiment, StageCache(store)
+        self.real = real or RealData(experiment, load=lambda: prepared_splits(experiment, self.cache))
         self._bases: dict[str, Artifact | None] = {}
 
     def prepare(self) -> None:
@@ -62,6 +64,7 @@ class Stages:
     def reset_after_loss(self, missing: ArtifactMissing) -> None:
         """Prepare to restart a chain after an artifact disappeared. Raises UserError if the same artifact disappeared before."""
         self.cache.reset_after_loss(missing)
+        self.real.reset()
         self._bases.clear()
         self.__dict__.pop("feature_model", None)
 

@@ -12,7 +12,8 @@ import psutil
 import pytest
 from autophagy import UserError
 from autophagy.vision.data import CIFAR10, MNIST, ImageFolder
-from PIL import Image
+from autophagy.vision.image_files import read_image
+from PIL import ExifTags, Image, ImageOps
 from support.mnist_files import write_mnist
 from support.side_effects import recorded_side_effects
 
@@ -125,6 +126,84 @@ def test_images_of_all_sizes_and_modes_are_converted(tmp_path):
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "c.tiff")
     with pytest.raises(UserError, match="pixel mode F has no defined white level; use 8 or 16 bits per channel"):
         ImageFolder(path=str(tmp_path)).load(eval_size=5)
+
+
+def natural_image(width, height):
+    """Smooth content with an edge."""
+    coarse = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    picture = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)).copy()
+    picture[height // 2 :, : width // 3] //= 2
+    return Image.fromarray(picture)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_reduced_decoding_of_large_jpeg_files_changes_no_visible_pixel(channels, mode, tmp_path):
+    picture = natural_image(640, 480)
+    picture.save(tmp_path / "x.jpg", quality=90)
+    with Image.open(tmp_path / "x.jpg") as full:
+        expected = np.asarray(ImageOps.fit(full.convert(mode), (32, 32))).reshape(32, 32, channels).astype(int)
+    with Image.open(tmp_path / "x.jpg") as draft:
+        draft.draft(mode, (64, 64))
+        assert draft.size == (160, 120), "the test covers a reduced scale, at least twice the requested size"
+    difference = abs(read_image(tmp_path / "x.jpg", size=32, channels=channels) - expected)
+    assert difference.mean() < 1 and difference.max() < 16
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tiff"])
+def test_orientation_tags_are_applied(kind, tmp_path):
+    """A picture of four grey squares, stored in all eight orientations, gives the same image."""
+    upright = Image.fromarray(np.kron([[0, 80], [160, 240]], np.ones((16, 16))).astype(np.uint8))
+    inverse = {
+        2: "FLIP_LEFT_RIGHT",
+        3: "ROTATE_180",
+        4: "FLIP_TOP_BOTTOM",
+        5: "TRANSPOSE",
+        6: "ROTATE_90",
+        7: "TRANSVERSE",
+        8: "ROTATE_270",
+    }
+    for orientation, stored in {1: None, **inverse}.items():
+        picture, exif = upright if stored is None else upright.transpose(Image.Transpose[stored]), Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        picture.save(tmp_path / f"x.{kind}", exif=exif)
+        image = read_image(tmp_path / f"x.{kind}", size=32, channels=1)[..., 0]
+        assert np.abs(image[8::16, 8::16] - np.array([[0.0, 80], [160, 240]])).max() < 8, orientation
+
+
+def test_transparent_pixels_become_white(tmp_path):
+    """Black pixels: the left half is transparent, the right half is not."""
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[:, 4:] = 255
+    black = np.zeros((8, 8), np.uint8)
+    Image.fromarray(np.dstack([black, black, black, alpha])).save(tmp_path / "rgba.png")
+    Image.fromarray(np.dstack([black, black, black, alpha])).save(tmp_path / "rgba.webp", lossless=True, exact=True)
+    Image.fromarray(np.dstack([black, alpha])).save(tmp_path / "la.png")
+    palette = Image.fromarray((alpha // 255).astype(np.uint8), mode="P")
+    palette.putpalette([0, 0, 0, 0, 0, 0])
+    palette.save(tmp_path / "p.png", transparency=0)
+    palette.save(tmp_path / "p.gif", transparency=0)
+    grey = Image.fromarray((1 - alpha // 255).astype(np.uint8))
+    grey.save(tmp_path / "l.png", transparency=1)
+    Image.fromarray((1 - alpha // 255).astype(np.uint16)).save(tmp_path / "deep.png", transparency=1)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 7
+    for file in files:
+        for channels in (1, 3):
+            image = read_image(file, size=8, channels=channels)
+            assert (image[:, :4] == 255).all() and (image[:, 4:] <= 1).all(), file.name
+    half = Image.new("RGBA", (8, 8), (0, 0, 0, 51))
+    half.save(tmp_path / "half.png")
+    assert (read_image(tmp_path / "half.png", size=8, channels=1) == 204).all()
+
+
+def test_several_broken_files_are_one_error_that_names_the_first_and_counts_all(tmp_path):
+    folder = folder_of_images(tmp_path / "images")
+    for number in range(5):
+        (folder / f"broken-{number}.jpg").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"data\.path: 5 of 17 files cannot be read; repair or remove them:\n") as caught:
+        ImageFolder(path=str(folder), size=8).load(eval_size=3)
+    named = [f"broken-{number}.jpg" in str(caught.value) for number in range(5)]
+    assert named == [True] * 3 + [False] * 2 and str(caught.value).endswith("and 2 more")
 
 
 def test_images_that_exceed_memory_are_rejected(tmp_path, monkeypatch):
