@@ -57,8 +57,8 @@ class PrecisionRecall:
     """
 
     k: Annotated[int, Field(ge=1)] = 3
-    max_rows: RowLimit = 4000
-    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` of the results counts them."""
+    max_rows: RowLimit | None = None
+    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` counts them. Default: all."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
@@ -79,9 +79,9 @@ class KernelDistance:
     from the number of rows, and it depends on more than the first two moments.
     """
 
-    max_rows: RowLimit = 4000
-    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` of the results counts them."""
-    version: ClassVar[int] = 1
+    max_rows: RowLimit | None = None
+    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` counts them. Default: all."""
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
         "kernel_distance": MetricInfo("fidelity", "squared kernel distance", False, "Binkowski et al. 2018"),
@@ -100,8 +100,8 @@ class DensityCoverage:
     """
 
     k: Annotated[int, Field(ge=1)] = 5
-    max_rows: RowLimit = 4000
-    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` of the results counts them."""
+    max_rows: RowLimit | None = None
+    """Largest number of compared rows (the first ones), because the cost is quadratic. The column `n` counts them. Default: all."""
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
@@ -124,7 +124,7 @@ class Mauve:
 
     clusters: Annotated[int, Field(ge=2)] | None = None
     """Number of clusters. Default: a tenth of the rows, at most 500."""
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("generated", "heldout", "features")
     outputs: ClassVar[Mapping[str, MetricInfo]] = {
         "mauve": MetricInfo("fidelity", "area under the divergence curve, 0 to 1", True, "Pillutla et al. 2021"),

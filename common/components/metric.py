@@ -95,7 +95,8 @@ class Metric(Protocol):
 class LimitsRows(Protocol):
     """Optional setting for metrics with a cost that is quadratic in the rows. Only the first `max_rows` rows are compared."""
 
-    max_rows: int
+    max_rows: int | None
+    """None compares all rows."""
 
 
 @runtime_checkable
@@ -129,4 +130,5 @@ def info_of(metric: Metric, name: str) -> MetricInfo:
 
 def rows_compared(metric: Metric, n: int) -> int:
     """Return the number of rows that a metric uses out of n evaluation rows."""
-    return min(n, metric.max_rows) if isinstance(metric, LimitsRows) else n
+    limit = metric.max_rows if isinstance(metric, LimitsRows) else None
+    return n if limit is None else min(n, limit)

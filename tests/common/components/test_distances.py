@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from autophagy.common.components import distances, neighbours
 from autophagy.common.components.distances import (
     density_coverage,
     effective_rank,
@@ -15,6 +16,8 @@ from autophagy.common.components.distances import (
     precision_recall,
     vendi_score,
 )
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 from torchmetrics.image.kid import maximum_mean_discrepancy, poly_kernel
 
@@ -46,6 +49,7 @@ def test_kernel_distance_equals_torchmetrics_kid():
         *(poly_kernel(*map(torch.from_numpy, pair), degree=3, gamma=1 / 8, coef=1) for pair in [(a, a), (a, b), (b, b)])
     )
     assert kernel_distance(a, b) == pytest.approx(expected.item(), rel=1e-9)
+    assert kernel_distance(a.astype(np.float32), b.astype(np.float32)) == pytest.approx(expected.item(), rel=1e-4), "float32 products"
 
 
 def test_kernel_distance_is_unbiased_and_frechet_is_not():
@@ -75,6 +79,48 @@ def test_nearest_distance_equals_brute_force_and_can_exclude_the_row_itself():
     assert (nearest_distance(x, x) == 0).all()
     others = np.linalg.norm(x[:, None] - x[None], axis=2) + np.diag(np.full(20, np.inf))
     assert nearest_distance(x, x, exclude_self=True) == pytest.approx(others.min(axis=1))
+
+
+def rows_of(kind: str, n: int, d: int, rng: np.random.Generator) -> np.ndarray:
+    """Rows with ties: of a grid, of few different rows, of clusters that are narrower than products resolve, or all equal."""
+    x = rng.standard_normal((n, d))
+    few = x[rng.integers(0, 3, n)]
+    noise = rng.standard_normal((n, d))
+    return {
+        "spread": x,
+        "grid": np.round(x),
+        "copies": few,
+        "near copies": few + 1e-7 * noise,
+        "far clusters": 100 * few + 1e-3 * noise + 1e3,
+        "clump and spread": np.where(rng.random((n, 1)) < 0.5, x, 1e-9 * noise),
+        "equal": np.zeros((n, d)) - 0.0,
+    }[kind]
+
+
+KINDS = ("spread", "grid", "copies", "near copies", "far clusters", "clump and spread", "equal")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_neighbours_equal_plain_float64_distances_exactly(kind, monkeypatch):
+    """Also with blocks of a few rows, and if few pairs may stay open before float64 products are used."""
+    monkeypatch.setattr(distances, "TREE_PRODUCTS", 0)
+    monkeypatch.setattr(distances, "TREE_COLUMNS", 0)
+    rng = np.random.default_rng(KINDS.index(kind))
+    for number, other in enumerate(KINDS):
+        monkeypatch.setattr(neighbours, "BLOCK_PAIRS", (300, 8_000_000)[number % 2])
+        monkeypatch.setattr(neighbours, "OPEN_PAIRS", (0, 256)[number % 2])
+        d, k, scale = int(rng.choice([1, 3, 200])), int(rng.integers(1, 6)), 10.0 ** rng.integers(-9, 9)
+        dtype = (np.float32, np.float64)[number % 3 == 0]
+        generated, real = ((scale * rows_of(name, n, d, rng)).astype(dtype) for name, n in ((kind, 70), (other, 50)))
+        real[:10] = generated[:10]
+        x, y = generated.astype(np.float64), real.astype(np.float64)
+        between = cdist(x, y)
+        radius_x, radius_y = (np.partition(cdist(rows, rows), k, axis=1)[:, k] for rows in (x, y))
+        inside = between <= radius_y
+        assert precision_recall(generated, real, k=k) == (inside.any(1).mean(), (between <= radius_x[:, None]).any(0).mean())
+        assert density_coverage(generated, real, k=k) == (inside.sum(1).mean() / k, inside.any(0).mean())
+        assert np.array_equal(nearest_distance(generated, real), cKDTree(y).query(x)[0])
+        assert np.array_equal(nearest_distance(generated, generated, exclude_self=True), cKDTree(x).query(x, k=[2])[0][:, 0])
 
 
 def test_vendi_score_and_effective_rank_of_known_sets():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.components.distances import divergence_area, mauve
+from autophagy.common.components.distances import divergence_area, mauve, principal_components
 from autophagy.common.core.errors import UserError
 from scipy.integrate import trapezoid
 from support.metric_inputs import degraded_images, features_of, measured
@@ -41,6 +41,16 @@ def test_mauve_of_clear_clusters_is_the_area_of_their_counts():
     a, b = (np.repeat(centres, counts, axis=0) + RNG.standard_normal((100, 4)) for counts in (generated, real))
     assert mauve(a, b, clusters=4) == pytest.approx(divergence_area(np.array(generated) / 100, np.array(real) / 100))
     assert mauve(RNG.permutation(a), RNG.permutation(b), clusters=4) == pytest.approx(mauve(a, b, clusters=4))
+
+
+def test_principal_components_keep_the_share_of_variance_with_the_fewest_directions():
+    x = RNG.standard_normal((500, 4)) * [3.0, 2.0, 1.0, 0.1] @ np.linalg.qr(RNG.standard_normal((4, 4)))[0] + 5
+    explained = np.cumsum(np.linalg.svd(x - x.mean(0), compute_uv=False) ** 2) / ((x - x.mean(0)) ** 2).sum()
+    for count, share in ((1, 0.5), (2, 0.9), (3, 0.99), (4, 1.0)):
+        kept = principal_components(x, share=share)
+        assert kept.shape == (500, count)
+        assert (kept**2).sum() / ((x - x.mean(0)) ** 2).sum() == pytest.approx(explained[count - 1], rel=1e-5)
+    assert principal_components(np.ones((5, 3)), share=0.9).shape[0] == 5, "no variance at all"
 
 
 def test_mauve_falls_when_rows_shift_contract_spread_or_vanish():
