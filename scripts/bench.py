@@ -7,11 +7,13 @@ folder `benchmarks`.
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from benchmarks import growth
 from benchmarks.machine import description, limits
 from benchmarks.processes import compare, in_process
 from benchmarks.report import HEADER, Results, insert, table_line
@@ -19,6 +21,7 @@ from benchmarks.row import lines_of
 from benchmarks.rows import ROWS
 
 Device = Literal["cpu", "cuda"]
+GROWTH = "growth"
 
 
 def main(
@@ -36,7 +39,7 @@ def main(
     from autophagy.common.core.runtime import configure
 
     configure(device=device, checkpoint_seconds=3600)
-    known = list(dict.fromkeys(row.name for row in ROWS if row.device == device))
+    known = [*dict.fromkeys(row.name for row in ROWS if row.device == device), *([GROWTH] if device == "cpu" else [])]
     if unknown := [name for name in names or () if name not in known]:
         raise typer.BadParameter(f"no row '{unknown[0]}' for {device}; rows: {', '.join(known)}")
     results = Results(device, in_process(partial(description, device)), in_process(partial(limits, device)), json_file)
@@ -52,8 +55,20 @@ def main(
         results.add(lines)
         if markdown is not None:
             insert(markdown, device, results.markdown())
+    if device == "cpu" and (not names or GROWTH in names):
+        measure_growth(results, markdown)
     if any(line.problem or line.met is False for line in measured):
         raise typer.Exit(1)
+
+
+def measure_growth(results: Results, markdown: Path | None) -> None:
+    """Print the slopes of the row `growth`. With `markdown`, also draw the curves into `growth.svg` beside that file."""
+    points = growth.measure(lambda step: print(f"{GROWTH}: {step}", file=sys.stderr, flush=True))
+    print(f"\n{growth.table(points)}", flush=True)
+    results.put(GROWTH, [asdict(point) for point in points])
+    if markdown is not None:
+        insert(markdown, GROWTH, growth.table(points))
+        growth.draw(points, markdown.with_name("growth.svg"))
 
 
 if __name__ == "__main__":

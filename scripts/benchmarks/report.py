@@ -61,9 +61,12 @@ class Results:
         position = next((place for place, line in enumerate(self.lines) if line.row == title), len(self.lines))
         others = [line for line in self.lines if line.row != title]
         self.lines = [*others[:position], *lines, *others[position:]]
-        self.content[self.device] = {
-            "machine": dict(self.machine), "limits": dict(self.limits), "lines": [asdict(line) for line in self.lines],
-        }  # fmt: skip
+        lines_as_json = [asdict(line) for line in self.lines]
+        self.put(self.device, {"machine": dict(self.machine), "limits": dict(self.limits), "lines": lines_as_json})
+
+    def put(self, key: str, value: object) -> None:
+        """Set an entry of the file, and write it."""
+        self.content[key] = value
         if self.path is not None:
             self.path.write_text(json.dumps(self.content, indent=1) + "\n")
 
