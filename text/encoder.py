@@ -48,15 +48,15 @@ class TextEncoder(PretrainedEncoder):
         """Return `features`, float32 [n, hidden]. Padding tokens are left out of the mean."""
         import torch
 
-        from ..common.core.device import device
+        from ..common.core.device import compute_in
 
         texts, features = pool.list("text"), []
-        with torch.inference_mode():
+        with torch.inference_mode(), compute_in("float32"):
             for start in range(0, len(texts), BATCH):
                 batch = self._tokenizer(
                     texts[start : start + BATCH], padding=True, truncation=True, max_length=self.tokens, return_tensors="pt"
-                ).to(device())
+                ).to(self._model.device)
                 states = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
                 mask = batch["attention_mask"][..., None]  # [rows, tokens, 1]
-                features.append(((states * mask).sum(1) / mask.sum(1).clamp(min=1)).cpu().numpy())
-        return {"features": np.concatenate(features)}
+                features.append((states * mask).sum(1) / mask.sum(1).clamp(min=1))
+        return {"features": torch.cat(features).cpu().numpy()}

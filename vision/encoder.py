@@ -56,16 +56,16 @@ class ImageEncoder(PretrainedEncoder):
         """Compute features. Returns `features`, float32 [n, hidden]."""
         import torch
 
-        from ..common.core.device import device
+        from ..common.core.device import compute_in
 
         images, features = pool.array("image"), []
-        with torch.inference_mode():
+        with torch.inference_mode(), compute_in("float32"):
             for start in range(0, len(images), CHUNK):
-                output = self._model(pixel_values=self._model_input(images[start : start + CHUNK]).to(device()))
+                output = self._model(pixel_values=self._model_input(images[start : start + CHUNK]).to(self._model.device))
                 if getattr(output, "pooler_output", None) is None:
                     raise UserError(f"pretrained: {type(self._model).__name__} has no summary of an image (`pooler_output`)")
-                features.append(output.pooler_output.flatten(1).cpu().numpy())
-        return {"features": np.concatenate(features)}
+                features.append(output.pooler_output.flatten(1))
+        return {"features": torch.cat(features).cpu().numpy()}
 
     def _model_input(self, images: np.ndarray) -> torch.Tensor:
         """Convert images, uint8 [n, h, w, 1 or 3], to model input, float32 [n, 3, h', w'].

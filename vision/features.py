@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -16,7 +16,6 @@ from ..common.core.errors import UserError
 from ..common.core.pool import Pool
 from ..common.core.random_streams import derive
 from ..common.training.settings import Training
-from .pixels import to_unit
 
 if TYPE_CHECKING:
     import torch
@@ -53,15 +52,17 @@ class Classifier:
         from ..common.training.trainer import train
         from .classifier_network import Convolutions
 
-        x, labels = _planes(pool), torch.from_numpy(pool.array("label").copy()).to(device())
-        self._network_shape = (*x.shape[1:], self.features, int(labels.max()) + 1)
+        images, labels = pool.array("image"), pool.array("label")
+        height, width, colours = images.shape[1:]
+        self._network_shape = (colours, height, width, self.features, int(labels.max()) + 1)
         with seeded(derive(seed, "weights")):
             network = Convolutions(*self._network_shape)
         self._network = network.to(device())
+        pixels, classes = (torch.from_numpy(values.copy()).to(device()) for values in (images, labels))
 
         def loss(rows: torch.Tensor) -> torch.Tensor:
-            rows = rows.to(device())
-            return torch.nn.functional.cross_entropy(network(x[rows].to(device())), labels[rows])
+            rows = rows.to(classes.device)
+            return torch.nn.functional.cross_entropy(network(_planes(pixels[rows])), classes[rows])
 
         train(network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
 
@@ -69,11 +70,14 @@ class Classifier:
         """Compute features. Returns `features`, float32 [n, d], and `probabilities`, float32 [n, classes]."""
         import torch
 
-        from ..common.core.device import device
+        from ..common.core.device import compute_in
 
-        with torch.inference_mode():
-            features = torch.cat([self._network.body(chunk.to(device())) for chunk in torch.split(_planes(pool), CHUNK)])
-            return {"features": features.cpu().numpy(), "probabilities": self._network.head(features).softmax(-1).cpu().numpy()}
+        network = self._network
+        with torch.inference_mode(), compute_in(self.training.precision):
+            chunks = (_planes(images.to(network.head.weight.device)) for images in _chunks(pool, CHUNK))
+            features = torch.cat([network.body(planes) for planes in chunks])
+            outputs = {"features": features, "probabilities": network.head(features).float().softmax(-1)}
+            return {name: values.float().cpu().numpy() for name, values in outputs.items()}
 
     def save(self, folder: Path) -> None:
         from safetensors.torch import save_file
@@ -125,14 +129,13 @@ class Inception:
         """Compute features. Returns `features`, float32 [n, 2048]."""
         import torch
 
-        from ..common.core.device import device
+        from ..common.core.device import compute_in, device
 
-        images = torch.from_numpy(pool.array("image")).permute(0, 3, 1, 2)
-        if images.shape[1] == 1:
-            images = images.expand(-1, 3, -1, -1)
-        with torch.inference_mode():
-            features = torch.cat([self._network(chunk.to(device())) for chunk in torch.split(images, INCEPTION_CHUNK)])
-        return {"features": features.cpu().float().numpy()}
+        features = []
+        with torch.inference_mode(), compute_in("float32"):
+            for images in _chunks(pool, INCEPTION_CHUNK):
+                features.append(self._network(images.to(device()).permute(0, 3, 1, 2).expand(-1, 3, -1, -1)))
+        return {"features": torch.cat(features).float().cpu().numpy()}
 
     def save(self, folder: Path) -> None:
         (folder / "network.json").write_text(json.dumps("inception-v3-compat-fid"))
@@ -152,10 +155,13 @@ class Pixels:
 
     def __call__(self, pool: Pool) -> Mapping[str, np.ndarray]:
         """Compute features. Returns `features`, float32 [n, at most 64]."""
-        from torch.nn.functional import adaptive_avg_pool2d
+        import torch
 
-        grey = _planes(pool).mean(dim=1, keepdim=True)
-        return {"features": adaptive_avg_pool2d(grey, min(8, *grey.shape[2:])).flatten(1).numpy()}
+        features = []
+        for images in _chunks(pool, CHUNK):
+            grey = _planes(images).mean(dim=1, keepdim=True)
+            features.append(torch.nn.functional.adaptive_avg_pool2d(grey, min(8, *grey.shape[2:])).flatten(1))
+        return {"features": torch.cat(features).numpy()}
 
     def save(self, folder: Path) -> None:
         (folder / "pixels.json").write_text("{}")
@@ -164,8 +170,15 @@ class Pixels:
         """Do nothing, because this feature model has no parameters to load."""
 
 
-def _planes(pool: Pool) -> torch.Tensor:
-    """Convert the images of a pool to a tensor, float32 [n, c, h, w] in [-1, 1]."""
+def _chunks(pool: Pool, size: int) -> Iterator[torch.Tensor]:
+    """Yield the images of a pool in chunks, uint8 [at most size, h, w, c], on the host."""
     import torch
 
-    return torch.from_numpy(to_unit(pool.array("image"))).permute(0, 3, 1, 2).contiguous()
+    images = pool.array("image")
+    for start in range(0, max(1, len(images)), size):
+        yield torch.from_numpy(images[start : start + size].copy())  # a copy, because pools are read-only
+
+
+def _planes(images: torch.Tensor) -> torch.Tensor:
+    """Convert images, uint8 [n, h, w, c], to float32 [n, c, h, w] in [-1, 1], on their device."""
+    return images.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1

@@ -13,10 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..core.device import device as current_device
+from ..core.device import set_random_state
 from ..core.pool import Pool
+from ..core.runtime import use_device
 from .generator import FitResult, Generator, Scores, supports_labels
 
 PICKLE_SUFFIXES = (".pkl", ".pickle", ".pt", ".bin")
@@ -26,17 +30,24 @@ class BrokenRequirement(AssertionError):
     """Raised if a requirement of `Generator` is not met."""
 
 
-def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7) -> None:
+def check(make: Callable[[], Generator], pool: Pool, *, n: int = 7, device: str = "cpu") -> None:
     """Raise AssertionError if a generator breaks a requirement of `Generator`. The message explains the reason and the fix.
 
     make: returns a new instance. Its settings should be small, so that a fit takes seconds. pool: at least n real rows for the
     fit. If the pool has labels and the generator is `conditional`, the checks run without and with labels.
+    device: the device for models. With `pretend` (see `pretend_device.py`), a machine without a GPU finds code that would fail on
+    one: tensors left on the host raise RuntimeError or TypeError.
     """
     columns = make().columns
+    if device == "pretend":
+        from .pretend_device import register
+
+        register()
     try:
-        _check(make, pool.only(columns), n=n)
-        if supports_labels(make()) and "label" in pool:
-            _check(make, pool.only((*columns, "label")), n=n)
+        with use_device(device):
+            _check(make, pool.only(columns), n=n)
+            if supports_labels(make()) and "label" in pool:
+                _check(make, pool.only((*columns, "label")), n=n)
     except BrokenRequirement as error:
         raise AssertionError(f"{type(make()).__name__}: {error}") from error
 
@@ -298,16 +309,18 @@ def _different_global_state() -> Iterator[None]:
     """Change the global random states in a block. A generator that reads them returns different numbers in the block."""
     import torch
 
-    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    before = _global_states()
     random.seed(99)
     np.random.seed(99)
-    torch.default_generator.manual_seed(99)
+    set_random_state(99)
     try:
         yield
     finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
-        torch.set_rng_state(before[2])
+        random.setstate(before["random"])
+        np.random.set_state(before["numpy.random"])
+        torch.set_rng_state(before["torch"])
+        if (kind := current_device().type) != "cpu":
+            torch.get_device_module(kind).set_rng_state(before[f"torch.{kind}"])
 
 
 @contextmanager
@@ -317,7 +330,7 @@ def _global_state_unchanged() -> Iterator[None]:
     yield
     for name, state in _global_states().items():
         _require(
-            state == before[name],
+            _comparable(state) == _comparable(before[name]),
             f"the global state of {name} was changed",
             expected="fit, sample, score, save and load do not change global random state",
             why="a change would affect the random numbers of other code in the same process",
@@ -325,9 +338,15 @@ def _global_state_unchanged() -> Iterator[None]:
         )
 
 
-def _global_states() -> dict[str, object]:
-    """Return the global random states as values that can be compared."""
+def _global_states() -> dict[str, Any]:
+    """Return the global random states by name. A GPU has its own state."""
     import torch
 
-    _, key, position, *_ = np.random.get_state(legacy=True)
-    return {"random": random.getstate(), "numpy.random": (list(key), position), "torch": torch.get_rng_state().tolist()}
+    states = {"random": random.getstate(), "numpy.random": np.random.get_state(), "torch": torch.get_rng_state()}
+    kind = current_device().type
+    return states if kind == "cpu" else {**states, f"torch.{kind}": torch.get_device_module(kind).get_rng_state()}
+
+
+def _comparable(state: Any) -> list[Any]:
+    """Convert a random state to lists, which can be compared with `==`."""
+    return [value.tolist() if hasattr(value, "tolist") else value for value in state]

@@ -36,7 +36,7 @@ class Training:
     """Largest norm of the gradient. Larger gradients are scaled down to it."""
 
     precision: Precision = "float32"
-    """Precision of matrix products and convolutions: in training and, for a generator, also in sampling and scoring."""
+    """Precision of matrix products and convolutions: in training, and in everything that the trained model computes."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.epochs is None):

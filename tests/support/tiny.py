@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import yaml
+from autophagy.common.config.schema import Experiment, experiment
 from autophagy.common.core.pool import REAL, Pool
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +27,7 @@ TINY_VAE = {"use": "vae", "latent": 2, "hidden": 8, "training": {"steps": 4, "ba
 TINY_DIFFUSION = {
     "use": "diffusion", "channels": [8, 16], "noise_steps": 20, "training": {"steps": 2, "batch": 4}, "sampling": {"steps": 3},
 }  # fmt: skip
+TINY_CLASSIFIER = {"use": "classifier", "features": 8, "training": {"steps": 5}}
 TINY = {
     "gaussian": {"use": "gaussian"},
     "kde": {"use": "kde"},
@@ -46,7 +49,7 @@ TEXT = {
 }  # fmt: skip
 VISION = {
     "name": "tiny-vision", "generations": 3, "size": 40, "eval_size": 20, "data": "digits", "generator": TINY_VAE,
-    "features": {"use": "classifier", "features": 8, "training": {"steps": 5}}, "seeds": [0, 1],
+    "features": TINY_CLASSIFIER, "seeds": [0, 1],
     "policies": {"replace": None, "mix": {"use": "mix", "real_fraction": 0.25}, "accumulate": None, "real": None},
     "metrics": ["frechet", "precision-recall", "classes", "pixel-variance"],
 }  # fmt: skip
@@ -54,6 +57,41 @@ ANALYTIC = {
     "name": "tiny-gaussian", "generations": 3, "size": 10, "eval_size": 10, "data": {"use": "gaussian", "rows": 20, "replicates": 3},
     "generator": "gaussian", "policies": ["replace", "accumulate", "real"], "metrics": ["moments"],
 }  # fmt: skip
+
+
+def miniature(config: Path) -> Experiment:
+    """Read a shipped config and make it small: few rows and small models, at most three generations and one seed.
+
+    Policies, curations, metrics, conditions and sampling settings are those of the config.
+    """
+    shipped = yaml.safe_load(config.read_text())
+    data = shipped["data"] if isinstance(shipped["data"], dict) else {"use": shipped["data"]}
+    size = min(shipped["size"], {"digits": 40, "bible": 8, "logic": 8}.get(data["use"], 16))
+    changes = {"size": size, "eval_size": min(shipped["eval_size"], size), "seeds": [0], "generations": min(shipped["generations"], 3)}
+    if "replicates" in data:
+        changes["data"] = {**data, "replicates": 2}
+    if "generators" in shipped:
+        changes["generators"] = {name: _tiny_generator(member) for name, member in shipped["generators"].items()}
+    else:
+        changes["generator"] = _tiny_generator(shipped["generator"])
+    if shipped.get("base"):
+        changes["base"] = {"training": {"steps": 5, "epochs": None, "batch": 4}}
+    if shipped.get("features") == "classifier":
+        changes["features"] = TINY_CLASSIFIER
+    return experiment({**shipped, **changes}, where=str(config))
+
+
+def _tiny_generator(settings: str | dict) -> dict:
+    """Return small settings for the generator of a shipped config. They keep its sampling settings."""
+    settings = {"use": settings} if isinstance(settings, str) else settings
+    tiny = {**TINY[settings["use"]]}
+    if "sampling" in settings:
+        tiny["sampling"] = {**settings["sampling"], **tiny.get("sampling", {})}
+    if "base" in settings:
+        tiny["base"] = {"training": {"steps": 5, "batch": 4}}
+    if "epochs" in settings.get("training", {}):
+        tiny["training"] = {"epochs": 1, "batch": 16}
+    return tiny
 
 
 def small_pool(modality: str, rows: int = 20, *, generator: str = "") -> Pool:

@@ -1,4 +1,4 @@
-"""Every built-in generator passes the generator checks, and the checks find generators that break a requirement."""
+"""Every built-in generator passes the generator checks on the pretend device, and the checks find generators that break a requirement."""
 
 from __future__ import annotations
 
@@ -7,15 +7,41 @@ import pytest
 from autophagy.analytic.gaussian import Gaussian
 from autophagy.common.components.generator import FitResult
 from autophagy.common.components.generator_checks import check
+from autophagy.common.components.pretend_device import register
 from autophagy.common.config.registry import ComponentSpec, find, registered
 from autophagy.common.core.pool import Pool
 from support.tiny import TINY, small_pool
 
+register()  # before any test computes gradients
+
 
 @pytest.mark.parametrize("name", sorted(registered("generator")))
 def test_every_built_in_generator_passes(name):
+    assert name in TINY, f"add small settings for '{name}' to TINY in tests/support/tiny.py"
     spec = ComponentSpec.parse("generator", TINY[name])
-    check(spec.build, small_pool(find("generator", name).modality, generator=name))
+    check(spec.build, small_pool(find("generator", name).modality, generator=name), device="pretend")
+
+
+class DrawsOnTheDevice(Gaussian):
+    def sample(self, n, *, seed, given=None):
+        import torch
+
+        return Pool.of(x=super().sample(n, seed=seed).array("x") + torch.rand(1, device="pretend").item())
+
+
+class IndexesHostTensorsWithDeviceRows(Gaussian):
+    def sample(self, n, *, seed, given=None):
+        import torch
+
+        rows = torch.arange(n, device="pretend")
+        return Pool.of(x=torch.from_numpy(super().sample(n, seed=seed).array("x").copy())[rows].numpy())
+
+
+def test_checks_on_a_device_find_code_that_works_only_on_the_cpu():
+    with pytest.raises(AssertionError, match="two different pools|the global state of torch.pretend was changed"):
+        check(DrawsOnTheDevice, small_pool("analytic"), device="pretend")
+    with pytest.raises(RuntimeError, match="expected all tensors to be on the same device"):
+        check(IndexesHostTensorsWithDeviceRows, small_pool("analytic"), device="pretend")
 
 
 class ReadsGlobalState(Gaussian):
