@@ -141,6 +141,7 @@ def test_sides_run_in_turn_and_a_failed_side_does_not_stop_the_others():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torchmetrics warns about the memory of KID
 @pytest.mark.parametrize("one", [row for row in ROWS if row.device == "cpu"], ids=lambda row: row.title)
 def test_every_row_runs_at_a_tiny_size(one, tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOPHAGY_DEVICE", "cpu")

@@ -35,6 +35,7 @@ class Command:
 
 DEMO = Command(["demo"])
 RUN_GAUSSIAN = Command(["run", str(GAUSSIAN)])
+RUN_TINY = Command(["run", str(GAUSSIAN), "generations=1", "data.replicates=2"])
 
 
 def run_again(command: Command, folder: Path) -> Task:
@@ -68,7 +69,7 @@ startup = partial(Row, "startup", unit="s", on_request=True)
 HELP, RUN_INVALID = Command(["--help"]), Command(["run", "{folder}/config.yaml"], exit_code=2)
 
 ROWS = (
-    Row("demo", "empty store", "s", run_with_empty_store, DEMO, RUN_GAUSSIAN, at_most=180, pairs=1, warm_up=False),
+    Row("demo", "empty store", "s", run_with_empty_store, DEMO, RUN_TINY, at_most=180, pairs=1, warm_up=False),
     startup(case="autophagy --help", ours=run_without_store, settings=HELP, tiny=HELP, at_most=0.3),
     startup(case="autophagy list", ours=run_without_store, settings=Command(["list"]), tiny=HELP, at_most=0.6),
     startup(case="autophagy list metrics", ours=run_without_store, settings=Command(["list", "metrics"]), tiny=HELP, at_most=0.6),
@@ -79,7 +80,7 @@ ROWS = (
         case="run, values that clash", files=add_clashing_value, ours=run_again, settings=RUN_INVALID, tiny=RUN_INVALID, at_most=1.0
     ),
     startup(
-        case="run, finished, 2,000 Gaussian chains", files=finish, ours=run_again, settings=RUN_GAUSSIAN, tiny=RUN_GAUSSIAN, at_most=3.0
+        case="run, finished, 2,000 Gaussian chains", files=finish, ours=run_again, settings=RUN_GAUSSIAN, tiny=RUN_TINY, at_most=3.0
     ),
-    startup(case="demo, finished, with its report", files=finish, ours=run_again, settings=DEMO, tiny=RUN_GAUSSIAN, at_most=6.0),
+    startup(case="demo, finished, with its report", files=finish, ours=run_again, settings=DEMO, tiny=RUN_TINY, at_most=6.0),
 )  # fmt: skip
