@@ -70,7 +70,8 @@ def experiments(grid: Grid, folder: Path) -> Sequence[Any]:
 
     text, images = grid.language, grid.images
     common = {
-        "seeds": list(range(grid.seeds)), "generations": grid.generations, "size": grid.rows, "eval_size": min(8, grid.rows), "init": "scratch",
+        "seeds": list(range(grid.seeds)), "generations": grid.generations, "init": "scratch",
+        "size": grid.rows, "eval_size": min(8, grid.rows),
         "policies": {name: {"use": name, **({"real_fraction": 0.5} if name == "mix" else {})} for name in POLICIES},
     }  # fmt: skip
     lm = {
