@@ -10,7 +10,7 @@ import torch
 from ..common.core.device import Precision, compute_in, device
 from ..common.core.random_streams import stream
 from ..common.core.task_threads import threads_for
-from .kv_cache import CachedForward, bytes_per_row
+from .kv_cache import CachedForward, bytes_per_row, fast_attention
 from .lm_network import Network, pad
 from .lm_scoring import SCORING_BATCH
 from .sampling import Sampling, check_totals, draw_tokens, token_probabilities
@@ -61,7 +61,7 @@ def continue_prompts(
     uniforms [rows, context]: one number in [0, 1) per token. Each token is drawn by inverting the cumulative distribution. With
     `ends: false` the end token is never drawn, so that every row has `context` tokens including its prompt.
     """
-    with threads_for(network.weights), compute_in(precision):
+    with threads_for(network.weights), compute_in(precision), fast_attention(network):
         batch = _Batch(network, prompts, uniforms, sampling)
         for step in range(uniforms.shape[1] + 1 - len(prompts[0])):
             batch.draw(step, may_end=ends and step > 0)  # the next generation could not learn from an empty row
