@@ -1,43 +1,46 @@
-"""The generator `diffusion`, a small diffusers UNet. It is trained to predict noise and sampled with DDIM."""
+"""The generator `diffusion`, a small diffusers UNet. It is trained to predict noise."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ..common.components.generator import FitResult
 from ..common.core.pool import Pool
-from ..common.core.random_streams import derive
+from ..common.core.random_streams import derive, stream
 from ..common.training.settings import Training
-from .chunks import sample_in_chunks
+from .chunks import growing_chunks, pool_of
 from .labels import draw_labels, fitted_shares, shares_from_json, shares_to_json
-from .pixels import from_unit, to_unit
+from .pixels import from_unit
 from .watermark import Pattern, detect_pattern
 
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
 
-CHUNK = 128
-"""Number of images per denoising batch."""
-
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling settings for DDIM (Song et al. 2021)."""
+    """Sampling settings of `diffusion`."""
 
-    steps: Annotated[int, Field(ge=1)] = 50
+    solver: Literal["dpm-solver++", "ddim"] = "dpm-solver++"
+    """DPM-Solver++ (Lu et al. 2022), or DDIM (Song et al. 2021), which needs about 50 steps."""
+    steps: Annotated[int, Field(ge=1)] = 20
     """Number of denoising steps, at most `noise_steps`."""
     eta: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Amount of noise added in each step: 0 adds no noise, 1 adds the noise of DDPM (Song et al. 2021, eq. 16)."""
+    """Amount of noise added in each step: 0 adds no noise, 1 the noise of DDPM (Song et al. 2021, eq. 16). DPM-Solver++: 0 or 1."""
     variance_scale: Annotated[float, Field(ge=0)] = 1.0
     """Factor lambda for the variance of all noise, including the initial noise. Below 1, samples concentrate near the mode."""
     watermark: Pattern | None = None
     """Watermark (a keyed pattern) that is added to every generated image. None: no watermark."""
+
+    def __post_init__(self) -> None:
+        if self.solver == "dpm-solver++" and self.eta not in (0, 1):
+            raise ValueError(f"eta: {self.eta:g} is not possible with dpm-solver++, whose eta is 0 or 1; use `solver: ddim`")
 
 
 @dataclass
@@ -55,7 +58,7 @@ class Diffusion:
     noise_steps: Annotated[int, Field(ge=2)] = 1000
     """Number of steps of the noising process."""
     sampling: Sampling = field(default_factory=Sampling)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     modality: ClassVar[str] = "vision"
     columns: ClassVar[tuple[str, ...]] = ("image",)
     conditional: ClassVar[bool] = True
@@ -89,7 +92,7 @@ class Diffusion:
                 network = self._new_network(images)
         self._network = network.to(device())
         labels = None if self._class_shares is None else pool.array("label")
-        loss = NoisePrediction(network, to_unit(images), labels, noise_steps=self.noise_steps)
+        loss = NoisePrediction(network, images, labels, noise_steps=self.noise_steps)
         result = train(network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
         return FitResult("images", result.visit_counts, np.ones(len(pool)), result.steps, {"loss": result.loss})
 
@@ -105,25 +108,27 @@ class Diffusion:
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         import torch
 
-        with torch.inference_mode():
-            return sample_in_chunks(self._draw_chunk, n, size=CHUNK, seed=seed, watermark=self.sampling.watermark)
+        from ..common.core.device import compute_in
+        from .diffusion_network import chunk_sizes, denoise
 
-    def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Draw one chunk. Returns images, uint8 [CHUNK, h, w, c], and labels, int64 [CHUNK] or None."""
-        from .diffusion_network import denoise
-
-        labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
-        x = denoise(
-            self.network,
-            labels,
-            images=CHUNK,
-            noise_steps=self.noise_steps,
-            steps=self.sampling.steps,
-            eta=self.sampling.eta,
-            variance_scale=self.sampling.variance_scale,
-            rng=rng,
-        )
-        return from_unit(x), labels
+        network, sampling = self.network, self.sampling
+        smallest, largest = chunk_sizes(network)
+        chunks = list(growing_chunks(n, smallest=smallest, largest=largest))
+        labels = draw_labels(self._class_shares, rows=chunks[-1].stop, rng=stream(seed, "labels"))
+        on_device = None if labels is None else torch.from_numpy(labels).to(network.device)
+        with torch.inference_mode(), compute_in(self.training.precision):
+            images = [
+                denoise(
+                    network,
+                    None if on_device is None else on_device[rows.start : rows.stop],
+                    sampling,
+                    rows=rows,
+                    noise_steps=self.noise_steps,
+                    seed=derive(seed, "noise"),
+                )
+                for rows in chunks
+            ]
+        return pool_of([from_unit(x) for x in images], labels, n=n, watermark=sampling.watermark)
 
     def detect(self, pool: Pool) -> np.ndarray:
         """Return the z-score of the watermark in `sampling` for each image, float64 [n]."""
@@ -131,8 +136,10 @@ class Diffusion:
 
     def save(self, folder: Path) -> None:
         """Write a folder that diffusers can load. The class shares are in a separate file, `class_shares.json`."""
+        from .diffusion_network import save_network
+
         (folder / "class_shares.json").write_text(json.dumps(shares_to_json(self._class_shares)))
-        self.network.save_pretrained(folder)
+        save_network(self.network, folder)
 
     def load(self, folder: Path) -> None:
         from ..common.core.device import device, seeded

@@ -89,8 +89,8 @@ class VAE:
         self._network = network.to(device())
 
         def loss(rows: torch.Tensor) -> torch.Tensor:
-            noise = torch.randn(len(rows), self.latent).to(device())
-            rows = rows.to(device())
+            noise = torch.randn(len(rows), self.latent).to(x.device, non_blocking=True)  # waiting for a copy would stop the GPU
+            rows = rows.to(x.device, non_blocking=True)
             return network(x[rows], classes[rows], noise).mean() / x.shape[1]  # nats per pixel
 
         result = train(network, loss, rows=len(pool), training=self.training, seed=derive(seed, "train"), scratch=scratch)
@@ -114,7 +114,9 @@ class VAE:
     def sample(self, n: int, *, seed: int, given: Pool | None = None) -> Pool:
         import torch
 
-        with torch.inference_mode():
+        from ..common.core.device import compute_in
+
+        with torch.inference_mode(), compute_in(self.training.precision):
             return sample_in_chunks(self._draw_chunk, n, size=CHUNK, seed=seed, watermark=self.sampling.watermark)
 
     def _draw_chunk(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
@@ -127,7 +129,7 @@ class VAE:
         labels = draw_labels(self._class_shares, rows=CHUNK, rng=rng)
         classes = one_hot(labels, rows=CHUNK, classes=count_of(self._class_shares))
         network = self.network
-        x = network.decoder(torch.from_numpy(np.hstack([z, classes])).to(device())).cpu().numpy()
+        x = network.decoder(torch.from_numpy(np.hstack([z, classes])).to(device())).float().cpu().numpy()
         if self.sampling.pixel_noise:
             x = x + float(network.noise_level.exp()) * rng.standard_normal(x.shape, dtype=np.float32)
         return from_unit(x).reshape(CHUNK, *self._image_shape), labels
@@ -143,14 +145,14 @@ class VAE:
         """
         import torch
 
-        from ..common.core.device import device
+        from ..common.core.device import compute_in, device
 
         nats = []
-        with torch.inference_mode():
+        with torch.inference_mode(), compute_in(self.training.precision):
             for start in range(0, len(pool), CHUNK):
                 rows = np.resize(np.arange(start, min(start + CHUNK, len(pool))), CHUNK)  # chunks of constant size, as in sampling
                 noise = stream(0, "score", start).standard_normal((CHUNK, self.latent), dtype=np.float32)
-                nats.append(self.network(*self._tensors(pool.take(rows)), torch.from_numpy(noise).to(device())).cpu().numpy())
+                nats.append(self.network(*self._tensors(pool.take(rows)), torch.from_numpy(noise).to(device())).float().cpu().numpy())
         return np.concatenate(nats)[: len(pool)].astype(np.float64)
 
     def save(self, folder: Path) -> None:

@@ -64,7 +64,8 @@ def diffusion(images: Images) -> Diffusion:
     from autophagy.vision.diffusion import Diffusion, Sampling
 
     training = Training(steps=images.steps, batch=images.batch, precision=images.precision)
-    return Diffusion(training=training, channels=images.channels, layers=images.layers, sampling=Sampling(steps=images.denoising_steps))
+    sampling = Sampling(solver="ddim", steps=images.denoising_steps)  # the method of the rival
+    return Diffusion(training=training, channels=images.channels, layers=images.layers, sampling=sampling)
 
 
 def load_network(folder: Path) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from autophagy.analytic import gaussian
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.random_streams import stream
-from autophagy.vision import chunks
+from autophagy.vision import chunks, diffusion_network
 from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny import TINY, small_pool
@@ -54,6 +54,8 @@ def sample(name, folder, **sampling):
 def with_scaled_noise(monkeypatch, factor):
     for module in (gaussian, chunks):
         monkeypatch.setattr(module, "stream", lambda *name: ScaledNoise(stream(*name), factor))
+    noise = diffusion_network._noise
+    monkeypatch.setattr(diffusion_network, "_noise", lambda *args, **settings: (factor * values for values in noise(*args, **settings)))
 
 
 @pytest.mark.parametrize("name", GENERATORS)
