@@ -1,18 +1,17 @@
 """Everything works on any device and in every precision. The device is a pretend one, which runs on every machine.
 
-The contract of generators, feature models and all components together are tested on it in `test_generator_checks.py`,
-`test_feature_models.py` and `test_determinism.py`.
+The contract of generators and the feature models are tested on it in `test_generator_checks.py` and `test_feature_models.py`.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy import run
+from autophagy import experiment, run
 from autophagy.common.components.generator import Scores
 from autophagy.common.components.pretend_device import pretend_device, register
 from autophagy.common.config.registry import ComponentSpec, find, registered
-from support.tiny import ROOT, TINY, miniature, small_pool
+from support.tiny import ROOT, TEXT, TINY, VISION, miniature, small_pool
 
 register()  # before any test computes gradients
 
@@ -20,6 +19,17 @@ TRAINED = sorted(name for name in registered("generator") if "training" in TINY.
 """Generators with a `training` setting."""
 CONFIGS = [path for path in sorted(ROOT.glob("configs/*/*.yaml")) if not path.stem.startswith("control-")]
 """The shipped configs, except those for data and models of the Hub, which `test_positive_controls.py` runs with others."""
+OTHERS = {
+    "text": {
+        **TEXT, "policies": ["replace"], "features": {"use": "lm-embedding", "context": 16, "training": {"steps": 3, "batch": 4}},
+        "metrics": ["memorisation", "continuation", "ngram-frequency", "zipf", "overlap", "repetition", "self-bleu"],
+    },
+    "vision": {**VISION, "seeds": [0], "policies": ["replace"], "metrics": ["inception-score", {"use": "ms-ssim", "pairs": 4}]},
+    "vision without labels": {**VISION, "seeds": [0], "policies": ["replace"], "features": "pixels", "metrics": ["frechet"]},
+}  # fmt: skip
+"""Experiments with the components that no shipped config uses."""
+PRETRAINED = {"encoder", "image-encoder", "inception"}
+"""Feature models that need weights. `test_feature_models.py` runs them on the device, except `inception`, whose weights are a download."""
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +46,21 @@ def test_shipped_configs_run_in_miniature_on_a_device(config, store):
         rows = run(small, store=store)
     assert np.isfinite(rows.value).all()
     assert rows.generation.max() == small.generations and set(rows.policy) == set(small.arms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_components_run_on_a_device(name, store):
+    with pretend_device():
+        assert np.isfinite(run(experiment(OTHERS[name]), store=store).value).all()
+
+
+def test_every_component_runs_on_a_device():
+    experiments = [*map(miniature, CONFIGS), *map(experiment, OTHERS.values())]
+    used = {(spec.kind, spec.use) for one in experiments for spec in (*one.components, *(arm.policy for arm in one.arms.values()))}
+    for kind in ("generator", "policy", "curation", "metric", "features"):
+        missing = set(registered(kind)) - PRETRAINED - {name for used_kind, name in used if used_kind == kind}
+        assert not missing, f"{kind}: add {sorted(missing)} to an experiment in OTHERS or to a shipped config"
 
 
 def fitted(name, folder, *, precision="float32"):
