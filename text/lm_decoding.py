@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ..common.core.device import Precision, compute_in, device
+from ..common.core.device import Precision, compute_in, device, widest_float
 from ..common.core.random_streams import stream
 from ..common.core.task_threads import threads_for
 from .kv_cache import CachedForward, bytes_per_row, fast_attention
@@ -82,11 +82,12 @@ class _Batch:
         """The rows that are still sampled, int64 [rows]."""
         self._tokens = torch.tensor([*prompts, *[prompts[0]] * (n - len(prompts))], device=device())
         """The tokens that the network reads next, int64 [rows, new]."""
-        self._uniforms = torch.from_numpy(np.resize(uniforms, (n, uniforms.shape[1]))).to(device())
+        wide = widest_float(device())
+        self._uniforms = torch.from_numpy(np.resize(uniforms, (n, uniforms.shape[1]))).to(wide).to(device())
         self._drawn = torch.full((uniforms.shape[1], n), self._end, device=device())
         """The tokens drawn so far, int64 [context, n], followed by end tokens."""
         self._ended = torch.zeros(n, dtype=torch.bool, device=device())
-        self._smallest_total = torch.ones(n, dtype=torch.float64, device=device())
+        self._smallest_total = torch.ones(n, dtype=wide, device=device())
 
     def draw(self, step: int, *, may_end: bool) -> None:
         """Draw the next token of every row."""
@@ -96,7 +97,7 @@ class _Batch:
         probabilities = token_probabilities(logits, self._sampling)
         if self._watermark is not None:
             boost = self._watermark.boost(self._tokens[:, -1].tolist())
-            probabilities = probabilities * torch.from_numpy(boost).to(probabilities.device)
+            probabilities = probabilities * torch.from_numpy(boost).to(probabilities.dtype).to(probabilities.device)
         tokens, totals = draw_tokens(probabilities, self._uniforms[:, step])
         self._smallest_total = torch.where(totals > 0, self._smallest_total, 0.0)
         self._drawn[step, self._rows] = torch.where(self._ended, self._end, tokens)
@@ -137,7 +138,9 @@ def edit_rows(
             filled = [[network.start, *row[:context]] for row in [*batch, *[[]] * (SCORING_BATCH - len(batch))]]
             tokens = pad(filled, network.end, width=context + 1)
             uniforms = np.stack([stream(seed, "row", start + place).random(context) for place in range(SCORING_BATCH)])
-            resampled, likely = _resample(network, tokens, torch.from_numpy(uniforms).to(tokens.device), threshold=threshold)
+            resampled, likely = _resample(
+                network, tokens, torch.from_numpy(uniforms).to(widest_float(tokens.device)).to(tokens.device), threshold=threshold
+            )
             for row, new, changed in zip(batch, resampled.tolist(), likely.tolist(), strict=False):  # the last batch is filled up
                 n = min(len(row), context)
                 edited_rows.append([*new[:n], *row[n:]])

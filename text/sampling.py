@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field
 
+from ..common.core.device import widest_float
 from ..common.core.errors import UserError
 from .watermark import GreenList
 
@@ -51,23 +52,25 @@ CDF_BLOCK = 64
 
 
 def draw_tokens(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw one token per row by inverting the cumulative distribution. Returns tokens, int64 [rows], and totals, float64 [rows].
+    """Draw one token per row by inverting the cumulative distribution. Returns tokens, int64 [rows], and totals [rows].
 
-    probabilities [rows, vocabulary], float32 or float64, need not sum to 1; uniforms [rows], float64 in [0, 1). The totals are the sums
+    probabilities [rows, vocabulary], float32 or float64, need not sum to 1; uniforms [rows] in [0, 1). The totals are the sums
     of the probabilities. A row whose total is not positive has no valid token: pass the totals to `check_totals`.
 
     The search has two levels, because a cumulative sum over the whole vocabulary costs more than a small model: it finds the block of
-    tokens that holds the quantile, then the token within the block. All sums are in float64. A token of probability 0 is never drawn.
+    tokens that holds the quantile, then the token within the block. Sums are in float64, or float32 on MPS. A token of probability 0 is
+    never drawn.
     """
     import torch
 
+    wide = widest_float(probabilities.device)
     rows, vocabulary = probabilities.shape
     padded = torch.nn.functional.pad(probabilities, (0, -vocabulary % CDF_BLOCK))
     blocks = padded.view(rows, -1, CDF_BLOCK)
-    cumulative = blocks.sum(-1, dtype=torch.float64).cumsum(-1)  # [rows, blocks]
+    cumulative = blocks.sum(-1, dtype=wide).cumsum(-1)  # [rows, blocks]
     total = cumulative[:, -1:]
     block, rest = _quantile(cumulative, uniforms[:, None] * total)
-    inner = blocks.gather(1, block[:, :, None].expand(-1, -1, CDF_BLOCK))[:, 0].double().cumsum(-1)  # [rows, CDF_BLOCK]
+    inner = blocks.gather(1, block[:, :, None].expand(-1, -1, CDF_BLOCK))[:, 0].to(wide).cumsum(-1)  # [rows, CDF_BLOCK]
     token, _ = _quantile(inner, rest)
     return (block * CDF_BLOCK + token)[:, 0], total[:, 0]
 

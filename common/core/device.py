@@ -29,6 +29,13 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def widest_float(where: torch.device) -> torch.dtype:
+    """Return the dtype for long sums on a device: float64, or float32 on MPS, which has no float64."""
+    import torch
+
+    return torch.float32 if where.type == "mps" else torch.float64
+
+
 @contextmanager
 def compute_in(precision: Precision) -> Iterator[None]:
     """Run matrix products and convolutions in this precision for a block. Weights, optimizer state and losses stay in float32.

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from autophagy import UserError
+from autophagy.common.components.pretend_device import pretend_device, register, without
 from autophagy.common.config.registry import ComponentSpec
 from autophagy.common.core.device import seeded
 from autophagy.common.core.pool import Pool
-from autophagy.text import lm_decoding
+from autophagy.text import lm_decoding, sampling
 from autophagy.text.kv_cache import CachedForward
 from autophagy.text.lm_decoding import continue_prompts
 from autophagy.text.lm_network import IGNORED, new_network
@@ -20,6 +21,8 @@ from autophagy.text.tokenizer import END, train_bpe
 from support.tiny import TINY_LM, small_pool
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.generation import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+register()  # before any test computes gradients
 
 
 def continued(model, prompts, uniforms):
@@ -56,6 +59,17 @@ def test_token_probabilities_equal_those_of_transformers(sampling, warpers):
         expected = warper(None, expected)
     probabilities = token_probabilities(logits, sampling)
     torch.testing.assert_close(probabilities / probabilities.sum(-1, keepdim=True), expected.softmax(-1))
+
+
+def test_models_run_on_devices_without_float64(tmp_path, monkeypatch):
+    """MPS is such a device. Its only special case, `widest_float`, is replaced, because it goes by the name of the device."""
+    for module in (lm_decoding, sampling):
+        monkeypatch.setattr(module, "widest_float", lambda where: torch.float32)
+    with pretend_device(), without(torch.float64):
+        model = ComponentSpec.parse("generator", TINY_LM).build()
+        model.fit(small_pool("text"), seed=0, scratch=tmp_path)
+        assert len(model.sample(5, seed=1)) == 5
+        assert np.isfinite(model.score(small_pool("text"))).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
