@@ -115,7 +115,8 @@ def chunk_sizes(network: UNet2DModel) -> tuple[int, int]:
     settings, device = network.config, network.device
     pixels = math.prod(settings.sample_size)
     if device.type == "cpu":
-        return 16, min(256, max(16, _power_of_two(2**16 // pixels)))
+        largest = min(256, max(16, _power_of_two(2**16 // pixels)))
+        return max(16, largest // 8), largest
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 8 * 2**30
     widest = max(pixels // 4**level * channels for level, channels in enumerate(settings.block_out_channels))
     largest = max(1, _power_of_two(min(1024, 2**19 // pixels, memory // (64 * widest * torch.float32.itemsize))))

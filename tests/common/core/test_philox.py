@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from autophagy.common.components.pretend_device import pretend_device
+from autophagy.common.components.pretend_device import pretend_device, register
 from autophagy.common.core import philox
+
+register()  # before any test computes gradients
 
 CPU = "cpu"
 
