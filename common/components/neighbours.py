@@ -4,7 +4,7 @@
 narrow the search down, with a bound of their error that always holds:
 
 1. products in float32 of rows that are centred at their mean decide nearly all pairs of spread data;
-2. rows with many open pairs are centred at a row near them and multiplied in float64 (on the CPU if the device has no float64);
+2. rows with many open pairs are multiplied in float64 (on the CPU if the device has no float64);
 3. distances of pairs that are still open are computed directly, in float64 with scipy.
 
 So results equal those of `scipy.spatial.distance.cdist` on every device. Equal rows are compared once, because collapsed models
@@ -32,8 +32,6 @@ BLOCK_PAIRS = 8_000_000
 """Number of distances that are held in memory at once."""
 OPEN_PAIRS = 256
 """Largest number of open pairs of a row that are computed directly without float64 products."""
-PIVOTS = 32
-"""Largest number of rows at which rows are centred for the float64 products."""
 
 
 def blocks(n: int, size: int) -> Iterator[slice]:
@@ -90,7 +88,7 @@ class CentredRows:
             squares[part] = np.einsum("nd,nd->n", values[part], values[part], dtype=np.float64)
         return cls(on_device(values), on_device(squares))
 
-    def __getitem__(self, rows: slice) -> CentredRows:
+    def __getitem__(self, rows: slice | np.ndarray) -> CentredRows:
         return CentredRows(self.values[rows], self.squares[rows])
 
     @property
@@ -140,8 +138,15 @@ class Pairs:
 
     @cached_property
     def _centred(self) -> tuple[CentredRows, CentredRows]:
-        x = CentredRows.of(self.x.values, self._origin, self._scale, dtype=np.float32)
-        return x, x if self.x is self.y else CentredRows.of(self.y.values, self._origin, self._scale, dtype=np.float32)
+        return self._centre(np.float32)
+
+    @cached_property
+    def _centred_in_float64(self) -> tuple[CentredRows, CentredRows]:
+        return self._centre(np.float64)
+
+    def _centre(self, dtype: type[np.floating]) -> tuple[CentredRows, CentredRows]:
+        x = CentredRows.of(self.x.values, self._origin, self._scale, dtype=dtype)
+        return x, x if self.x is self.y else CentredRows.of(self.y.values, self._origin, self._scale, dtype=dtype)
 
     def distances(self, row: int, columns: np.ndarray) -> np.ndarray:
         """Compute the distances of one row of x to some rows of y directly. Returns float64 [k]."""
@@ -150,22 +155,10 @@ class Pairs:
         return np.asarray(cdist(self.x.values[row : row + 1], self.y.values[columns])[0])
 
     def _in_float64(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
-        """Yield blocks of some rows of x with the bounds of their squared distances to all rows of y.
-
-        Each row is centred at the nearest of a few of these rows, which makes distances within a narrow cluster accurate.
-        """
-        if not rows.size:
-            return
-        x = self._centred[0].values[rows]
-        pivots = np.unique(np.linspace(0, len(rows) - 1, PIVOTS).astype(int))
-        nearest = (x[pivots].square().sum(1) - 2 * x @ x[pivots].T).argmin(1).cpu().numpy()
-        for number, pivot in enumerate(pivots):
-            group, origin = rows[nearest == number], self.x.values[rows[pivot]].astype(np.float64)
-            y = CentredRows.of(self.y.values, origin, self._scale, dtype=np.float64) if group.size else None
-            for part in blocks(len(group), BLOCK_PAIRS // 2 // len(self.y)):
-                assert y is not None
-                own = CentredRows.of(self.x.values[group[part]], origin, self._scale, dtype=np.float64)
-                yield group[part], *own.bounds(y)
+        """Yield blocks of some rows of x with the bounds of their squared distances to all rows of y."""
+        for part in blocks(len(rows), BLOCK_PAIRS // 2 // len(self.y)):
+            x, y = self._centred_in_float64
+            yield rows[part], *x[rows[part]].bounds(y)
 
     # ---- nearest neighbours -------------------------------------------------------------------------------------------
 
