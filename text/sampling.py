@@ -55,7 +55,7 @@ def draw_tokens(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[to
     """Draw one token per row by inverting the cumulative distribution. Returns tokens, int64 [rows], and totals [rows].
 
     probabilities [rows, vocabulary], float32 or float64, need not sum to 1; uniforms [rows] in [0, 1). The totals are the sums
-    of the probabilities. A row whose total is not positive has no valid token: pass the totals to `check_totals`.
+    of the probabilities. A row whose total is not positive gets an arbitrary token: pass the totals to `check_totals`.
 
     The search has two levels, because a cumulative sum over the whole vocabulary costs more than a small model: it finds the block of
     tokens that holds the quantile, then the token within the block. Sums are in float64, or float32 on MPS. A token of probability 0 is
@@ -72,7 +72,7 @@ def draw_tokens(probabilities: torch.Tensor, uniforms: torch.Tensor) -> tuple[to
     block, rest = _quantile(cumulative, uniforms[:, None] * total)
     inner = blocks.gather(1, block[:, :, None].expand(-1, -1, CDF_BLOCK))[:, 0].to(wide).cumsum(-1)  # [rows, CDF_BLOCK]
     token, _ = _quantile(inner, rest)
-    return (block * CDF_BLOCK + token)[:, 0], total[:, 0]
+    return (block * CDF_BLOCK + token)[:, 0].clamp(max=vocabulary - 1), total[:, 0]
 
 
 def _quantile(cumulative: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -143,7 +143,7 @@ def pool_of(policy: str, real: list[R]) -> Callable[[list[list[R]]], list[R]]:
 
 TEXT = replace(language.SMALL_LLAMA, vocabulary=1024, context=32, batch=16, steps=8)
 PICTURES = Images((16, 32), layers=1, side=8, batch=16, steps=8, denoising_steps=20)
-TINY = Grid(language.TINY, replace(diffusion.TINY, batch=8), seeds=1, generations=1, rows=4)
+TINY = Grid(language.TINY, replace(diffusion.TINY, batch=8, steps=4), seeds=1, generations=1, rows=8)
 ROWS = (
     Row(
         "grid", "5 policies x 3 seeds x 6 generations, text and images", "chains/s", run_grid, Grid(TEXT, PICTURES), TINY,

@@ -17,7 +17,9 @@ def test_defaults_apply_if_nothing_is_set(monkeypatch):
 def test_configured_values_are_read_back(monkeypatch):
     monkeypatch.setenv(runtime.DEVICE_VARIABLE, "auto")
     monkeypatch.setenv(runtime.CHECKPOINT_VARIABLE, "60")
-    runtime.configure(device="cpu", checkpoint_seconds=2.5)
+    monkeypatch.setenv(runtime.COMPILE_VARIABLE, "0")
+    runtime.configure(device="cpu", checkpoint_seconds=2.5, compile_models=True)
+    assert runtime.compile_requested()
     assert runtime.requested_device() == "cpu"
     assert runtime.checkpoint_seconds() == 2.5
 

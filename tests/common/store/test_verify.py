@@ -171,7 +171,8 @@ def test_finished_experiment_runs_again_in_a_read_only_store(store, original_sto
     script = (
         "import os, sys; import autophagy.common.execution.scheduler, support.logging_generator; from autophagy import experiment, run\n"
         "from support.tiny import ANALYTIC\n"
-        "run(experiment(ANALYTIC), store=sys.argv[1])  # imports everything\n"
+        "from autophagy.common.core.resources import processors\n"
+        "run(experiment(ANALYTIC), store=sys.argv[1]), processors()  # imports everything\n"
         "os.setuid(65534); print(run(experiment(ANALYTIC), store='.').to_json(double_precision=15))"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
