@@ -13,6 +13,8 @@ from autophagy.common.components.pretend_device import pretend_device, register
 from autophagy.common.config.registry import ComponentSpec, find, registered
 from support.tiny import ROOT, TEXT, TINY, VISION, miniature, small_pool
 
+pytestmark = pytest.mark.xdist_group("devices")  # one process: they share a store
+
 register()  # before any test computes gradients
 
 TRAINED = sorted(name for name in registered("generator") if "training" in TINY.get(name, {}))

@@ -9,6 +9,8 @@ from autophagy.analytic import laws
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.xdist_group("laws")  # one process: they share three large runs
+
 SIZE, GENERATIONS, CHAINS = 50, 20, 3000
 STANDARD_ERRORS = 4.0
 

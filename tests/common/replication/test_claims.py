@@ -37,6 +37,8 @@ from autophagy.common.replication.statistical_checks import (
 )
 from support.commands import autophagy
 
+pytestmark = pytest.mark.xdist_group("claims")  # one process: they share the results of all analytic claims, which take a minute
+
 SEEDS = (0, 1, 2)
 
 
