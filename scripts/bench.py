@@ -38,7 +38,7 @@ def main(
     """Measure rows against their rivals and print a table. Exits with code 1 if a target is missed or a row fails."""
     from autophagy.common.core.runtime import configure
 
-    configure(device=device, checkpoint_seconds=3600)
+    configure(device=device, checkpoint_seconds=3600, compile_models=device == "cuda")
     known = [*dict.fromkeys(row.name for row in ROWS if row.device == device), *([GROWTH] if device == "cpu" else [])]
     if unknown := [name for name in names or () if name not in known]:
         raise typer.BadParameter(f"no row '{unknown[0]}' for {device}; rows: {', '.join(known)}")

