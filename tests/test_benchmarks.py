@@ -6,11 +6,12 @@ import importlib.util
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from benchmarks import growth, report
 from benchmarks.engine import mean_use
-from benchmarks.processes import compare, sides_of
-from benchmarks.row import Cost, Line, Ratio, Rival, Row, SideResult, Timing, lines_of
+from benchmarks.processes import compare, sides_of, timed
+from benchmarks.row import Cost, Line, Ratio, Rival, Row, SideResult, Task, Timing, lines_of
 from benchmarks.rows import ROWS
 from support.benchmark_sides import count_to_ten, failing_run, missing_package
 from support.tiny import ROOT
@@ -34,6 +35,11 @@ def test_a_ratio_is_the_median_of_the_ratios_of_neighbouring_runs():
 
 def test_a_ratio_compares_rates_if_the_sides_do_different_amounts_of_work():
     assert Ratio.of(side(2, count=10), side(1, count=1)).median == 5
+
+
+def test_counts_of_numpy_can_be_written_as_json():
+    timing = timed(Task(lambda: np.ones(3), np.sum))
+    assert json.loads(json.dumps([timing.count, timing.value("tokens/s") > 0])) == [3.0, True]
 
 
 @pytest.mark.parametrize(("unit", "value"), [("s", 2.0), ("tokens/s", 5.0), ("%", 10.0)])

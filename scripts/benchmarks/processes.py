@@ -179,7 +179,7 @@ def timed(task: Task) -> Timing:
     if (cuda := used_cuda()) is not None:
         cuda.synchronize()
     seconds = time.perf_counter() - started
-    return Timing(seconds, task.count(result))
+    return Timing(seconds, float(task.count(result)))  # a count can be a number of numpy, which JSON does not know
 
 
 def peak_memory() -> int:
