@@ -47,7 +47,7 @@ def checkpoint_seconds() -> float:
 
 
 def compile_requested() -> bool:
-    """Return True if models are to be compiled for training. Raises UserError if the variable is neither 0 nor 1."""
+    """Return True if models should be compiled for training. Raises UserError if the variable is neither 0 nor 1."""
     value = os.environ.get(COMPILE_VARIABLE, "0")
     if value not in ("0", "1"):
         raise UserError(f"{COMPILE_VARIABLE}: must be 0 or 1, not '{value}'")
